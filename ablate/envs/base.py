@@ -1,0 +1,59 @@
+"""What an environment is here: S seeds x N episodes stepped together, with no seed's numbers touching another's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Actions 0 .. n-1, as int64 arrays [S, N]."""
+
+    n: int
+
+    def __str__(self) -> str:
+        return f"Discrete({self.n})"
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """Actions in R^size, as float32 arrays [S, N, size]; an environment clips to its own bounds."""
+
+    size: int
+
+    def __str__(self) -> str:
+        return f"Box({self.size})"
+
+
+class Environment(Protocol):
+    """One batch of episodes: `reset` starts S x N of them, `step` advances all, `keep` drops finished ones.
+
+    Batch-invariant: the numbers of seed s depend on `streams[s]` and the actions of seed s alone. All randomness
+    of an episode is drawn from its seed's stream, in an order that does not depend on the other seeds.
+
+    An episode that has ended may be stepped on until it is dropped; what is returned for it is ignored.
+    """
+
+    observation_size: int
+    actions: Discrete | Continuous
+    horizon: int  # no episode lasts longer
+
+    def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
+        """Start `episodes` fresh episodes per stream; observations [S, N, observation_size], float32."""
+        ...
+
+    def step(self, actions: NDArray) -> tuple[Float32, NDArray[np.float64], Bools, Bools]:
+        """observations [S,N,D] after the step, rewards [S,N], terminated [S,N] (the MDP ended: no bootstrap),
+        truncated [S,N] (a time limit cut the episode: bootstrap)."""
+        ...
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Go on with the episodes `rows` [S', N'] only: indices into the present S*N episodes, row-major.
+        An index may stand twice (padding); the batch has the shape of `rows` from now on."""
+        ...
