@@ -69,9 +69,7 @@ class MDP:
         if reward.ndim == 2:
             reward = np.broadcast_to(reward[..., None], dense.shape)
         width = max(1, int((dense > 0).sum(-1).max()))
-        successors = np.argsort(dense == 0, axis=-1, kind="stable")[
-            ..., :width
-        ]  # the possible ones first, in order
+        successors = np.argsort(dense == 0, axis=-1, kind="stable")[..., :width]  # the possible ones first, in order
         ends = np.zeros(num_states, bool) if terminal is None else np.asarray(terminal, dtype=bool)
         return cls(
             successors=successors,
@@ -82,9 +80,7 @@ class MDP:
             gamma=float(gamma),
             terminal=ends,
             features=np.eye(num_states) if features is None else np.asarray(features, dtype=np.float64),
-            logits=np.zeros((num_states, num_actions))
-            if logits is None
-            else np.asarray(logits, dtype=np.float64),
+            logits=np.zeros((num_states, num_actions)) if logits is None else np.asarray(logits, dtype=np.float64),
         )
 
     def with_horizon(self, horizon: int) -> "MDP":
@@ -130,9 +126,7 @@ def load(path: str | Path) -> MDP:
         try:
             values = np.asarray(raw[key], dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
-            raise refuse(
-                f"{key} is not a regular array of numbers", f"give {wanted or '[S][A][S]'} numbers"
-            ) from None
+            raise refuse(f"{key} is not a regular array of numbers", f"give {wanted or '[S][A][S]'} numbers") from None
         if shapes and values.shape not in shapes:
             got = "x".join(map(str, values.shape)) or "a single number"
             raise refuse(f"{key} has shape {got}", f"the other keys ask for {wanted}")
@@ -159,9 +153,7 @@ def load(path: str | Path) -> MDP:
             raise refuse(f"{key} has a negative probability", "give numbers in [0, 1]")
         off = np.abs(table.sum(-1) - 1)
         if off.max() > 1e-6:
-            where = (
-                "".join(f"[{i}]" for i in np.unravel_index(int(off.argmax()), off.shape)) if off.ndim else ""
-            )
+            where = "".join(f"[{i}]" for i in np.unravel_index(int(off.argmax()), off.shape)) if off.ndim else ""
             raise refuse(
                 f"{key}{where} sums to {float(table.sum(-1).flat[int(off.argmax())]):.6g}",
                 "make each distribution sum to 1",
@@ -182,8 +174,6 @@ def load(path: str | Path) -> MDP:
 
 def _terminal(raw: dict[str, Any], num_states: int, refuse: Any) -> NDArray[np.bool_]:
     flags = raw.get("terminal", [False] * num_states)
-    if not (
-        isinstance(flags, list) and len(flags) == num_states and all(isinstance(flag, bool) for flag in flags)
-    ):
+    if not (isinstance(flags, list) and len(flags) == num_states and all(isinstance(flag, bool) for flag in flags)):
         raise refuse("terminal is not a list of true and false, one a state", f"give {num_states} of them")
     return np.asarray(flags, dtype=bool)
