@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.refusal import Refusal
+
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
@@ -50,10 +52,24 @@ class Environment(Protocol):
 
     def step(self, actions: NDArray) -> tuple[Float32, NDArray[np.float64], Bools, Bools]:
         """observations [S,N,D] after the step, rewards [S,N], terminated [S,N] (the MDP ended: no bootstrap),
-        truncated [S,N] (a time limit cut the episode: bootstrap)."""
+        truncated [S,N] (a time limit cut the episode: bootstrap). Never both; the observation that comes with either
+        is the true last one."""
         ...
 
     def keep(self, rows: NDArray[np.int64]) -> None:
         """Go on with the episodes `rows` [S', N'] only: indices into the present S*N episodes, row-major.
-        An index may stand twice (padding); the batch has the shape of `rows` from now on."""
+        An index may stand twice: its first place is the episode, the others are padding, and what is returned for them
+        is ignored. The batch has the shape of `rows` from now on."""
         ...
+
+
+def need_count(name: str, value: int) -> None:
+    """Refuse env.`name`=`value` unless it is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Refusal(f"env.{name}={value!r:.40} is not a count; give a whole number, 1 or more")
+
+
+def need_probability(name: str, value: float) -> None:
+    """Refuse env.`name`=`value` unless it is a number in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise Refusal(f"env.{name}={value!r:.40} is not a probability; give a number in [0, 1]")

@@ -1,0 +1,72 @@
+"""The b of  Phi_t - b:  what is subtracted to lower the variance, and at what price in bias.
+
+Each is a function of Phi [S,N,T], the episodes' `Signals` and a `norms` function, and returns b, broadcastable to
+[S,N,T]. To add one: one function here or in a package of your own, one yaml in conf/baseline.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.phi import Signals
+from ablate.returns import ordered_sum
+
+Floats = NDArray[np.float64]
+
+# weights [S,N,T], weights [S,N,T] -> <sum_t w_t z_t, sum_t v_t z_t> per trajectory, [S,N]
+ScoreProducts = Callable[[Floats, Floats], Floats]
+
+
+def none(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+    """b = 0."""
+    return np.zeros((1, 1, 1))
+
+
+def mean(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+    """b = (1/N) sum_i R(tau_i), as on the slide "Baselines".
+
+    R(tau_i) is in its own baseline, so the estimate's mean is (1 - 1/N) times that of `loo`.
+    """
+    returns = signals.returns
+    return (ordered_sum(returns, axis=1) / returns.shape[1])[:, None, None]
+
+
+def leave_one_out(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+    """b_i = (1/(N-1)) sum_{j != i} R(tau_j): independent of episode i, hence unbiased. Needs N >= 2.
+
+    Source: Kool, van Hoof & Welling (2019), "Buy 4 REINFORCE samples, get a baseline for free!".
+    """
+    return _mean_of_others(signals.returns)[..., None]
+
+
+def time(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+    """b_it = mean of Phi_jt over the other episodes j != i that last to step t (0 if there is none): unbiased."""
+    return _mean_of_others(phi, signals.mask)
+
+
+def value(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+    """b_t = V(s_t), of a critic that has not seen these episodes."""
+    assert signals.values is not None
+    return signals.values
+
+
+def optimal(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+    """b_i = sum_{j != i} <F_j, X_j> / sum_{j != i} |F_j|^2,  F = sum_t z_t,  X = sum_t z_t Phi_t.
+
+    The constant that minimises the trace variance of the whole estimate, E<F,X> / E|F|^2, estimated from the other
+    episodes and so independent of episode i: unbiased. Needs N >= 2. Source: Greensmith, Bartlett & Baxter (2004).
+    """
+    ones = signals.mask.astype(np.float64)
+    products, squares = score_products(ones, phi), score_products(ones, ones)
+    others, weight = _sum_of_others(products), _sum_of_others(squares)
+    return np.divide(others, weight, out=np.zeros_like(others), where=weight > 0)[..., None]
+
+
+def _sum_of_others(x: Floats) -> Floats:
+    return ordered_sum(x, axis=1)[:, None] - x
+
+
+def _mean_of_others(x: Floats, mask: NDArray[np.bool_] | None = None) -> Floats:
+    counts = np.full(x.shape, x.shape[1] - 1.0) if mask is None else _sum_of_others(mask.astype(np.float64)) * mask
+    return np.divide(_sum_of_others(x), counts, out=np.zeros_like(x), where=counts > 0)

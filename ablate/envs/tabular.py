@@ -1,0 +1,251 @@
+"""Every finite MDP as an environment over [S, N], and the small known MDPs themselves."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.envs.base import Bools, Discrete, Float32, need_count, need_probability
+from ablate.mdp import MDP
+from ablate.refusal import Refusal
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Outcome = tuple[float, int, float, bool]  # probability, s', reward, is s' terminal? -- as in Gymnasium's tables `P`
+
+
+class Tabular:
+    """Sample an MDP: s_0 ~ rho0, s_{t+1} ~ P(.|s_t, a_t), r_t = R(s_t, a_t, s_{t+1}), by inverse CDF.
+
+    Entering a terminal state terminates an episode. After `mdp.horizon` steps it is truncated where the horizon is a
+    time limit on a task that would go on (`time_limit`), and terminated where the horizon belongs to the MDP.
+    Step t of an episode uses one uniform number, drawn at reset: each seed draws a block [N, horizon + 1].
+
+    `mdp` is the model (ground truth for others), `states` [S, N] the present states. Observation: mdp.features[s].
+    """
+
+    def __init__(self, mdp: MDP, time_limit: bool) -> None:
+        self.mdp = mdp
+        self.time_limit = time_limit
+        self.horizon = mdp.horizon
+        self.observation_size = mdp.features.shape[1]
+        self.actions = Discrete(mdp.num_actions)
+        self._features = mdp.features.astype(np.float32)
+        self._start = thresholds(mdp.rho0)
+        width = mdp.successors.shape[2]
+        self._thresholds = thresholds(mdp.probabilities).reshape(-1, width)  # [S * A, K]
+        self._successors, self._rewards = mdp.successors.ravel(), mdp.rewards.ravel()  # [S * A * K]
+
+    def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
+        blocks = np.stack([stream.random((episodes, self.horizon + 1)) for stream in streams])
+        self._uniforms = np.ascontiguousarray(blocks.reshape(-1, self.horizon + 1).T)  # [horizon + 1, S * N]
+        self._episodes = np.arange(blocks.shape[0] * episodes).reshape(-1, episodes)  # which column each row reads
+        self._time = 0
+        self.states = np.searchsorted(self._start, self._uniforms[0][self._episodes], side="right")
+        return self._features[self.states]
+
+    def step(self, actions: NDArray) -> tuple[Float32, Floats, Bools, Bools]:
+        self._time += 1
+        u = self._uniforms[self._time][self._episodes]
+        pairs = self.states * self.mdp.num_actions + actions
+        outcome = (u[..., None] >= self._thresholds[pairs]).sum(-1)
+        outcome += pairs * self._thresholds.shape[1]
+        self.states = self._successors[outcome]
+        terminated = self.mdp.terminal[self.states]
+        truncated = np.zeros_like(terminated)
+        if self._time >= self.horizon:
+            if self.time_limit:
+                truncated = ~terminated
+            else:
+                terminated = np.ones_like(terminated)
+        return self._features[self.states], self._rewards[outcome], terminated, truncated
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        self.states = self.states.take(rows)
+        self._episodes = self._episodes.take(rows)
+
+
+def thresholds(probabilities: Floats) -> Floats:
+    """c_k such that the outcome of a uniform u in [0, 1) is #{k : u >= c_k}: the cumulative sums over the last axis,
+    with 1 from the last possible outcome on, so that rounding never picks an impossible one."""
+    after = np.flip(np.flip(probabilities, -1).cumsum(-1), -1)[..., 1:]
+    last = np.concatenate([after == 0, np.ones_like(probabilities[..., :1], bool)], -1)
+    return np.where(last, 1.0, probabilities.cumsum(-1))
+
+
+def build(mdp: Callable[..., MDP], time_limit: bool, **parameters: object) -> Tabular:
+    """Tabular(mdp(**parameters), time_limit): so a yaml can list the MDP's parameters flat (env.horizon, env.slip)."""
+    return Tabular(mdp(**parameters), time_limit)
+
+
+def from_outcomes(
+    outcomes: Callable[[int, int], Sequence[Outcome]],
+    num_states: int,
+    num_actions: int,
+    start: int,
+    horizon: int,
+    gamma: float = 1.0,
+    features: Floats | None = None,
+) -> MDP:
+    """The MDP whose (s, a) has these outcomes. Outcomes with the same s' and reward are one, impossible ones go.
+
+    A successor stands twice where it comes with two rewards. A terminal state leads to itself and earns nothing.
+    """
+    need_count("horizon", horizon)
+    merged: list[list[dict[tuple[int, float], float]]] = []
+    terminal = np.zeros(num_states, bool)
+    for s in range(num_states):
+        merged.append([{} for _ in range(num_actions)])
+        for a, table in enumerate(merged[s]):
+            for probability, successor, reward, ends in outcomes(s, a):
+                if probability > 0:
+                    key = (int(successor), float(reward))
+                    table[key] = table.get(key, 0.0) + probability
+                    terminal[successor] |= ends
+    for s in range(num_states):
+        if terminal[s]:
+            merged[s] = [{(s, 0.0): 1.0} for _ in range(num_actions)]
+    width = max(len(table) for row in merged for table in row)
+    successors = np.zeros((num_states, num_actions, width), np.int64)
+    probabilities, rewards = np.zeros(successors.shape), np.zeros(successors.shape)
+    for s, row in enumerate(merged):
+        for a, table in enumerate(row):
+            for k, ((successor, reward), probability) in enumerate(sorted(table.items())):
+                successors[s, a, k], rewards[s, a, k], probabilities[s, a, k] = successor, reward, probability
+    return MDP(
+        successors=successors,
+        probabilities=probabilities,
+        rewards=rewards,
+        rho0=np.eye(num_states)[start],
+        horizon=horizon,
+        gamma=gamma,
+        terminal=terminal,
+        features=np.eye(num_states) if features is None else features,
+        logits=np.zeros((num_states, num_actions)),
+    )
+
+
+def bandit(arms: Sequence[float], rewards: Sequence[float] | None = None, gamma: float = 1.0) -> MDP:
+    """One step: arm a pays rewards[a] (default 1) with probability arms[a], and nothing otherwise.
+
+    arms of 1 with `rewards` make a bandit of fixed rewards. Nothing is observed (a constant 1).
+    """
+    need_count("arms", len(arms))
+    for arm in arms:
+        need_probability("arms", arm)
+    pays = [1.0] * len(arms) if rewards is None else list(rewards)
+    if len(pays) != len(arms):
+        raise Refusal(f"env.rewards has {len(pays)} numbers for {len(arms)} arms; give one for each of env.arms")
+
+    def outcomes(s: int, a: int) -> list[Outcome]:
+        return [(arms[a], 1, pays[a], True), (1 - arms[a], 2, 0.0, True)]
+
+    return from_outcomes(outcomes, 3, len(arms), start=0, horizon=1, gamma=gamma, features=np.ones((3, 1)))
+
+
+def chain(length: int = 5, slip: float = 0.2, horizon: int = 20, gamma: float = 1.0) -> MDP:
+    """Action 0 moves one state on, earning 0, or 10 at the end of the chain, where it stays; action 1 returns to the
+    first state, earning 2. With probability `slip` the other action happens.
+
+    Always returning earns little at once; always moving on earns more, later. Source: Dearden, Friedman and Russell
+    (1998), Bayesian Q-learning; Strens (2000), A Bayesian framework for reinforcement learning.
+    """
+    need_count("length", length)
+    need_probability("slip", slip)
+
+    def outcomes(s: int, a: int) -> list[Outcome]:
+        end = s == length - 1
+        on = 1 - slip if a == 0 else slip
+        return [(on, s if end else s + 1, 10.0 if end else 0.0, False), (1 - on, 0, 2.0, False)]
+
+    return from_outcomes(outcomes, length, 2, start=0, horizon=horizon, gamma=gamma)
+
+
+def corridor(horizon: int = 1000, gamma: float = 1.0) -> MDP:
+    """Three states in a row and the goal to their right, -1 a step; actions left (0) and right (1), switched in the
+    second state; all states look the same. So the best policy is stochastic:
+
+        J(p) = -(4 - 2p) / (p (1 - p)), p = P(right);  p* = 2 - sqrt 2, J* = -(6 + 4 sqrt 2) = -11.657 (no horizon)
+
+    Source: Sutton and Barto (2018), example 13.1.
+    """
+
+    def outcomes(s: int, a: int) -> list[Outcome]:
+        step = 1 if (a == 1) != (s == 1) else -1
+        successor = min(max(s + step, 0), 3)
+        return [(1.0, successor, -1.0, successor == 3)]
+
+    return from_outcomes(outcomes, 4, 2, start=0, horizon=horizon, gamma=gamma, features=np.ones((4, 1)))
+
+
+def gridworld(
+    rows: int = 5,
+    columns: int = 5,
+    goal: float = 1.0,
+    step_cost: float = 0.04,
+    slip: float = 0.2,
+    horizon: int = 100,
+    gamma: float = 1.0,
+) -> MDP:
+    """From the top left to the bottom right corner: each step costs `step_cost`, reaching the corner earns `goal`.
+
+    Actions left, down, right, up (0-3, as in FrozenLake); with probability `slip` the move goes at a right angle, to
+    either side alike; a move off the grid stays. Costs and slip as in Russell and Norvig, chapter "Making complex
+    decisions".
+    """
+    need_count("rows", rows)
+    need_count("columns", columns)
+    need_probability("slip", slip)
+    if (last := rows * columns - 1) == 0:
+        raise Refusal("env.rows=1 env.columns=1: the start would be the goal; give at least two cells")
+    moves = [(0, -1), (1, 0), (0, 1), (-1, 0)]
+
+    def outcomes(s: int, a: int) -> list[Outcome]:
+        row, column = divmod(s, columns)
+        table = []
+        for turn, probability in ((-1, slip / 2), (0, 1 - slip), (1, slip / 2)):
+            down, right = moves[(a + turn) % 4]
+            to = min(max(row + down, 0), rows - 1) * columns + min(max(column + right, 0), columns - 1)
+            table.append((probability, to, -step_cost + goal * (to == last), to == last))
+        return table
+
+    return from_outcomes(outcomes, last + 1, 4, start=0, horizon=horizon, gamma=gamma)
+
+
+def frozenlake(map_name: str = "4x4", is_slippery: bool = True, horizon: int | None = None, gamma: float = 1.0) -> MDP:
+    """Cross the ice to the goal (+1) around the holes: Gymnasium's own table; goal and holes are terminal.
+
+    `horizon` defaults to Gymnasium's time limit for the map: 100 steps on 4x4, 200 on 8x8.
+    """
+    ids = {"4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}
+    if map_name not in ids:
+        raise Refusal(f"env.map_name={map_name} is not a map; choose {' or '.join(ids)}")
+    limit = gymnasium.spec(ids[map_name]).max_episode_steps if horizon is None else horizon
+    assert limit is not None
+    return _from_gymnasium(gymnasium.make(ids[map_name], is_slippery=is_slippery), limit, gamma)
+
+
+def cliffwalking(is_slippery: bool = False, horizon: int = 500, gamma: float = 1.0) -> MDP:
+    """Walk along a cliff to the goal: -1 a step, -100 and back to the start for falling. Gymnasium's own table.
+
+    Gymnasium sets no time limit here; 500 steps is this project's.
+
+    Source: Sutton and Barto (2018), example 6.6.
+    """
+    env = gymnasium.make("CliffWalking-v1", is_slippery=is_slippery)
+    return _from_gymnasium(env, horizon, gamma)
+
+
+def _from_gymnasium(env: gymnasium.Env, horizon: int, gamma: float) -> MDP:
+    """The MDP of a toy-text environment's table `P`."""
+    toy: Any = env.unwrapped
+    return from_outcomes(
+        lambda s, a: toy.P[s][a],
+        int(toy.observation_space.n),
+        int(toy.action_space.n),
+        start=int(toy.initial_state_distrib.argmax()),
+        horizon=horizon,
+        gamma=gamma,
+    )

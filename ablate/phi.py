@@ -1,0 +1,69 @@
+r"""The Phi_t of  grad J = E[ sum_t grad log pi(a_t|s_t) Phi_t ],  side by side as on the slide "Many forms".
+
+Each is a function of the episodes' `Signals` and returns Phi [S,N,T]. Phi_t is measured from t: where the exact
+discounted gradient is wanted (`discount_scores`), the weight gamma^t is applied outside, except to `total_return`,
+which is measured from 0 already. To add a Phi: one function here or in a package of your own, one yaml in conf/phi.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.returns import discounted_sum, gae, td_errors
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What a Phi or a baseline may look at. All [S,N,T], float64, 0 where no step was taken.
+
+    | field         | meaning                                                                                |
+    |---------------|----------------------------------------------------------------------------------------|
+    | rewards       | r_t                                                                                    |
+    | mask          | true where a step was taken                                                            |
+    | values        | V(s_t) of the critic, if there is one                                                  |
+    | next_values   | V(s_{t+1}): 0 where the episode terminated, V of the final state where it was cut      |
+    | action_values | Q(s_t, a_t) of the critic, if there is one                                             |
+    """
+
+    rewards: Floats
+    mask: NDArray[np.bool_]
+    gamma: float
+    values: Floats | None = None
+    next_values: Floats | None = None
+    action_values: Floats | None = None
+
+    @property
+    def returns(self) -> Floats:
+        """R(tau) = sum_t gamma^t r_t, [S,N]."""
+        return discounted_sum(self.rewards, self.gamma)[..., 0]
+
+
+def total_return(signals: Signals) -> Floats:
+    """Phi_t = R(tau) = sum_{t'} gamma^t' r_t', the same at every step. Slide "REINFORCE"."""
+    return signals.returns[..., None] * signals.mask
+
+
+def reward_to_go(signals: Signals) -> Floats:
+    """Phi_t = sum_{t' >= t} gamma^(t'-t) r_t': an action cannot change what was earned before it."""
+    return discounted_sum(signals.rewards, signals.gamma)
+
+
+def action_value(signals: Signals) -> Floats:
+    """Phi_t = Q(s_t, a_t). With baseline=value this is the advantage A = Q - V of the slides."""
+    assert signals.action_values is not None
+    return signals.action_values
+
+
+def td_error(signals: Signals) -> Floats:
+    """Phi_t = delta_t = r_t + gamma V(s_{t+1}) - V(s_t); E[delta_t | s, a] = A(s, a) if V is exact. A2C."""
+    assert signals.values is not None
+    assert signals.next_values is not None
+    return td_errors(signals.rewards, signals.values, signals.next_values, signals.gamma)
+
+
+def advantage(signals: Signals, gae_lambda: float) -> Floats:
+    """Phi_t = sum_k (gamma lambda)^k delta_{t+k} (GAE): lambda = 0 is `td_error`, lambda = 1 is G_t - V(s_t)."""
+    return gae(td_error(signals), signals.gamma, gae_lambda)

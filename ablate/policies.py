@@ -1,0 +1,133 @@
+"""pi(a|s): categorical and diagonal Gaussian policies, sampled, scored and measured.
+
+A policy turns a network's outputs [S, R, O] into a distribution. `score` is grad log pi(a|s) with respect to those
+outputs, in closed form as on the slides; `gradients` carries it on to the parameters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import e, log, pi
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate.networks import Network
+
+
+class Policy(Protocol):
+    network: Network
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+        """The randomness of actions, drawn ahead: shape (episodes, steps) -> [episodes, steps, ...]."""
+        ...
+
+    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
+        """a ~ pi(.|s), a function of the outputs [S, R, O] and the noise [S, R, ...]."""
+        ...
+
+    def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a|s), [S, R]."""
+        ...
+
+    def score(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """d log pi(a|s) / d outputs, [S, R, O]."""
+        ...
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """H(pi(.|s)) in nats, [S, R]."""
+        ...
+
+
+def _network(observation_size: int, outputs: int, hidden: Sequence[int], free: int = 0) -> Network:
+    # A small last layer: the first policy is close to uniform, whatever the observation.
+    return Network((observation_size, *hidden, outputs), bias=bool(hidden), free=free, last_scale=0.01)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """pi(a|s) = softmax(f_theta(s))_a over a = 0 .. A-1. Slide "Parameterising the policy"."""
+
+    observation_size: int
+    action_size: int
+    hidden: Sequence[int] = ()
+    network: Network = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "network", _network(self.observation_size, self.action_size, self.hidden))
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+        return stream.random(shape)
+
+    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
+        """Inverse-CDF: the first a with u * sum_b exp(f_b) < sum_{b <= a} exp(f_b)."""
+        logits = outputs.numpy()
+        weights = np.exp(logits - logits.max(-1, keepdims=True))
+        cdf = np.cumsum(weights, axis=-1)
+        return (noise[..., None] * cdf[..., -1:] >= cdf[..., :-1]).sum(-1)
+
+    def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        return torch.log_softmax(outputs, -1).gather(-1, actions[..., None])[..., 0]
+
+    def score(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """onehot(a) - pi(.|s)"""
+        score = torch.softmax(outputs, -1).neg_()
+        return score.scatter_add_(-1, actions[..., None], torch.ones_like(score[..., :1]))
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        log_probs = torch.log_softmax(outputs, -1)
+        return -(log_probs.exp() * log_probs).sum(-1)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """a = mu_theta(s) + sigma z, z ~ N(0, I), diagonal. Slide "Gaussian log-probability".
+
+    ``sigma`` is the initial standard deviation; it stays (``spread="constant"``), is learned as one number per action
+    dimension (``"learned"``), or is a function of the state (``"state"``). Network outputs are [mu] or
+    [mu, log(sigma_t / sigma)].
+    """
+
+    observation_size: int
+    action_size: int
+    hidden: Sequence[int] = ()
+    sigma: float = 1.0
+    spread: Literal["constant", "learned", "state"] = "learned"
+    network: Network = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = self.action_size
+        outputs, free = {"constant": (size, 0), "learned": (size, size), "state": (2 * size, 0)}[self.spread]
+        object.__setattr__(self, "network", _network(self.observation_size, outputs, self.hidden, free))
+
+    def mean_and_log_sigma(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        mu = outputs[..., : self.action_size]
+        if self.spread == "constant":
+            return mu, torch.full_like(mu, log(self.sigma))
+        return mu, outputs[..., self.action_size :] + log(self.sigma)
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+        return stream.standard_normal((*shape, self.action_size))
+
+    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
+        mu, log_sigma = (x.numpy() for x in self.mean_and_log_sigma(outputs))
+        return (mu + np.exp(log_sigma) * noise).astype(np.float32)
+
+    def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """-1/2 sum_j [log(2 pi sigma_j^2) + (a_j - mu_j)^2 / sigma_j^2]"""
+        mu, log_sigma = self.mean_and_log_sigma(outputs)
+        z = (actions - mu) * torch.exp(-log_sigma)
+        return -0.5 * (log(2 * pi) + 2 * log_sigma + z * z).sum(-1)
+
+    def score(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """(a - mu) / sigma^2 for mu, (a - mu)^2 / sigma^2 - 1 for log sigma"""
+        mu, log_sigma = self.mean_and_log_sigma(outputs)
+        inverse = torch.exp(-log_sigma)
+        z = (actions - mu) * inverse
+        return z * inverse if self.spread == "constant" else torch.cat([z * inverse, z * z - 1], -1)
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """sum_j [log sigma_j + 1/2 log(2 pi e)]"""
+        return (self.mean_and_log_sigma(outputs)[1] + 0.5 * log(2 * pi * e)).sum(-1)

@@ -1,0 +1,528 @@
+"""What is on disk: the only module that writes or reads outputs/.
+
+A run = one configuration and one seed = one folder. A cell = one configuration without its seed.
+
+    outputs/<study>/<cell>/config.yaml               resolved configuration, and the overrides that name the cell
+    outputs/<study>/<cell>/seed=7/curves.parquet     a row per iteration
+    outputs/<study>/<cell>/seed=7/probe.parquet      a row per (iteration, estimator), where there is a probe
+    outputs/<study>/<cell>/seed=7/manifest.json      which run this is, and the checksum of each file beside it
+    outputs/<study>/<cell>/.unfinished/seed=7/       checkpoint.npz; failed.txt; diverged.json with its curves
+    outputs/<study>/<cell>/.damaged/seed=7-1/        what could not be read, set aside
+
+A finished run is put together under .unfinished and renamed into place as a whole, a file likewise, so a kill at any
+moment leaves nothing half-written in sight. There are no locks: processes may finish other seeds of the cell, or the
+same seed, at the same time. Scratch names end in `~<process>-<random>` and go when their seed finishes. Nothing is
+pickled, and every number is kept bit for bit.
+
+Columns of curves.parquet (int64 for counts, float64 otherwise; those of the critic only where there is one):
+
+    iteration                   gradient steps taken, from 1
+    env_steps                   valid environment steps so far
+    episodes                    episodes so far
+    return_mean, return_std     undiscounted return over the episodes of this iteration
+    episode_length_mean         steps an episode, over the episodes of this iteration
+    entropy                     of the policy, mean over the steps of this iteration
+    grad_norm                   norm of the policy-gradient estimate, before clipping
+    critic_loss                 mean squared error of the critic against its targets
+    critic_explained_variance   1 - Var[target - value] / Var[target]
+    wall_time                   seconds since the run began; the only column that differs from one repetition to another
+
+Fields of manifest.json: schema, status, seed, iterations, env_steps, wall_time_s, started and finished (ISO 8601),
+versions, git_revision (None without a checkout), files (rows and sha256 of each).
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs
+import pyarrow.parquet as pq
+from omegaconf import OmegaConf
+
+from ablate.refusal import Refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+RUNTIME = frozenset({"seed", "workers", "outputs", "overwrite", "checkpoint_seconds", "study"})
+PRESENTATION = frozenset({"label", "symbol", "order", "description", "threshold"})
+IGNORED = RUNTIME | PRESENTATION
+"""Keys that change no number of a run, so that they are not part of a cell: RUNTIME at the top level of the
+configuration, PRESENTATION at any depth, except below `kwargs`, which belongs to someone else's constructor."""
+
+COUNTS = frozenset({"iteration", "env_steps", "episodes"})
+NAME_LENGTH = 120
+FIELDS = frozenset(
+    "schema status seed iterations env_steps wall_time_s started finished versions git_revision files".split()
+)
+
+Status = Literal["complete", "diverged", "unfinished", "missing", "damaged"]
+Columns = Mapping[str, Sequence | np.ndarray]
+
+
+class Damaged(Exception):
+    """A file of the store cannot be read as what it should be."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a seed stands: its arrays, and the rows that it has recorded so far."""
+
+    iteration: int
+    arrays: dict[str, np.ndarray]
+    curves: dict[str, np.ndarray]
+    probe: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration without its seed: the folder outputs/<study>/<cell>."""
+
+    path: Path
+    config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    overrides: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def at(cls, outputs: str | Path, study: str, overrides: Sequence[str], config: Mapping[str, Any]) -> Cell:
+        """The cell of a resolved configuration: the folder that has it already, else a name made of the overrides."""
+        folder, kept = _study(outputs, study), tuple(sorted(filter(_names_cell, overrides)))
+        suffix = f"-{config_hash(config)}"
+        with _refusing(folder):
+            known = sorted(path.name for path in folder.glob(f"[!.]*{suffix}") if path.is_dir())
+        name = known[0] if known else _safe_name(",".join(kept))[: NAME_LENGTH - len(suffix)] + suffix
+        return cls(folder / name, config, kept)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def prepare(self) -> list[str]:
+        """Write config.yaml where it is missing or damaged. Returns warnings, a line each."""
+        path, warnings = self.path / "config.yaml", []
+        with _refusing(self.path):
+            try:
+                if self.name.endswith(config_hash(self.read_config())):
+                    return []
+                raise Damaged(f"{path} is not the configuration of {self.name}")
+            except FileNotFoundError:
+                pass
+            except Damaged as damage:
+                warnings = self._set_aside(path, str(damage), "written again")
+            config = {key: value for key, value in self.config.items() if key not in RUNTIME}
+            text = OmegaConf.to_yaml(OmegaConf.create({"overrides": list(self.overrides), "config": config}))
+            self._write(path, text.encode(), "config.yaml")
+            self._sweep("config.yaml")
+        return warnings
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved configuration on disk. Raises Damaged where it cannot be read."""
+        with _refusing(self.path), _reading(self.path / "config.yaml") as path:
+            stored = OmegaConf.to_container(OmegaConf.create(path.read_text()))
+            return stored["config"]  # type: ignore[index, call-overload, return-value]
+
+    def seeds(self) -> list[int]:
+        """Every seed that has left anything here, in order."""
+        folders = [*self.path.glob("seed=*"), *(self.path / ".unfinished").glob("seed=*")]
+        return sorted({int(match[1]) for path in folders if (match := re.fullmatch(r"seed=(\d+)", path.name))})
+
+    def status(self, seed: int) -> Status:
+        """What a seed has on disk; only reads. "damaged" becomes one of the others by `repair`."""
+        run, work = self._run(seed), self._work(seed)
+        with _refusing(self.path):
+            if run.exists():
+                return "damaged" if _flaw(run, "manifest.json", seed) else "complete"
+            if (work / "diverged.json").exists():
+                return "damaged" if _flaw(work, "diverged.json", seed) else "diverged"
+            left = (work / "checkpoint.npz").exists() or (work / "failed.txt").exists()
+            return "unfinished" if left else "missing"
+
+    def repair(self, seed: int) -> list[str]:
+        """Set aside whatever of a seed is damaged, the checkpoint included. Returns warnings, a line each."""
+        run, work, warnings = self._run(seed), self._work(seed), []
+        with _refusing(self.path):
+            if run.exists() and (flaw := _flaw(run, "manifest.json", seed)):
+                warnings += self._set_aside(run, flaw, "run again")
+            if (work / "diverged.json").exists() and (flaw := _flaw(work, "diverged.json", seed)):
+                warnings += self._set_aside(work, flaw, "run again")
+            try:
+                self.load_checkpoint(seed)
+            except Damaged as damage:
+                warnings += self._set_aside(work / "checkpoint.npz", str(damage), "run again")
+        return warnings
+
+    def save_checkpoint(
+        self, seed: int, iteration: int, arrays: Mapping[str, np.ndarray], curves: Columns, probe: Sequence[Mapping]
+    ) -> None:
+        """Replace the checkpoint of a seed: one npz file, the recorded rows inside it as Parquet."""
+        members = {f"array/{name}": np.asarray(array) for name, array in arrays.items()}
+        if opaque := [name for name, array in members.items() if array.dtype.hasobject]:
+            raise TypeError(f"a checkpoint holds no Python objects: {opaque}")
+        tables = {"curves": _table(curves), "probe": _table(_columns(probe))}
+        members |= {name: np.frombuffer(_parquet(table), np.uint8) for name, table in tables.items()}
+        buffer = io.BytesIO()
+        np.savez(buffer, iteration=np.int64(iteration), **members)  # type: ignore[arg-type]
+        self._write(self._work(seed) / "checkpoint.npz", buffer.getvalue(), self._run(seed).name)
+
+    def load_checkpoint(self, seed: int) -> Checkpoint | None:
+        """The checkpoint of a seed, None where there is none. Raises Damaged where it cannot be read."""
+        try:
+            with _refusing(self.path), _reading(self._work(seed) / "checkpoint.npz") as path:
+                with zipfile.ZipFile(path) as archive:  # reading a member to its end checks its CRC
+                    members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+                loaded = {name: np.load(io.BytesIO(data), allow_pickle=False) for name, data in members.items()}
+                curves, probe = (pq.read_table(pa.BufferReader(loaded[name].tobytes())) for name in ("curves", "probe"))
+                return Checkpoint(
+                    iteration=int(loaded["iteration"]),
+                    arrays={k.removeprefix("array/"): v for k, v in loaded.items() if k.startswith("array/")},
+                    curves={name: curves[name].to_numpy() for name in curves.column_names},
+                    probe=probe.to_pylist(),
+                )
+        except FileNotFoundError:
+            return None
+
+    def finish(self, seed: int, curves: Columns, probe: Sequence[Mapping], manifest: Mapping[str, Any]) -> None:
+        """Publish a complete run. `manifest` gives iterations, env_steps, wall_time_s and started; the rest is added.
+
+        A run that is complete already stays as it is: another process finished the same seed, with the same numbers.
+        """
+        contents = _contents("manifest.json", curves, probe, {"status": "complete", "seed": seed, **manifest})
+        run, staging = self._run(seed), self._scratch(self._run(seed).name)
+
+        def publish() -> None:
+            try:
+                staging.mkdir(parents=True)
+                for name, data in contents.items():
+                    (staging / name).write_bytes(data)
+                if self.status(seed) == "damaged":
+                    self.repair(seed)
+                os.rename(staging, run)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY) or self.status(seed) != "complete":
+                    raise
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+
+        with _refusing(self.path):
+            _retrying(publish)
+            self._clear(seed)
+
+    def diverge(
+        self, seed: int, iteration: int, reason: str, curves: Columns, probe: Sequence[Mapping], manifest: Mapping
+    ) -> None:
+        """Record that a seed cannot go on: reason, iteration and the curves so far. It is not tried again."""
+        given = {"status": "diverged", "seed": seed, "iteration": iteration, "reason": reason, **manifest}
+        for name, data in _contents("diverged.json", curves, probe, given).items():
+            self._write(self._work(seed) / name, data, self._run(seed).name)
+        (self._work(seed) / "checkpoint.npz").unlink(missing_ok=True)
+
+    def fail(self, seed: int, text: str) -> None:
+        """Keep what went wrong with a seed. It counts as unfinished and is tried again."""
+        self._write(self._work(seed) / "failed.txt", text.encode(errors="replace"), self._run(seed).name)
+
+    def discard(self, seed: int) -> None:
+        """Forget a seed, to run it anew. Each folder leaves by one rename, the unfinished work before the result."""
+        with _refusing(self.path):
+            for folder in (self._work(seed), self._run(seed)):
+                if folder.exists():
+                    (self.path / ".unfinished").mkdir(exist_ok=True)
+                    with suppress(FileNotFoundError):
+                        os.rename(folder, self._scratch(self._run(seed).name))
+            self._clear(seed)
+
+    def manifest(self, seed: int) -> dict[str, Any]:
+        """manifest.json of a complete run, diverged.json of a diverged one."""
+        home = self._home(seed)
+        name = "manifest.json" if home == self._run(seed) else "diverged.json"
+        with _refusing(home):
+            return json.loads((home / name).read_bytes())
+
+    def curves(self, seed: int) -> pd.DataFrame:
+        """A row per iteration of a complete or diverged run."""
+        return _frame(self._home(seed) / "curves.parquet")
+
+    def probe(self, seed: int) -> pd.DataFrame:
+        """A row per (iteration, estimator) of a complete or diverged run that was probed."""
+        return _frame(self._home(seed) / "probe.parquet")
+
+    def _run(self, seed: int) -> Path:
+        return self.path / f"seed={seed}"
+
+    def _work(self, seed: int) -> Path:
+        return self.path / ".unfinished" / f"seed={seed}"
+
+    def _home(self, seed: int) -> Path:
+        return self._run(seed) if self._run(seed).exists() else self._work(seed)
+
+    def _scratch(self, owner: str) -> Path:
+        """A path that no other process uses, on the file system of the cell."""
+        return self.path / ".unfinished" / f"{owner}~{os.getpid()}-{secrets.token_hex(4)}"
+
+    def _sweep(self, owner: str) -> None:
+        """Remove the scratch of this owner, also of processes that were killed."""
+        for path in (self.path / ".unfinished").glob(f"{owner}~*"):
+            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            (self.path / ".unfinished").rmdir()
+
+    def _clear(self, seed: int) -> None:
+        shutil.rmtree(self._work(seed), ignore_errors=True)
+        self._sweep(self._run(seed).name)
+
+    def _write(self, path: Path, data: bytes, owner: str) -> None:
+        """Write a file in one step: all of it, or nothing."""
+        scratch = self._scratch(owner)
+
+        def attempt() -> None:
+            try:
+                for folder in (scratch.parent, path.parent):
+                    folder.mkdir(parents=True, exist_ok=True)
+                scratch.write_bytes(data)
+                os.replace(scratch, path)
+            finally:
+                scratch.unlink(missing_ok=True)
+
+        with _refusing(path):
+            _retrying(attempt)
+
+    def _set_aside(self, path: Path, flaw: str, remedy: str) -> list[str]:
+        """Move a damaged file or folder to .damaged/; nothing where another process has moved it already."""
+        owner = path.name if path.name.startswith("seed=") else path.parent.name if path.suffix == ".npz" else path.name
+        number = 1
+        while (aside := self.path / ".damaged" / f"{owner}-{number}").exists():
+            number += 1
+        aside.mkdir(parents=True)
+        try:
+            os.rename(path, aside if path.is_dir() else aside / path.name)
+        except FileNotFoundError:
+            return []
+        return [f"{flaw}; set aside in {aside}, {remedy}"]
+
+
+def cells(outputs: str | Path, study: str) -> list[Cell]:
+    """The cells of a study, by name."""
+    folder = _study(outputs, study)
+    with _refusing(folder):
+        if not folder.is_dir():
+            raise Refusal(f"no study {study!r} in {folder.parent}: run it first, or name its folder with outputs=")
+        named = [path for path in folder.iterdir() if re.fullmatch(r"[^.].*-[0-9a-f]{8}", path.name) and path.is_dir()]
+        return [Cell(path) for path in sorted(named)]
+
+
+def runs_table(outputs: str | Path, study: str) -> tuple[pd.DataFrame, list[tuple[str, int, Status]]]:
+    """The curves of all complete runs as one frame that begins with cell and seed; and (cell, seed, status) of the rest.
+
+    A column that only some runs have is NaN in the others.
+    """
+    states = [(cell.name, seed, cell.status(seed)) for cell in cells(outputs, study) for seed in cell.seeds()]
+    folder = _study(outputs, study).resolve()
+    paths = [
+        str(folder / name / f"seed={seed}" / "curves.parquet") for name, seed, state in states if state == "complete"
+    ]
+    rest = [entry for entry in states if entry[2] != "complete"]
+    keys = ds.DirectoryPartitioning(pa.schema({"cell": pa.string(), "folder": pa.string()}), segment_encoding="none")
+    with _refusing(folder):
+        source = ds.dataset(
+            paths, pa.schema({}), "parquet", pa.fs.LocalFileSystem(), partitioning=keys, partition_base_dir=str(folder)
+        )
+        schemas = [fragment.physical_schema for fragment in source.get_fragments()]
+        table = source.replace_schema(pa.unify_schemas([keys.schema, *schemas])).to_table().to_pandas()
+    seed = table.pop("folder").str.removeprefix("seed=").astype("int64")
+    table.insert(1, "seed", seed)
+    return table, rest
+
+
+def check_writable(outputs: str | Path) -> None:
+    """Refuse an outputs folder that cannot be written, by writing to it."""
+    root = _root(outputs)
+    probe = root / f".writable~{os.getpid()}-{secrets.token_hex(4)}"
+    with _refusing(root):
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            probe.write_bytes(os.urandom(1 << 16))
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Eight hexadecimal characters that stand for every key of a resolved configuration that is not IGNORED."""
+    meant = _without_presentation({key: value for key, value in config.items() if key not in RUNTIME})
+    canonical = json.dumps(meant, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def _without_presentation(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        kept = {key: value for key, value in node.items() if key not in PRESENTATION}
+        return {key: value if key == "kwargs" else _without_presentation(value) for key, value in kept.items()}
+    return [_without_presentation(value) for value in node] if isinstance(node, list | tuple) else node
+
+
+def _names_cell(override: str) -> bool:
+    key = override.lstrip("+~").partition("=")[0]
+    return key not in RUNTIME and key.rpartition(".")[2] not in PRESENTATION
+
+
+def _safe_name(text: str) -> str:
+    """A folder name of plain characters that needs no quotes and is not hidden."""
+    return re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", text).lstrip(".-") or "default"
+
+
+def _root(outputs: str | Path) -> Path:
+    if not str(outputs).strip() or "\0" in str(outputs):
+        raise Refusal(f"outputs={str(outputs)!r} is not a folder; type outputs=outputs or outputs=/somewhere/writable")
+    return Path(outputs).expanduser()
+
+
+def _study(outputs: str | Path, study: str) -> Path:
+    if not re.fullmatch(r"\w[\w.,=+ -]*", study):
+        allowed = "letters, digits, spaces and _ . , = + - (not first)"
+        raise Refusal(f"study={study!r} is not a folder name: {allowed}; type for example study=pilot")
+    return _root(outputs) / study
+
+
+def _column(name: str, values: Sequence | np.ndarray) -> pa.Array:
+    """int64 for counts, float64 for other numbers, else what pyarrow makes of the values."""
+    column = pa.array(values)
+    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)
+    return column.cast(pa.int64() if name in COUNTS else pa.float64()) if number else column
+
+
+def _table(columns: Columns) -> pa.Table:
+    return pa.table({name: _column(name, values) for name, values in columns.items()})
+
+
+def _columns(rows: Sequence[Mapping]) -> dict[str, list]:
+    """Columns of dict rows, in order of first appearance, None where a row has no value."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=False)
+    return buffer.getvalue()
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    with _refusing(path):
+        return pq.ParquetFile(path).read().to_pandas()
+
+
+def _contents(record: str, curves: Columns, probe: Sequence[Mapping], given: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of a run by name, the JSON record that vouches for the others last."""
+    tables = {"curves.parquet": _table(curves)} | ({"probe.parquet": _table(_columns(probe))} if probe else {})
+    files = {name: _parquet(table) for name, table in tables.items()}
+    sums = {name: {"rows": tables[name].num_rows, "sha256": hashlib.sha256(files[name]).hexdigest()} for name in files}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    added = {"schema": SCHEMA, "finished": now, "versions": versions(), "git_revision": git_revision(), "files": sums}
+    full = added | dict(given)
+    if missing := FIELDS - full.keys():
+        raise ValueError(f"the manifest lacks {', '.join(sorted(missing))}")
+    return files | {record: json.dumps(full, indent=1, default=lambda scalar: scalar.item()).encode()}
+
+
+def _flaw(folder: Path, record: str, seed: int) -> str | None:
+    """What is wrong with a run whose JSON record vouches for the files beside it; None for a sound one."""
+    try:
+        manifest = json.loads((folder / record).read_bytes())
+        if not isinstance(manifest, dict) or FIELDS - manifest.keys() or "curves.parquet" not in manifest["files"]:
+            return f"{folder / record} lacks required fields"
+        if manifest["seed"] != seed:
+            return f"{folder / record} is of seed {manifest['seed']}"
+        for name, stated in manifest["files"].items():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != stated["sha256"]:
+                return f"{folder / name} is not the file that {record} describes"
+    except FileNotFoundError as error:
+        return f"{error.filename} is missing"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return f"{folder / record} is damaged"
+    return None
+
+
+@functools.cache
+def versions() -> dict[str, str | None]:
+    """What the numbers of a run may depend on, without importing any of it."""
+
+    def version(package: str) -> str | None:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package)
+        return None
+
+    packages = ("ablate", "torch", "numpy", "gymnasium")
+    return {"python": platform.python_version()} | {package: version(package) for package in packages}
+
+
+@functools.cache
+def git_revision() -> str | None:
+    """The commit of the checkout that ablate runs from, with -dirty where files differ; None elsewhere."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return None
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TROUBLES = {
+    **dict.fromkeys(FULL, "no space is left"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "permission denied"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is in the way of a folder"),
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn what the user can mend about the outputs folder into a Refusal."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in TROUBLES:
+            raise
+        where = error.filename or path
+        raise Refusal(f"{TROUBLES[error.errno]}: {where}; type another folder: outputs=/somewhere/writable") from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Path]:
+    """Whatever a parser makes of a damaged file becomes Damaged; trouble with the disk stays an OSError."""
+    try:
+        yield path
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise Damaged(f"{path} is damaged ({type(error).__name__})") from error
+
+
+def _retrying(action: Callable[[], None]) -> None:
+    """Try again when a process that finished the same seed swept our scratch away."""
+    for _ in range(9):
+        with suppress(FileNotFoundError, FileExistsError):
+            return action()
+    return action()

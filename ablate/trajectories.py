@@ -1,0 +1,76 @@
+"""The batch of episodes: S seeds x N episodes x T steps, ragged, padded with zeros at the end."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROWS = 512  # rows are worked through in blocks of this many per seed: one fixed shape, whatever the other seeds do
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Episodes tau = (s_0, a_0, r_0, s_1, ...), the same number for every seed.
+
+    | field              | shape            | meaning                                                              |
+    |--------------------|------------------|----------------------------------------------------------------------|
+    | observations       | [S,N,T,D]        | what the agent saw of s_t, float32                                   |
+    | actions            | [S,N,T] or [..,A]| a_t: int64 indices, or float32 vectors                               |
+    | rewards            | [S,N,T]          | r_t, float64                                                         |
+    | lengths            | [S,N]            | steps of the episode; everything from there on is 0                  |
+    | terminated         | [S,N]            | the MDP ended the episode (no bootstrap); else a time limit cut it   |
+    | final_observations | [S,N,D]          | the state after the last step, to bootstrap from where it was cut    |
+    """
+
+    observations: NDArray[np.float32]
+    actions: NDArray
+    rewards: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    terminated: NDArray[np.bool_]
+    final_observations: NDArray[np.float32]
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """[S,N,T], true where the step was taken."""
+        return np.arange(self.rewards.shape[2]) < self.lengths[..., None]
+
+    @cached_property
+    def rows(self) -> "Rows":
+        return Rows(self.mask)
+
+
+class Rows:
+    """The steps that were taken, as rows: [S,N,T,...] <-> [S,R,...], each seed's rows first, in (episode, time) order.
+
+    R is the same for all seeds, a multiple of ROWS; the rows behind a seed's last are 0. Row r of seed s is the same
+    step whatever the other seeds did, which is what keeps sums over rows bit-identical.
+    """
+
+    def __init__(self, mask: NDArray[np.bool_]):
+        self.mask = mask
+        flat = mask.reshape(len(mask), -1)
+        self.counts: NDArray[np.int64] = flat.sum(1)
+        self.size = int(-(-max(int(self.counts.max()), 1) // ROWS) * ROWS)
+        order = np.argsort(~flat, axis=1, kind="stable")[:, : self.size]
+        self.index = np.zeros((len(flat), self.size), np.int64)
+        self.index[:, : order.shape[1]] = order
+        self.valid = np.arange(self.size) < self.counts[:, None]
+
+    def pack(self, x: NDArray) -> NDArray:
+        """[S,N,T,...] -> [S,R,...]"""
+        flat = x.reshape(len(x), -1, *x.shape[3:])
+        taken = flat[np.arange(len(flat))[:, None], self.index]
+        taken[~self.valid] = 0
+        return taken
+
+    def unpack(self, rows: NDArray) -> NDArray:
+        """[S,R] -> [S,N,T], zeros where no step was taken."""
+        x = np.zeros(self.mask.shape, rows.dtype)
+        x[self.mask] = rows[self.valid]
+        return x
+
+    def blocks(self) -> list[tuple[slice, NDArray[np.int64]]]:
+        """(rows, seeds) of each block of ROWS rows, with the seeds that have any there."""
+        starts = range(0, self.size, ROWS)
+        return [(slice(start, start + ROWS), np.flatnonzero(self.counts > start)) for start in starts]
