@@ -91,7 +91,7 @@ class Evaluation:
         """
         p, T = self.problem, states.shape[-2]
         P, c = self.P[..., 1 : T + 1, :, :], self.c[..., 1 : T + 1]
-        means = states @ p.A.T + actions @ p.B.T
+        means = _apply(p.A, states) + _apply(p.B, actions)
         ahead = _quadratic(means, P[..., None, :, :, :]) + (_trace(P @ p.W) + c)[..., None, :]
         return p.reward(states, actions) - p.gamma * ahead
 
@@ -265,9 +265,14 @@ class GaussianBandit:
         return Moments(mean, second - mean**2)
 
 
+def _apply(M: Floats, x: Floats) -> Floats:
+    """M x over the last axis, one vector at a time: no number depends on what else is in the array."""
+    return (M @ x[..., None])[..., 0]
+
+
 def _quadratic(x: Floats, M: Floats) -> Floats:
     """x' M x over the last axis."""
-    return ((M @ x[..., None])[..., 0] * x).sum(-1)
+    return (_apply(M, x) * x).sum(-1)
 
 
 def _trace(M: Floats) -> Floats:

@@ -19,13 +19,14 @@ Floats = NDArray[np.float64]
 class Signals:
     """What a Phi or a baseline may look at. All [S,N,T], float64, 0 where no step was taken.
 
-    | field         | meaning                                                                                |
-    |---------------|----------------------------------------------------------------------------------------|
-    | rewards       | r_t                                                                                    |
-    | mask          | true where a step was taken                                                            |
-    | values        | V(s_t) of the critic, if there is one                                                  |
-    | next_values   | V(s_{t+1}): 0 where the episode terminated, V of the final state where it was cut      |
-    | action_values | Q(s_t, a_t) of the critic, if there is one                                             |
+    | field              | meaning                                                                               |
+    |--------------------|---------------------------------------------------------------------------------------|
+    | rewards            | r_t                                                                                   |
+    | mask               | true where a step was taken                                                           |
+    | values             | V(s_t) of the critic, if there is one                                                 |
+    | next_values        | V(s_{t+1}): 0 where the episode terminated, V of the final state where it was cut     |
+    | action_values      | Q(s_t, a_t) of the critic, if there is one                                            |
+    | next_action_values | Q(s_{t+1}, a_{t+1}): the same at the end, with a_T ~ pi(.|s_T)                        |
     """
 
     rewards: Floats
@@ -34,6 +35,7 @@ class Signals:
     values: Floats | None = None
     next_values: Floats | None = None
     action_values: Floats | None = None
+    next_action_values: Floats | None = None
 
     @property
     def returns(self) -> Floats:

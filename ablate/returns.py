@@ -45,10 +45,10 @@ def gae(deltas: Floats, gamma: float, gae_lambda: float) -> Floats:
     return discounted_sum(deltas, gamma * gae_lambda)
 
 
-def lambda_returns(rewards: Floats, values: Floats, next_values: Floats, gamma: float, trace: float) -> Floats:
+def lambda_returns(rewards: Floats, values: Floats, next_values: Floats, gamma: float, td_lambda: float) -> Floats:
     """G^lambda_t = r_t + gamma [(1 - lambda) V(s_{t+1}) + lambda G^lambda_{t+1}] = A^lambda_t + V(s_t).
 
-    ``trace`` is lambda: 0 gives the TD(0) target, 1 the Monte Carlo return. With Q(s_t, a_t) for V(s_t) it is the
+    ``td_lambda`` is lambda: 0 gives the TD(0) target, 1 the Monte Carlo return. With Q(s_t, a_t) for V(s_t) it is the
     SARSA(lambda) target. Source: Sutton & Barto (2018), eq. 12.2.
     """
-    return gae(td_errors(rewards, values, next_values, gamma), gamma, trace) + values
+    return gae(td_errors(rewards, values, next_values, gamma), gamma, td_lambda) + values

@@ -29,8 +29,8 @@ def rollout(
     """
     S, N, H = len(theta), episodes, env.horizon
     observation = env.reset(environment_streams, N)
-    noise = np.stack([policy.noise(stream, (N, H)) for stream in action_streams])
-    noise = np.ascontiguousarray(noise.reshape(S * N, H, *noise.shape[3:]).swapaxes(0, 1))  # [H, S*N, ...]
+    noise = np.stack([policy.noise(stream, (N, H + 1)) for stream in action_streams])
+    noise = np.ascontiguousarray(noise.reshape(S * N, H + 1, *noise.shape[3:]).swapaxes(0, 1))  # [H+1, S*N, ...]
     observations = np.zeros((H, S * N, env.observation_size), np.float32)
     match env.actions:
         case Discrete():
@@ -72,11 +72,13 @@ def rollout(
         return np.ascontiguousarray(x[:steps].swapaxes(0, 1)).reshape(S, N, steps, *x.shape[2:])
 
     after = np.arange(steps) >= lengths.reshape(S, N, 1)
-    taken = [per_seed(x) for x in (observations, actions, rewards)]
+    taken = per_seed(observations), per_seed(actions), per_seed(rewards)
     for x in taken:
         x[after] = 0
-    ends_and_finals = lengths.reshape(S, N), terminated.reshape(S, N), final.reshape(S, N, -1)
-    return Trajectories(*taken, *ends_and_finals)
+    finals = final.reshape(S, N, -1)
+    outputs, _ = policy.network.forward(theta, torch.from_numpy(finals))
+    final_actions = policy.sample(outputs, noise[H].reshape(S, N, *noise.shape[2:]))
+    return Trajectories(*taken, lengths.reshape(S, N), terminated.reshape(S, N), finals, final_actions)
 
 
 def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int | None) -> NDArray[np.int64] | None:

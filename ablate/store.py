@@ -6,7 +6,7 @@ A run = one configuration and one seed = one folder. A cell = one configuration 
     outputs/<study>/<cell>/seed=7/curves.parquet     a row per iteration
     outputs/<study>/<cell>/seed=7/probe.parquet      a row per (iteration, estimator), where there is a probe
     outputs/<study>/<cell>/seed=7/manifest.json      which run this is, and the checksum of each file beside it
-    outputs/<study>/<cell>/.unfinished/seed=7/       checkpoint.npz; failed.txt; diverged.json with its curves
+    outputs/<study>/<cell>/.unfinished/seed=7/       checkpoint.npz; failed.txt; diverged/ with its curves and manifest
     outputs/<study>/<cell>/.damaged/seed=7-1/        what could not be read, set aside
 
 A finished run is put together under .unfinished and renamed into place as a whole, a file likewise, so a kill at any
@@ -28,7 +28,8 @@ Columns of curves.parquet (int64 for counts, float64 otherwise; those of the cri
     wall_time                   seconds since the run began; the only column that differs from one repetition to another
 
 Fields of manifest.json: schema, status, seed, iterations, env_steps, wall_time_s, started and finished (ISO 8601),
-versions, git_revision (None without a checkout), files (rows and sha256 of each).
+versions, git_revision (None without a checkout), files (rows and sha256 of each); for a diverged run also iteration
+and reason.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import functools
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
 import os
 import platform
@@ -55,8 +57,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.fs
 import pyarrow.parquet as pq
 from omegaconf import OmegaConf
 
@@ -74,16 +74,19 @@ configuration, PRESENTATION at any depth, except below `kwargs`, which belongs t
 
 COUNTS = frozenset({"iteration", "env_steps", "episodes"})
 NAME_LENGTH = 120
-FIELDS = frozenset(
-    "schema status seed iterations env_steps wall_time_s started finished versions git_revision files".split()
-)
+FIELDS = {"schema", "status", "seed", "iterations", "env_steps", "wall_time_s", "started", "finished", "files"}
 
 Status = Literal["complete", "diverged", "unfinished", "missing", "damaged"]
 Columns = Mapping[str, Sequence | np.ndarray]
+Rows = Sequence[Mapping[str, Any]]
 
 
-class Damaged(Exception):
-    """A file of the store cannot be read as what it should be."""
+class Damaged(Refusal):
+    """A file of the store is not what it should be: `flaw` says which and how."""
+
+    def __init__(self, flaw: str) -> None:
+        super().__init__(f"{flaw}; run the same command again, which makes it anew")
+        self.flaw = flaw
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Cell:
         folder, kept = _study(outputs, study), tuple(sorted(filter(_names_cell, overrides)))
         suffix = f"-{config_hash(config)}"
         with _refusing(folder):
-            known = sorted(path.name for path in folder.glob(f"[!.]*{suffix}") if path.is_dir())
+            known = sorted(path.name for path in _entries(folder) if _is_cell(path) and path.name.endswith(suffix))
         name = known[0] if known else _safe_name(",".join(kept))[: NAME_LENGTH - len(suffix)] + suffix
         return cls(folder / name, config, kept)
 
@@ -120,60 +123,59 @@ class Cell:
 
     def prepare(self) -> list[str]:
         """Write config.yaml where it is missing or damaged. Returns warnings, a line each."""
-        path, warnings = self.path / "config.yaml", []
+        path, warnings = self.path / "config.yaml", list[str]()
         with _refusing(self.path):
             try:
                 if self.name.endswith(config_hash(self.read_config())):
                     return []
-                raise Damaged(f"{path} is not the configuration of {self.name}")
-            except FileNotFoundError:
-                pass
+                warnings = self._set_aside(path, "config.yaml", f"{path} is another configuration")
             except Damaged as damage:
-                warnings = self._set_aside(path, str(damage), "written again")
+                if path.exists():
+                    warnings = self._set_aside(path, "config.yaml", damage.flaw)
             config = {key: value for key, value in self.config.items() if key not in RUNTIME}
             text = OmegaConf.to_yaml(OmegaConf.create({"overrides": list(self.overrides), "config": config}))
-            self._write(path, text.encode(), "config.yaml")
+            self._write(path, "config.yaml", text.encode())
             self._sweep("config.yaml")
         return warnings
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration on disk. Raises Damaged where it cannot be read."""
-        with _refusing(self.path), _reading(self.path / "config.yaml") as path:
-            stored = OmegaConf.to_container(OmegaConf.create(path.read_text()))
-            return stored["config"]  # type: ignore[index, call-overload, return-value]
+        with _reading(self.path / "config.yaml") as path:
+            stored: Any = OmegaConf.to_container(OmegaConf.load(path))
+            return stored["config"]
 
     def seeds(self) -> list[int]:
         """Every seed that has left anything here, in order."""
-        folders = [*self.path.glob("seed=*"), *(self.path / ".unfinished").glob("seed=*")]
+        folders = [*_entries(self.path), *_entries(self.path / ".unfinished")]
         return sorted({int(match[1]) for path in folders if (match := re.fullmatch(r"seed=(\d+)", path.name))})
 
     def status(self, seed: int) -> Status:
         """What a seed has on disk; only reads. "damaged" becomes one of the others by `repair`."""
-        run, work = self._run(seed), self._work(seed)
+        work = self._work(seed)
         with _refusing(self.path):
-            if run.exists():
-                return "damaged" if _flaw(run, "manifest.json", seed) else "complete"
-            if (work / "diverged.json").exists():
-                return "damaged" if _flaw(work, "diverged.json", seed) else "diverged"
+            for folder, status in self._published(seed).items():
+                if folder.exists():
+                    return "damaged" if _flaw(folder, seed) else status
             left = (work / "checkpoint.npz").exists() or (work / "failed.txt").exists()
             return "unfinished" if left else "missing"
 
     def repair(self, seed: int) -> list[str]:
         """Set aside whatever of a seed is damaged, the checkpoint included. Returns warnings, a line each."""
-        run, work, warnings = self._run(seed), self._work(seed), []
+        warnings = []
         with _refusing(self.path):
-            if run.exists() and (flaw := _flaw(run, "manifest.json", seed)):
-                warnings += self._set_aside(run, flaw, "run again")
-            if (work / "diverged.json").exists() and (flaw := _flaw(work, "diverged.json", seed)):
-                warnings += self._set_aside(work, flaw, "run again")
+            for folder in self._published(seed):
+                if folder.exists() and (flaw := _flaw(folder, seed)):
+                    warnings += self._set_aside(folder, f"seed={seed}", flaw)
             try:
                 self.load_checkpoint(seed)
             except Damaged as damage:
-                warnings += self._set_aside(work / "checkpoint.npz", str(damage), "run again")
+                warnings += self._set_aside(self._work(seed) / "checkpoint.npz", f"seed={seed}", damage.flaw)
+            if self.status(seed) == "complete":
+                self._clear(seed)
         return warnings
 
     def save_checkpoint(
-        self, seed: int, iteration: int, arrays: Mapping[str, np.ndarray], curves: Columns, probe: Sequence[Mapping]
+        self, seed: int, iteration: int, arrays: Mapping[str, np.ndarray], curves: Columns, probe: Rows
     ) -> None:
         """Replace the checkpoint of a seed: one npz file, the recorded rows inside it as Parquet."""
         members = {f"array/{name}": np.asarray(array) for name, array in arrays.items()}
@@ -183,12 +185,12 @@ class Cell:
         members |= {name: np.frombuffer(_parquet(table), np.uint8) for name, table in tables.items()}
         buffer = io.BytesIO()
         np.savez(buffer, iteration=np.int64(iteration), **members)  # type: ignore[arg-type]
-        self._write(self._work(seed) / "checkpoint.npz", buffer.getvalue(), self._run(seed).name)
+        self._write(self._work(seed) / "checkpoint.npz", f"seed={seed}", buffer.getvalue())
 
     def load_checkpoint(self, seed: int) -> Checkpoint | None:
         """The checkpoint of a seed, None where there is none. Raises Damaged where it cannot be read."""
         try:
-            with _refusing(self.path), _reading(self._work(seed) / "checkpoint.npz") as path:
+            with _reading(self._work(seed) / "checkpoint.npz") as path:
                 with zipfile.ZipFile(path) as archive:  # reading a member to its end checks its CRC
                     members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
                 loaded = {name: np.load(io.BytesIO(data), allow_pickle=False) for name, data in members.items()}
@@ -199,64 +201,46 @@ class Cell:
                     curves={name: curves[name].to_numpy() for name in curves.column_names},
                     probe=probe.to_pylist(),
                 )
-        except FileNotFoundError:
-            return None
+        except Damaged as damage:
+            if isinstance(damage.__cause__, FileNotFoundError):
+                return None
+            raise
 
-    def finish(self, seed: int, curves: Columns, probe: Sequence[Mapping], manifest: Mapping[str, Any]) -> None:
+    def finish(self, seed: int, curves: Columns, probe: Rows, manifest: Mapping[str, Any]) -> list[str]:
         """Publish a complete run. `manifest` gives iterations, env_steps, wall_time_s and started; the rest is added.
 
-        A run that is complete already stays as it is: another process finished the same seed, with the same numbers.
+        A run that is complete already stays: another process finished the same seed, with the same numbers. A damaged
+        one is set aside; returns warnings, a line each.
         """
-        contents = _contents("manifest.json", curves, probe, {"status": "complete", "seed": seed, **manifest})
-        run, staging = self._run(seed), self._scratch(self._run(seed).name)
-
-        def publish() -> None:
-            try:
-                staging.mkdir(parents=True)
-                for name, data in contents.items():
-                    (staging / name).write_bytes(data)
-                if self.status(seed) == "damaged":
-                    self.repair(seed)
-                os.rename(staging, run)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY) or self.status(seed) != "complete":
-                    raise
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-
-        with _refusing(self.path):
-            _retrying(publish)
-            self._clear(seed)
+        warnings = self._publish(seed, self._run(seed), curves, probe, {"status": "complete", **manifest})
+        self._clear(seed)
+        return warnings
 
     def diverge(
-        self, seed: int, iteration: int, reason: str, curves: Columns, probe: Sequence[Mapping], manifest: Mapping
-    ) -> None:
-        """Record that a seed cannot go on: reason, iteration and the curves so far. It is not tried again."""
-        given = {"status": "diverged", "seed": seed, "iteration": iteration, "reason": reason, **manifest}
-        for name, data in _contents("diverged.json", curves, probe, given).items():
-            self._write(self._work(seed) / name, data, self._run(seed).name)
-        (self._work(seed) / "checkpoint.npz").unlink(missing_ok=True)
+        self, seed: int, iteration: int, reason: str, curves: Columns, probe: Rows, manifest: Mapping[str, Any]
+    ) -> list[str]:
+        """Record that a seed cannot go on: iteration, reason and the rows so far; else like `finish`."""
+        given = {"status": "diverged", "iteration": iteration, "reason": reason, **manifest}
+        return self._publish(seed, self._work(seed) / "diverged", curves, probe, given)
 
     def fail(self, seed: int, text: str) -> None:
         """Keep what went wrong with a seed. It counts as unfinished and is tried again."""
-        self._write(self._work(seed) / "failed.txt", text.encode(errors="replace"), self._run(seed).name)
+        self._write(self._work(seed) / "failed.txt", f"seed={seed}", text.encode(errors="replace"))
 
     def discard(self, seed: int) -> None:
         """Forget a seed, to run it anew. Each folder leaves by one rename, the unfinished work before the result."""
         with _refusing(self.path):
             for folder in (self._work(seed), self._run(seed)):
-                if folder.exists():
+                while folder.exists():
                     (self.path / ".unfinished").mkdir(exist_ok=True)
                     with suppress(FileNotFoundError):
-                        os.rename(folder, self._scratch(self._run(seed).name))
+                        os.rename(folder, self._scratch(f"seed={seed}"))
             self._clear(seed)
 
     def manifest(self, seed: int) -> dict[str, Any]:
-        """manifest.json of a complete run, diverged.json of a diverged one."""
-        home = self._home(seed)
-        name = "manifest.json" if home == self._run(seed) else "diverged.json"
-        with _refusing(home):
-            return json.loads((home / name).read_bytes())
+        """What a complete or diverged run says of itself."""
+        with _reading(self._home(seed) / "manifest.json") as path:
+            return json.loads(path.read_bytes())
 
     def curves(self, seed: int) -> pd.DataFrame:
         """A row per iteration of a complete or diverged run."""
@@ -272,8 +256,12 @@ class Cell:
     def _work(self, seed: int) -> Path:
         return self.path / ".unfinished" / f"seed={seed}"
 
+    def _published(self, seed: int) -> dict[Path, Status]:
+        """The two folders that a manifest vouches for."""
+        return {self._run(seed): "complete", self._work(seed) / "diverged": "diverged"}
+
     def _home(self, seed: int) -> Path:
-        return self._run(seed) if self._run(seed).exists() else self._work(seed)
+        return next((folder for folder in self._published(seed) if folder.exists()), self._run(seed))
 
     def _scratch(self, owner: str) -> Path:
         """A path that no other process uses, on the file system of the cell."""
@@ -281,18 +269,19 @@ class Cell:
 
     def _sweep(self, owner: str) -> None:
         """Remove the scratch of this owner, also of processes that were killed."""
-        for path in (self.path / ".unfinished").glob(f"{owner}~*"):
-            shutil.rmtree(path, ignore_errors=True)
-            with suppress(OSError):
-                path.unlink()
+        for path in _entries(self.path / ".unfinished"):
+            if path.name.startswith(f"{owner}~"):
+                shutil.rmtree(path, ignore_errors=True)
+                with suppress(OSError):
+                    path.unlink()
         with suppress(OSError):
             (self.path / ".unfinished").rmdir()
 
     def _clear(self, seed: int) -> None:
         shutil.rmtree(self._work(seed), ignore_errors=True)
-        self._sweep(self._run(seed).name)
+        self._sweep(f"seed={seed}")
 
-    def _write(self, path: Path, data: bytes, owner: str) -> None:
+    def _write(self, path: Path, owner: str, data: bytes) -> None:
         """Write a file in one step: all of it, or nothing."""
         scratch = self._scratch(owner)
 
@@ -308,18 +297,44 @@ class Cell:
         with _refusing(path):
             _retrying(attempt)
 
-    def _set_aside(self, path: Path, flaw: str, remedy: str) -> list[str]:
+    def _publish(self, seed: int, folder: Path, curves: Columns, probe: Rows, manifest: Mapping[str, Any]) -> list[str]:
+        """Put a run together out of sight, then rename it into place."""
+        contents = _contents(curves, probe, {"seed": seed, **manifest})
+        staging = self._scratch(f"seed={seed}")
+
+        def attempt() -> None:
+            try:
+                staging.mkdir(parents=True)
+                for name, data in contents.items():
+                    (staging / name).write_bytes(data)
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(staging, folder)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                if _flaw(folder, seed):  # another process discards it just now
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder)) from error
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+
+        warnings = self.repair(seed)
+        with _refusing(folder):
+            _retrying(attempt)
+        return warnings
+
+    def _set_aside(self, path: Path, owner: str, flaw: str) -> list[str]:
         """Move a damaged file or folder to .damaged/; nothing where another process has moved it already."""
-        owner = path.name if path.name.startswith("seed=") else path.parent.name if path.suffix == ".npz" else path.name
-        number = 1
-        while (aside := self.path / ".damaged" / f"{owner}-{number}").exists():
-            number += 1
-        aside.mkdir(parents=True)
+        for number in itertools.count(1):
+            aside = self.path / ".damaged" / f"{owner}-{number}"
+            with suppress(FileExistsError):
+                aside.mkdir(parents=True)
+                break
         try:
             os.rename(path, aside if path.is_dir() else aside / path.name)
         except FileNotFoundError:
+            aside.rmdir()
             return []
-        return [f"{flaw}; set aside in {aside}, {remedy}"]
+        return [f"{flaw}; set aside in {aside}"]
 
 
 def cells(outputs: str | Path, study: str) -> list[Cell]:
@@ -328,30 +343,35 @@ def cells(outputs: str | Path, study: str) -> list[Cell]:
     with _refusing(folder):
         if not folder.is_dir():
             raise Refusal(f"no study {study!r} in {folder.parent}: run it first, or name its folder with outputs=")
-        named = [path for path in folder.iterdir() if re.fullmatch(r"[^.].*-[0-9a-f]{8}", path.name) and path.is_dir()]
-        return [Cell(path) for path in sorted(named)]
+        return [Cell(path) for path in sorted(filter(_is_cell, folder.iterdir()))]
 
 
 def runs_table(outputs: str | Path, study: str) -> tuple[pd.DataFrame, list[tuple[str, int, Status]]]:
-    """The curves of all complete runs as one frame that begins with cell and seed; and (cell, seed, status) of the rest.
+    """The curves of all complete runs, led by their cell and seed; and (cell, seed, status) of every other run.
 
     A column that only some runs have is NaN in the others.
     """
+    import pyarrow.dataset as ds  # imports pandas, which a run does without
+    from pyarrow.fs import LocalFileSystem
+
     states = [(cell.name, seed, cell.status(seed)) for cell in cells(outputs, study) for seed in cell.seeds()]
     folder = _study(outputs, study).resolve()
-    paths = [
-        str(folder / name / f"seed={seed}" / "curves.parquet") for name, seed, state in states if state == "complete"
-    ]
+    done = [folder / name / f"seed={seed}" for name, seed, status in states if status == "complete"]
     rest = [entry for entry in states if entry[2] != "complete"]
     keys = ds.DirectoryPartitioning(pa.schema({"cell": pa.string(), "folder": pa.string()}), segment_encoding="none")
     with _refusing(folder):
         source = ds.dataset(
-            paths, pa.schema({}), "parquet", pa.fs.LocalFileSystem(), partitioning=keys, partition_base_dir=str(folder)
+            [str(run / "curves.parquet") for run in done],
+            pa.schema({}),
+            "parquet",
+            LocalFileSystem(),
+            partitioning=keys,
+            partition_base_dir=str(folder),
         )
         schemas = [fragment.physical_schema for fragment in source.get_fragments()]
         table = source.replace_schema(pa.unify_schemas([keys.schema, *schemas])).to_table().to_pandas()
-    seed = table.pop("folder").str.removeprefix("seed=").astype("int64")
-    table.insert(1, "seed", seed)
+    table.insert(0, "cell", table.pop("cell"))
+    table.insert(1, "seed", table.pop("folder").str.removeprefix("seed=").astype("int64"))
     return table, rest
 
 
@@ -386,6 +406,18 @@ def _names_cell(override: str) -> bool:
     return key not in RUNTIME and key.rpartition(".")[2] not in PRESENTATION
 
 
+def _is_cell(path: Path) -> bool:
+    return re.fullmatch(r"[^.].*-[0-9a-f]{8}", path.name) is not None and path.is_dir()
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where there is none, or not any more."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
 def _safe_name(text: str) -> str:
     """A folder name of plain characters that needs no quotes and is not hidden."""
     return re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", text).lstrip(".-") or "default"
@@ -415,7 +447,7 @@ def _table(columns: Columns) -> pa.Table:
     return pa.table({name: _column(name, values) for name, values in columns.items()})
 
 
-def _columns(rows: Sequence[Mapping]) -> dict[str, list]:
+def _columns(rows: Rows) -> dict[str, list]:
     """Columns of dict rows, in order of first appearance, None where a row has no value."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
@@ -428,12 +460,12 @@ def _parquet(table: pa.Table) -> bytes:
 
 
 def _frame(path: Path) -> pd.DataFrame:
-    with _refusing(path):
+    with _reading(path):
         return pq.ParquetFile(path).read().to_pandas()
 
 
-def _contents(record: str, curves: Columns, probe: Sequence[Mapping], given: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of a run by name, the JSON record that vouches for the others last."""
+def _contents(curves: Columns, probe: Rows, given: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of a run by name, the manifest that vouches for the others last."""
     tables = {"curves.parquet": _table(curves)} | ({"probe.parquet": _table(_columns(probe))} if probe else {})
     files = {name: _parquet(table) for name, table in tables.items()}
     sums = {name: {"rows": tables[name].num_rows, "sha256": hashlib.sha256(files[name]).hexdigest()} for name in files}
@@ -442,24 +474,23 @@ def _contents(record: str, curves: Columns, probe: Sequence[Mapping], given: Map
     full = added | dict(given)
     if missing := FIELDS - full.keys():
         raise ValueError(f"the manifest lacks {', '.join(sorted(missing))}")
-    return files | {record: json.dumps(full, indent=1, default=lambda scalar: scalar.item()).encode()}
+    return files | {"manifest.json": json.dumps(full, indent=1, default=lambda scalar: scalar.item()).encode()}
 
 
-def _flaw(folder: Path, record: str, seed: int) -> str | None:
-    """What is wrong with a run whose JSON record vouches for the files beside it; None for a sound one."""
+def _flaw(folder: Path, seed: int) -> str | None:
+    """What is wrong with a run, whose manifest vouches for the files beside it; None for a sound one."""
+    path = folder / "manifest.json"
     try:
-        manifest = json.loads((folder / record).read_bytes())
-        if not isinstance(manifest, dict) or FIELDS - manifest.keys() or "curves.parquet" not in manifest["files"]:
-            return f"{folder / record} lacks required fields"
-        if manifest["seed"] != seed:
-            return f"{folder / record} is of seed {manifest['seed']}"
+        manifest = json.loads(path.read_bytes())
+        if FIELDS - manifest.keys() or "curves.parquet" not in manifest["files"] or manifest["seed"] != seed:
+            return f"{path} is not a manifest of seed {seed}"
         for name, stated in manifest["files"].items():
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != stated["sha256"]:
-                return f"{folder / name} is not the file that {record} describes"
-    except FileNotFoundError as error:
+                return f"{folder / name} is not the file that its manifest describes"
+    except (FileNotFoundError, IsADirectoryError) as error:
         return f"{error.filename} is missing"
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return f"{folder / record} is damaged"
+        return f"{path} is damaged"
     return None
 
 
@@ -488,9 +519,8 @@ def git_revision() -> str | None:
     return None
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TROUBLES = {
-    **dict.fromkeys(FULL, "no space is left"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "no space is left"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "permission denied"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is in the way of a folder"),
     errno.ENAMETOOLONG: "the name is too long",
@@ -511,11 +541,14 @@ def _refusing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Path]:
-    """Whatever a parser makes of a damaged file becomes Damaged; trouble with the disk stays an OSError."""
+    """Whatever a parser makes of a damaged file becomes Damaged; trouble with the machine stays what it is."""
     try:
-        yield path
+        with _refusing(path):
+            yield path
+    except FileNotFoundError as error:
+        raise Damaged(f"{path} is missing") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, Refusal | MemoryError) or getattr(error, "errno", None):
             raise
         raise Damaged(f"{path} is damaged ({type(error).__name__})") from error
 

@@ -20,7 +20,8 @@ class Trajectories:
     | rewards            | [S,N,T]          | r_t, float64                                                         |
     | lengths            | [S,N]            | steps of the episode; everything from there on is 0                  |
     | terminated         | [S,N]            | the MDP ended the episode (no bootstrap); else a time limit cut it   |
-    | final_observations | [S,N,D]          | the state after the last step, to bootstrap from where it was cut    |
+    | final_observations | [S,N,D]          | the state s_T after the last step, to bootstrap from where it was cut|
+    | final_actions      | [S,N] or [S,N,A] | a_T ~ pi(.|s_T), which is not taken                                  |
     """
 
     observations: NDArray[np.float32]
@@ -29,6 +30,7 @@ class Trajectories:
     lengths: NDArray[np.int64]
     terminated: NDArray[np.bool_]
     final_observations: NDArray[np.float32]
+    final_actions: NDArray
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -56,6 +58,7 @@ class Rows:
         self.index = np.zeros((len(flat), self.size), np.int64)
         self.index[:, : order.shape[1]] = order
         self.valid = np.arange(self.size) < self.counts[:, None]
+        self.times: NDArray[np.int64] = self.index % mask.shape[2] * self.valid
 
     def pack(self, x: NDArray) -> NDArray:
         """[S,N,T,...] -> [S,R,...]"""

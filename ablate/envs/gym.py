@@ -1,41 +1,135 @@
 """Any Gymnasium environment with Discrete or Box actions over [S, N], through Gymnasium's vector API."""
 
 import difflib
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import SyncVectorEnv
+from gymnasium.wrappers import FlattenObservation
 from numpy.typing import NDArray
 
 from ablate.envs.base import Bools, Continuous, Discrete, Float32, need_count
 from ablate.refusal import Refusal
 
+IDS = 'python -c "import gymnasium; print(*gymnasium.registry)"'
+
 
 class Gymnasium:
-    """`gymnasium.make(id, **kwargs)` S x N times, each episode started from an environment seed of its own.
+    """`gymnasium.make(id, **kwargs)` S x N times, every episode started from an environment seed of its own.
 
     At reset each stream draws N environment seeds, so episode i of a seed is the same whatever else runs.
     Observations are flattened (`gymnasium.spaces.flatten`: Discrete becomes one-hot) to float32; Box actions are
-    clipped to their bounds. `horizon` replaces Gymnasium's time limit; without one it must be given.
+    clipped to their bounds. `horizon` replaces Gymnasium's time limit, and must be given where there is none.
 
-    Raises Refusal for an id that does not exist or cannot be made, other action or observation spaces, no horizon.
+    Raises Refusal for an id that does not exist or cannot be made, for spaces that do not fit, for a missing horizon.
     """
 
     def __init__(self, id: str, kwargs: Mapping[str, Any] | None = None, horizon: int | None = None) -> None:
-        self._id, self._kwargs = id, dict(kwargs or {})
-        if horizon is not None:
-            need_count("horizon", horizon)
-        limit = _spec(id).max_episode_steps if horizon is None else horizon
+        self._spec, self._kwargs = find(id), dict(kwargs or {})
+        limit = self._spec.max_episode_steps if horizon is None else horizon
         if limit is None:
-            raise Refusal(f"{id} has no time limit; give one: env.horizon=1000")
+            raise Refusal(f"env.id={id} has no time limit of its own; give one, as env.horizon=1000")
+        need_count("horizon", limit)
         self.horizon = limit
-        first = self._make()
-        self._action_space = first.action_space
-        self.actions = _actions(id, self._action_space)
-        assert isinstance(first.observation_space, spaces.Box)
-        self.observation_size = int(np.prod(first.observation_space.shape))
-        self._vector = SyncVectorEnv([lambda: first], autoreset_mode="Disabled", copy=False)
+        self._vector = self._vectorise(1)
+        self._action_space: Any = self._vector.single_action_space
+        self.observation_size = spaces.flatdim(self._vector.single_observation_space)
+        if isinstance(self._action_space, spaces.Discrete):
+            self.actions: Discrete | Continuous = Discrete(int(self._action_space.n))
+        else:
+            self.actions = Continuous(spaces.flatdim(self._action_space))
 
+    def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
+        seeds = [seed for stream in streams for seed in stream.integers(2**31, size=episodes).tolist()]
+        if len(seeds) != self._vector.num_envs:
+            self._vector.close()
+            self._vector = self._vectorise(len(seeds))
+        self._rows = np.arange(len(seeds)).reshape(-1, episodes)  # which sub-environment plays each row
+        return self._observe(self._vector.reset(seed=seeds)[0])
+
+    def step(self, actions: NDArray) -> tuple[Float32, NDArray[np.float64], Bools, Bools]:
+        played = np.zeros((self._vector.num_envs, *self._action_space.shape), self._action_space.dtype)
+        if isinstance(self._action_space, spaces.Discrete):
+            actions = actions + self._action_space.start
+            played += self._action_space.start
+        else:
+            actions = actions.reshape(*self._rows.shape, *self._action_space.shape)
+            actions = np.clip(actions, self._action_space.low, self._action_space.high)
+        first_wins = self._rows.ravel()[::-1]  # of several assignments to one place NumPy keeps the last
+        played[first_wins] = actions.reshape(-1, *self._action_space.shape)[::-1]
+        observations, rewards, terminated, truncated, _ = self._vector.step(played)
+        rows = self._rows
+        return self._observe(observations), rewards[rows], terminated[rows], (truncated & ~terminated)[rows]
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        self._rows = self._rows.take(rows)
+
+    def _observe(self, observations: NDArray) -> Float32:
+        return observations[self._rows].astype(np.float32)
+
+    def _vectorise(self, number: int) -> SyncVectorEnv:
+        return SyncVectorEnv([self._make] * number, copy=False)
+
+    def _make(self) -> gymnasium.Env:
+        id, limit = self._spec.id, self.horizon
+        try:
+            env = gymnasium.make(self._spec, max_episode_steps=limit, disable_env_checker=True, **self._kwargs)
+        except (gymnasium.error.Error, ImportError) as error:
+            raise Refusal(f"env.id={id} cannot be made: {_line(error)}") from error
+        except Exception as error:
+            if not self._kwargs:
+                raise
+            raise Refusal(f"env.id={id} cannot be made with env.kwargs={self._kwargs}: {_line(error)}") from error
+        if not isinstance(env.action_space, spaces.Discrete | spaces.Box):
+            kind = type(env.action_space).__name__
+            raise Refusal(f"env.id={id} has {kind} actions; choose an environment with Discrete or Box actions")
+        if not env.observation_space.is_np_flattenable:
+            kind = type(env.observation_space).__name__
+            raise Refusal(
+                f"env.id={id} has {kind} observations, of no fixed size; choose one with Box, Discrete, MultiBinary, "
+                "MultiDiscrete, or Tuple and Dict of these"
+            )
+        return OneEpisode(FlattenObservation(env))
+
+
+class OneEpisode(gymnasium.Wrapper):
+    """Plays one episode a seed. Once it has ended, every step and every reset without a seed changes nothing and
+    returns the last observation, so what a vector environment does with ended episodes costs and disturbs nothing."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self._last, self._ended = super().reset(seed=seed, options=options)[0], False
+        return self._last, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self._ended:
+            return self._last, 0.0, True, False, {}
+        self._last, reward, terminated, truncated, _ = super().step(action)
+        self._ended = terminated or truncated
+        return self._last, float(reward), terminated, truncated, {}
+
+
+def find(id: str) -> EnvSpec:
+    """Gymnasium's entry for `id`, after importing the package in front of a colon; a Refusal with close matches."""
+    package, _, name = id.rpartition(":")
+    try:
+        if package:
+            importlib.import_module(package)
+        return gymnasium.spec(name)
+    except (ImportError, TypeError, ValueError) as error:
+        raise Refusal(f"env.id={id}: {_line(error)}; install the package {package}, or correct its name") from error
+    except gymnasium.error.Error as error:
+        known = {known.lower(): known for known in gymnasium.registry}
+        close = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3)]
+        guess = f"did you mean {' or '.join(close)}? All: `{IDS}`" if close else f"the ids: `{IDS}`"
+        hint = "" if package else "; ids of another package take its name in front, env.id=package:Name-v0"
+        raise Refusal(f"env.id={id} is not a Gymnasium id; {guess}{hint}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,6 +1,7 @@
 """Linear-quadratic-Gaussian control over [S, N]: what `ablate.lqg` computes exactly, sampled."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,12 +25,13 @@ class LinearQuadratic:
         self.horizon = lqg.horizon
         self.observation_size, size = np.shape(lqg.B)
         self.actions = Continuous(size)
+        self._start_root, self._noise_root = root(lqg.s0_cov), root(lqg.W)
 
     def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
         shape = (episodes, self.horizon + 1, self.observation_size)
         normals = np.stack([stream.standard_normal(shape) for stream in streams])
-        self.state = self.lqg.s0_mean + apply(root(self.lqg.s0_cov), normals[:, :, 0])
-        noise = apply(root(self.lqg.W), normals[:, :, 1:])
+        self.state = self.lqg.s0_mean + apply(self._start_root, normals[:, :, 0])
+        noise = apply(self._noise_root, normals[:, :, 1:])
         self._noise = np.ascontiguousarray(noise.reshape(-1, *noise.shape[2:]).swapaxes(0, 1))  # [horizon, S * N, n]
         self._episodes = np.arange(len(streams) * episodes).reshape(-1, episodes)  # which column each row reads
         self._time = 0
@@ -60,17 +62,26 @@ def root(covariance: Floats) -> Floats:
 
 
 def build(
-    A: ArrayLike, B: ArrayLike, Q: ArrayLike, R: ArrayLike, W: ArrayLike, s0_mean: ArrayLike, s0_cov: ArrayLike, horizon: int
+    A: ArrayLike,
+    B: ArrayLike,
+    Q: ArrayLike,
+    R: ArrayLike,
+    W: ArrayLike,
+    s0_mean: ArrayLike,
+    s0_cov: ArrayLike,
+    horizon: int,
 ) -> LinearQuadratic:
     """The environment of these matrices, given as nested lists in its yaml. Refuses what does not fit together."""
     need_count("horizon", horizon)
     given = {"A": A, "B": B, "Q": Q, "R": R, "W": W, "s0_mean": s0_mean, "s0_cov": s0_cov}
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, value in given.items():
         try:
             arrays[name] = np.array(value, dtype=np.float64)
         except (TypeError, ValueError):
-            raise Refusal(f"env.{name} is not a regular array of numbers; give nested lists, as [[1, 0], [0, 1]]") from None
+            raise Refusal(
+                f"env.{name} is not a regular array of numbers; give nested lists, as [[1, 0], [0, 1]]"
+            ) from None
         if not np.isfinite(arrays[name]).all():
             raise Refusal(f"env.{name} has a NaN or infinite entry; give finite numbers")
     n, m = len(np.atleast_1d(arrays["s0_mean"])), np.atleast_2d(arrays["R"]).shape[-1]
@@ -84,5 +95,7 @@ def build(
     for name in ("Q", "R", "W", "s0_cov"):
         matrix = arrays[name]
         if not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix).min() < -1e-9 * (1 + np.abs(matrix).max()):
-            raise Refusal(f"env.{name} is not symmetric positive semi-definite; give a covariance or cost matrix that is")
+            raise Refusal(
+                f"env.{name} is not symmetric positive semi-definite; give a covariance or cost matrix that is"
+            )
     return LinearQuadratic(LQG(**arrays, horizon=horizon))

@@ -1,0 +1,222 @@
+"""The schema of a run, what its settings may be, and every refusal with its remedy. Imports no torch."""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from ablate.refusal import Refusal
+
+# In a checkout conf/ stands beside the package, in a wheel inside it.
+CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf") if p.is_dir())
+MOST_SEEDS = 100_000
+
+
+@dataclass
+class Config:
+    """The types of conf/config.yaml, which has the defaults and says what each setting means."""
+
+    seed: Any = MISSING
+    iterations: int = MISSING
+    episodes: int = MISSING
+    gamma: float = MISSING
+    discount_scores: bool = MISSING
+    whiten: bool = MISSING
+    threshold: float | None = MISSING
+    workers: Any = MISSING
+    outputs: str = MISSING
+    overwrite: bool = MISSING
+    checkpoint_seconds: float = MISSING
+    policy: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    critic: dict[str, Any] = field(default_factory=dict)
+    algorithm: dict[str, Any] = field(default_factory=dict)
+    phi: dict[str, Any] = field(default_factory=dict)
+    baseline: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, Any] = field(default_factory=dict)
+    study: dict[str, Any] = field(default_factory=dict)
+
+
+ConfigStore.instance().store(name="schema", node=Config, provider="ablate")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, checked: a resolved configuration, the seeds to run it with, and how."""
+
+    config: dict[str, Any]
+    overrides: tuple[str, ...]  # what was typed, for the name of the cell
+    seeds: tuple[int, ...]
+    workers: int | None  # None: one a core
+    outputs: str
+    study: str
+    overwrite: bool
+    checkpoint_seconds: float
+
+
+def parse_seeds(value: Any) -> tuple[int, ...]:
+    """The seeds that `seed=` names: 3, "0-9", "0-4,7" or [0,1,"4-6"], in the order given.
+
+    Raises Refusal on anything else, on a range that runs backwards, and on a seed named twice.
+    """
+    seeds: list[int] = []
+    parts = value if isinstance(value, Sequence) and not isinstance(value, str) else str(value).split(",")
+    for part in parts:
+        text = str(part).strip()
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
+        if isinstance(part, bool) or match is None:
+            hint = f"write seed={text}9 or the like" if re.fullmatch(r"\d+-", text) else "write seed=3, 0-9 or [0,1,7]"
+            raise Refusal(f"seed={text} is not a seed or a range of seeds (whole numbers from 0); {hint}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise Refusal(f"seed={text} runs backwards; write seed={last}-{first}")
+        if max(last - first, last >> 63) >= MOST_SEEDS:
+            raise Refusal(f"seed={text} is more than the {MOST_SEEDS} seeds of a job, or above 2^63; name fewer")
+        seeds += range(first, last + 1)
+    if not seeds:
+        raise Refusal("seed names no seed; write seed=3, 0-9 or [0,1,7]")
+    if len(set(seeds)) < len(seeds):
+        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+        raise Refusal(f"seed={_shown(value)} names seed {twice} twice; name each seed once")
+    return tuple(seeds)
+
+
+def _shown(value: Any) -> str:
+    return str(value).replace(" ", "")
+
+
+def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
+    """The job of a configuration that Hydra composed of the typed `overrides`.
+
+    What a Phi and its baseline do not use is left out of the resolved configuration (`critic: null`), so that one
+    experiment has one configuration. Raises Refusal on every setting that is out of its range or goes with nothing.
+    """
+    if missing := sorted(OmegaConf.missing_keys(composed)):
+        raise Refusal(f"{missing[0]} has no value; add {missing[0]}=...")
+    config: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    seeds = parse_seeds(config.pop("seed"))
+    workers = _workers(config.pop("workers"))
+    outputs, overwrite = config.pop("outputs"), config.pop("overwrite")
+    checkpoint_seconds, study = config.pop("checkpoint_seconds"), config.pop("study")
+    if not checkpoint_seconds > 0:
+        raise Refusal(f"checkpoint_seconds={checkpoint_seconds:g} is not above 0; write checkpoint_seconds=10")
+    _check_ranges(config)
+    _check_variant(config)
+    if not needs(config):
+        if typed := next((o for o in overrides if re.match(r"\+*critic[=.]", o)), None):
+            cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
+            raise Refusal(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
+        config["critic"] = None
+    _check_environment(config)
+    if digests := {path: _digest(path) for path in _paths(config["env"])}:
+        config["files"] = digests
+    return Job(config, tuple(overrides), seeds, workers, outputs, study["name"], overwrite, checkpoint_seconds)
+
+
+def needs(config: dict[str, Any]) -> set[str]:
+    """Which of V and Q the variant asks a critic for."""
+    return {*config["phi"]["about"]["needs"], *config["baseline"]["about"]["needs"]}
+
+
+def _workers(value: Any) -> int | None:
+    if value == "auto":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Refusal(f"workers={value} is not a number of processes; write workers=auto, or 1 or more")
+    return value
+
+
+def _positive(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and 0 < x < float("inf")
+
+
+def _count(x: Any) -> bool:
+    return _positive(x) and isinstance(x, int)
+
+
+def _share(x: Any) -> bool:
+    return x == 0 or (_positive(x) and x <= 1)
+
+
+RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
+    "iterations": (_count, "a whole number of at least 1", "100"),
+    "episodes": (_count, "a whole number of at least 1", "16"),
+    "gamma": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.99"),
+    "threshold": (lambda x: x is None or abs(x) < float("inf"), "a finite number or null", "null"),
+    "optimizer.lr": (_positive, "above 0", "0.003"),
+    "optimizer.max_grad_norm": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
+    "critic.lr": (_positive, "above 0", "0.01"),
+    "critic.updates": (_count, "a whole number of at least 1", "16"),
+    "critic.batch_size": (_count, "a whole number of at least 1", "512"),
+    "critic.td_lambda": (_share, "in [0, 1]", "0.95"),
+    "critic.clock": (lambda x: x in ("none", "append", "product"), "none, append or product", "none"),
+    "phi.gae_lambda": (_share, "in [0, 1]", "0.95"),
+    "policy.sigma": (_positive, "above 0", "1"),
+    "policy.spread": (lambda x: x in ("constant", "learned", "state"), "constant, learned or state", "learned"),
+    "policy.hidden": (lambda x: isinstance(x, list) and all(map(_count, x)), "a list of layer sizes", "[64,64]"),
+    "critic.hidden": (lambda x: isinstance(x, list) and all(map(_count, x)), "a list of layer sizes", "[64,64]"),
+    "env.horizon": (_count, "a whole number of at least 1", "200"),
+}
+
+
+def _check_ranges(config: dict[str, Any]) -> None:
+    for name, (allowed, what, example) in RANGES.items():
+        group, _, key = name.rpartition(".")
+        node = config[group] if group else config
+        value = node.get(key)
+        if key in node and not (name == "env.horizon" and value is None) and not allowed(value):
+            raise Refusal(f"{name}={_shown(value)} is not {what}; write for example {name}={example}")
+
+
+def _check_variant(config: dict[str, Any]) -> None:
+    phi, baseline = config["phi"], config["baseline"]
+    if baseline["name"] != "none" and not phi["about"]["takes_baseline"]:
+        raise Refusal(
+            f"phi={phi['name']} baseline={baseline['name']} cannot be: phi={phi['name']} has V(s_t) in it already; "
+            "write baseline=none"
+        )
+    fewest = baseline["about"].get("fewest_episodes", 1)
+    if config["episodes"] < fewest:
+        raise Refusal(
+            f"baseline={baseline['name']} with episodes={config['episodes']} cannot be: it takes other episodes of "
+            f"the batch; write episodes={fewest} or more"
+        )
+
+
+def _check_environment(config: dict[str, Any]) -> None:
+    """Build the environment once, which refuses what is wrong with it, and hold the policy and critic against it."""
+    from ablate import build
+    from ablate.envs.base import Discrete
+
+    env = build.environment(config)
+    policy, name = config["policy"], config["env"]["name"]
+    wanted = "discrete" if isinstance(env.actions, Discrete) else "continuous"
+    if policy.get("about", {}).get("actions", wanted) != wanted:
+        right = "categorical" if wanted == "discrete" else "gaussian"
+        raise Refusal(
+            f"policy={policy['name']} cannot act in env={name}, which has {env.actions} actions; write policy={right}"
+        )
+    critic = config["critic"] or {}
+    if (wants := critic.get("about", {}).get("env_has")) and not hasattr(env, wants):
+        raise Refusal(
+            f"critic={critic['name']} needs a known model ({wants}), which env={name} does not have; "
+            "write critic=lambda, or a tabular environment"
+        )
+
+
+def _paths(node: Any) -> list[str]:
+    """The files that an environment is read from."""
+    if not isinstance(node, dict):
+        return []
+    own = [value for key, value in node.items() if key == "path" and isinstance(value, str)]
+    return own + [path for key, value in node.items() if key != "kwargs" for path in _paths(value)]
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,216 @@
+"""Critics: V_w(s) and Q_w(s, a), learnt from the policy's own episodes, after the policy step that used them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate.envs.base import Continuous, Discrete, Environment
+from ablate.networks import Network
+from ablate.optimizers import Adam
+from ablate.phi import Signals
+from ablate.policies import Policy
+from ablate.randomness import streams
+from ablate.returns import lambda_returns, ordered_sum
+from ablate.trajectories import Trajectories
+
+Floats = NDArray[np.float64]
+State = dict[str, Tensor]
+
+
+class Critic(Protocol):
+    def initial(self, seeds: Sequence[int]) -> State:
+        """Parameters and moments, [S, ...] each."""
+        ...
+
+    def judge(self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+        """The signals with V and Q of each step and of the step after it filled in, as far as they are wanted."""
+        ...
+
+    def fit(
+        self, state: State, episodes: Trajectories, signals: Signals, seeds: Sequence[int], iteration: int
+    ) -> tuple[State, dict[str, Floats]]:
+        """The state after learning from episodes that it has judged, and what to record of it, [S] each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Approximator:
+    """V_w(s) where ``actions`` is None, else Q_w(s, a): one output an action, or the action among the inputs."""
+
+    network: Network
+    actions: Discrete | Continuous | None
+
+    @classmethod
+    def build(cls, features: int, hidden: Sequence[int], actions: Discrete | Continuous | None) -> Self:
+        match actions:
+            case None:
+                ends = features, 1
+            case Discrete(n):
+                ends = features, n
+            case Continuous(size):
+                ends = features + size, 1
+        return cls(Network((ends[0], *hidden, ends[1]), bias=bool(hidden)), actions)
+
+    def predict(self, w: Tensor, x: Tensor, a: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """V_w or Q_w at each row [S, R], and the layer inputs that `gradient` takes."""
+        outputs, inputs = self.network.forward(w, torch.cat([x, a], -1) if isinstance(self.actions, Continuous) else x)
+        index = (
+            a[..., None]
+            if isinstance(self.actions, Discrete)
+            else torch.zeros_like(outputs[..., :1], dtype=torch.int64)
+        )
+        return outputs.gather(-1, index)[..., 0], inputs
+
+    def gradient(self, w: Tensor, inputs: list[Tensor], a: Tensor, errors: Tensor) -> Tensor:
+        """sum over rows of error * grad_w (V_w or Q_w), [S, P]."""
+        if isinstance(self.actions, Discrete):
+            d = torch.zeros(*errors.shape, self.actions.n).scatter_(-1, a[..., None], errors[..., None])
+        else:
+            d = errors[..., None]
+        gradient = torch.zeros_like(w)
+        self.network.add_gradient(gradient, w, inputs, d)
+        return gradient
+
+
+@dataclass(frozen=True)
+class LearnedCritic:
+    """V_w and Q_w regressed on lambda-returns: w <- w - lr grad (1/2) mean (V_w(s_t) - G^lambda_t)^2.
+
+    ``td_lambda`` is lambda: 0 is TD(0), 1 is Monte Carlo, between them TD(lambda). Each iteration takes `updates` Adam
+    steps on `batch_size` steps of the batch, drawn with replacement; the targets are those of the critic at the
+    start of the iteration (semi-gradient). Termination stops the bootstrap, truncation does not.
+
+    ``clock`` shows the critic the time, which a horizon that belongs to the problem asks for: "append" adds t / H to
+    the observation, "product" gives every t its own weights (the table V_t(s) on one-hot states).
+
+    Source: Sutton & Barto (2018), ch. 9 and 12.
+    """
+
+    wanted: frozenset[str]  # of V, Q
+    observation_size: int
+    actions: Discrete | Continuous
+    horizon: int
+    td_lambda: float
+    lr: float
+    updates: int
+    batch_size: int
+    hidden: Sequence[int]
+    clock: Literal["none", "append", "product"] = "none"
+    optimizer: Adam = field(init=False)
+    approximators: dict[str, Approximator] = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = {
+            "none": self.observation_size,
+            "append": self.observation_size + 1,
+            "product": self.observation_size * (self.horizon + 1),
+        }[self.clock]
+        takes = {"V": None, "Q": self.actions}
+        built = {name: Approximator.build(size, self.hidden, takes[name]) for name in ("V", "Q") if name in self.wanted}
+        object.__setattr__(self, "approximators", built)
+        object.__setattr__(self, "optimizer", Adam(self.lr))
+
+    def initial(self, seeds: Sequence[int]) -> State:
+        state: State = {}
+        for name, approximator in self.approximators.items():
+            w = approximator.network.initial(streams(seeds, f"critic {name} weights"))
+            state |= _named(name, w, self.optimizer.initial(w))
+        return state
+
+    def judge(self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+        judged = {name: self._judge(name, state[name], episodes) for name in self.approximators}
+        if "V" in judged:
+            signals = replace(signals, values=judged["V"][0], next_values=judged["V"][1])
+        if "Q" in judged:
+            signals = replace(signals, action_values=judged["Q"][0], next_action_values=judged["Q"][1])
+        return signals
+
+    def fit(
+        self, state: State, episodes: Trajectories, signals: Signals, seeds: Sequence[int], iteration: int
+    ) -> tuple[State, dict[str, Floats]]:
+        rows = episodes.rows
+        every = torch.arange(len(seeds))[:, None]
+        steps = [
+            torch.from_numpy(x) for x in (rows.pack(episodes.observations), rows.times, rows.pack(episodes.actions))
+        ]
+        said = {
+            "V": (signals.values, signals.next_values),
+            "Q": (signals.action_values, signals.next_action_values),
+        }
+        record: dict[str, Floats] = {}
+        for name, approximator in self.approximators.items():
+            values, following = said[name]
+            assert values is not None
+            assert following is not None
+            targets = lambda_returns(signals.rewards, values, following, signals.gamma, self.td_lambda)
+            record = record or _quality(rows.pack(values), rows.pack(targets), rows.counts)
+            y = torch.from_numpy(rows.pack(targets).astype(np.float32))
+            w = state[name]
+            moments = {k: state[f"{name}.{k}"] for k in self.optimizer.initial(w[:0])}
+            drawn = streams(seeds, f"critic {name}", iteration)
+            shape = self.updates, self.batch_size
+            draws = np.stack([d.integers(0, n, shape) for d, n in zip(drawn, rows.counts, strict=True)], axis=1)
+            for update, draw in enumerate(torch.from_numpy(draws), start=(iteration - 1) * self.updates + 1):
+                observations, times, actions = (x[every, draw] for x in steps)
+                predicted, inputs = approximator.predict(w, self._features(observations, times), actions)
+                errors = (y[every, draw] - predicted) / self.batch_size
+                gradient = approximator.gradient(w, inputs, actions, errors)
+                w, moments = self.optimizer.ascend(w, gradient, moments, update)
+            state = state | _named(name, w, moments)
+        return state, record
+
+    def _judge(self, name: str, w: Tensor, episodes: Trajectories) -> tuple[Floats, Floats]:
+        """V_w (Q_w) of each step, and of the step after it: 0 where the episode terminated. [S,N,T] both."""
+        rows, approximator = episodes.rows, self.approximators[name]
+        observations, times, actions = (
+            torch.from_numpy(x) for x in (rows.pack(episodes.observations), rows.times, rows.pack(episodes.actions))
+        )
+        packed = torch.zeros(rows.valid.shape)
+        for block, active in rows.blocks():
+            s = torch.from_numpy(active)
+            x = self._features(observations[s, block], times[s, block])
+            packed[s, block] = approximator.predict(w[s], x, actions[s, block])[0]
+        final = self._features(torch.from_numpy(episodes.final_observations), torch.from_numpy(episodes.lengths))
+        bootstrap = approximator.predict(w, final, torch.from_numpy(episodes.final_actions))[0].numpy()
+        values = rows.unpack(packed.numpy().astype(np.float64) * rows.valid)
+        following = np.zeros_like(values)
+        following[..., :-1] = values[..., 1:]
+        last = episodes.lengths[..., None] - 1
+        np.put_along_axis(following, last, np.where(episodes.terminated, 0.0, bootstrap)[..., None], axis=-1)
+        return values, following
+
+    def _features(self, observations: Tensor, times: Tensor) -> Tensor:
+        match self.clock:
+            case "none":
+                return observations
+            case "append":
+                return torch.cat([observations, (times / self.horizon).float()[..., None]], -1)
+            case "product":
+                at = torch.nn.functional.one_hot(times, self.horizon + 1).float()
+                return (at[..., None] * observations[..., None, :]).flatten(-2)
+
+
+def learned(wanted: frozenset[str], env: Environment, **settings: Any) -> LearnedCritic:
+    """The critic of V, Q or both (``wanted``) for an environment."""
+    return LearnedCritic(wanted, env.observation_size, env.actions, env.horizon, **settings)
+
+
+def _named(name: str, w: Tensor, moments: State) -> State:
+    return {name: w} | {f"{name}.{k}": x for k, x in moments.items()}
+
+
+def _quality(values: Floats, targets: Floats, counts: NDArray[np.int64]) -> dict[str, Floats]:
+    """Mean squared error, and the share of the targets' variance that the values explain. Rows [S, R] -> [S]."""
+
+    def mean(x: Floats) -> Floats:
+        return ordered_sum(x, axis=1) / counts
+
+    errors = targets - values
+    error, spread = (mean(x**2) - mean(x) ** 2 for x in (errors, targets))
+    explained = 1 - np.divide(error, spread, out=np.full_like(error, np.nan), where=spread > 1e-12)
+    return {"critic_loss": mean(errors**2), "critic_explained_variance": explained}

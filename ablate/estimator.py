@@ -1,0 +1,59 @@
+"""One policy-gradient estimator: which Phi_t, less which baseline, with which weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.baselines import ScoreProducts
+from ablate.phi import Signals
+from ablate.returns import ordered_sum
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """g = (1/N) sum_i sum_t z_it w_t (Phi_it - b_it),  z_it = grad log pi(a_it|s_it).
+
+    | field           | meaning                                                                                      |
+    |-----------------|----------------------------------------------------------------------------------------------|
+    | phi             | Signals -> Phi [S,N,T]                                                                       |
+    | baseline        | Phi, Signals, score products -> b                                                            |
+    | measured_from   | "step": Phi_t discounts from t; "start": from 0, so that it takes no further w_t             |
+    | discount_scores | w_t = gamma^t, the exact gradient of J; else w_t = 1, the usual practice, biased if gamma < 1|
+    | whiten          | divide Phi - b, less its mean, by its standard deviation: biased at every scale              |
+    """
+
+    phi: Callable[[Signals], Floats]
+    baseline: Callable[[Floats, Signals, ScoreProducts], Floats]
+    measured_from: str = "step"
+    discount_scores: bool = True
+    whiten: bool = False
+
+    def weights(self, signals: Signals, score_products: ScoreProducts) -> Floats:
+        """w_t (Phi_t - b_t), [S,N,T], 0 where no step was taken: what the score of each step is multiplied with.
+
+        ``score_products(u, v)`` gives <sum_t u_t z_t, sum_t v_t z_t> of each trajectory, [S,N], for weights [S,N,T].
+        """
+        w = self.time_weights(signals)
+        phi = self.phi(signals)
+        baseline = self.baseline(phi, signals, lambda u, v: score_products(w * u, w * v))
+        weights = (phi - baseline) * signals.mask
+        return w * (_whitened(weights, signals.mask) if self.whiten else weights)
+
+    def time_weights(self, signals: Signals) -> Floats:
+        """w_t, [T]."""
+        discount = signals.gamma if self.discount_scores and self.measured_from == "step" else 1.0
+        return np.power(discount, np.arange(signals.mask.shape[-1]))
+
+
+def _whitened(x: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """(x - mean) / (std + 1e-8) over the steps taken by each seed's episodes."""
+
+    def mean(y: Floats) -> Floats:
+        return ordered_sum(ordered_sum(y, axis=2), axis=1)[:, None, None] / mask.sum((1, 2), keepdims=True)
+
+    centred = (x - mean(x)) * mask
+    return centred / (np.sqrt(mean(centred**2)) + 1e-8)

@@ -1,0 +1,127 @@
+"""Values, occupancies and the policy gradient of a finite MDP, by dynamic programming.
+
+Everywhere: pi [S,A] is the policy, z [S,A,d] its score table, z[s,a] = grad_theta log pi(a|s), for whatever theta it
+has: one logit a cell (`scores` with one-hot features), shared features (`scores`), or any other basis. A score table
+has sum_a pi(a|s) z[s,a] = 0. In a terminal state the episode is over: no score, no reward, value 0.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.mdp import MDP
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+def softmax(logits: Floats) -> Floats:
+    """pi(a|s) = exp(l[s,a]) / sum_b exp(l[s,b]): [S,A] to [S,A]."""
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def scores(pi: Floats, features: Floats) -> Floats:
+    """d log pi(a|s) / d W[i,j] = x_i(s) (1{a = j} - pi(j|s)), for logits = features @ W.
+
+    pi [S,A], features [S,D]; returns [S,A,D*A], W flattened in C order. One-hot features: theta is the logits [S,A].
+    """
+    num_states, num_actions = pi.shape
+    per_logit = np.eye(num_actions) - pi[:, None, :]
+    return np.einsum("si,saj->saij", features, per_logit).reshape(num_states, num_actions, -1)
+
+
+def transitions(mdp: MDP) -> Floats:
+    """P(s'|s,a) [S,A,K], and 0 out of a terminal state: nothing happens there."""
+    return np.where(mdp.terminal[:, None, None], 0.0, mdp.probabilities)
+
+
+def expect(successors: Integers, weights: Floats, f: Floats) -> Floats:
+    """sum_k weights[s,a,k] f[successors[s,a,k]]: f [S,...] to [S,A,...]; with weights P, E[f(s')|s,a].
+
+    Few successors are gathered one by one, many are a matrix product. Neither makes an array [S,A,K,...].
+    """
+    if f.ndim == 1:
+        return (weights * f[successors]).sum(-1)
+    flat = f.reshape(len(f), -1)
+    *rows, width = successors.shape
+    if 4 * width < len(f):
+        total = weights[..., 0, None] * flat[successors[..., 0]]
+        for k in range(1, width):
+            total += weights[..., k, None] * flat[successors[..., k]]
+    else:
+        total = _dense(successors, weights, len(f)) @ flat
+    return total.reshape(*rows, *f.shape[1:])
+
+
+def arrive(successors: Integers, weights: Floats, f: Floats) -> Floats:
+    """sum_{s,a,k: successors[s,a,k] = s'} weights[s,a,k] f[s,a]: the adjoint of `expect`, f [S,A,d] to [S,d]."""
+    num_states, _, width = successors.shape
+    flat = f.reshape(-1, f.shape[-1])
+    if 4 * width >= num_states:
+        return _dense(successors, weights, num_states).T @ flat
+    columns = np.arange(flat.shape[-1])
+    total = np.zeros((num_states, flat.shape[-1]))
+    for k in range(width):
+        cells = successors[..., k].reshape(-1, 1) * flat.shape[-1] + columns
+        total += np.bincount(cells.ravel(), (weights[..., k].reshape(-1, 1) * flat).ravel(), total.size).reshape(
+            total.shape
+        )
+    return total
+
+
+def _dense(successors: Integers, weights: Floats, num_states: int) -> Floats:
+    """weights [S,A,K] as a matrix [S*A, number of states]; a successor may stand twice."""
+    count, width = int(np.prod(successors.shape[:-1])), successors.shape[-1]
+    cells = np.arange(count)[:, None] * num_states + successors.reshape(count, width)
+    return np.bincount(cells.ravel(), weights.ravel(), count * num_states).reshape(count, num_states)
+
+
+def values(mdp: MDP, pi: Floats) -> tuple[Floats, Floats]:
+    """Q_t(s,a) = E[r_t + gamma V_{t+1}(s_{t+1}) | s, a],  V_t(s) = sum_a pi(a|s) Q_t(s,a),  V_horizon = 0.
+
+    Returns V [H+1,S] and Q [H,S,A].
+    """
+    P = transitions(mdp)
+    earned = (P * mdp.rewards).sum(-1)
+    V = np.zeros((mdp.horizon + 1, mdp.num_states))
+    Q = np.zeros((mdp.horizon, *pi.shape))
+    for t in reversed(range(mdp.horizon)):
+        Q[t] = earned + mdp.gamma * expect(mdp.successors, P, V[t + 1])
+        V[t] = (pi * Q[t]).sum(-1)
+    return V, Q
+
+
+def J(mdp: MDP, pi: Floats) -> float:
+    """J = E[sum_t gamma^t r_t] = sum_s rho0(s) V_0(s)."""
+    return float(mdp.rho0 @ values(mdp, pi)[0][0])
+
+
+def occupancy(mdp: MDP, pi: Floats) -> Floats:
+    """P(s_t = s and the episode not over), [H,S]."""
+    flow = pi[..., None] * transitions(mdp)
+    occupied = np.zeros((mdp.horizon, mdp.num_states))
+    occupied[0] = np.where(mdp.terminal, 0.0, mdp.rho0)
+    for t in range(1, mdp.horizon):
+        moved = np.bincount(mdp.successors.ravel(), (occupied[t - 1][:, None, None] * flow).ravel(), mdp.num_states)
+        occupied[t] = np.where(mdp.terminal, 0.0, moved)
+    return occupied
+
+
+def gradient(mdp: MDP, pi: Floats, z: Floats) -> Floats:
+    """grad J = sum_t gamma^t sum_s P(s_t = s) sum_a pi(a|s) z(s,a) Q_t(s,a), the policy gradient theorem: [d]."""
+    _, Q = values(mdp, pi)
+    discounts = mdp.gamma ** np.arange(mdp.horizon)
+    weights = np.einsum("t,ts,tsa->sa", discounts, occupancy(mdp, pi), Q) * pi
+    return np.tensordot(weights, z, 2)
+
+
+def clockless(V: Floats, Q: Floats, occupied: Floats) -> tuple[Floats, Floats]:
+    """V(s) = sum_t P(s_t = s) V_t(s) / sum_t P(s_t = s), and Q(s,a) alike: the critic that does not see the time.
+
+    It is what a regression of the reward-to-go on s, or on (s, a), tends to with ever more on-policy episodes. Shapes
+    as from `values`: the same V and Q at every t, V_horizon = 0 (the episode is over), 0 where s is never visited.
+    """
+    visits = occupied.sum(0)
+    shares = np.divide(occupied, visits, out=np.zeros_like(occupied), where=visits > 0)
+    fitted_V = np.concatenate([np.broadcast_to((shares * V[:-1]).sum(0), V[:-1].shape), V[-1:]])
+    return fitted_V, np.broadcast_to(np.einsum("ts,tsa->sa", shares, Q), Q.shape)

@@ -1,0 +1,23 @@
+"""What a learner is: a run as a pure function of its seed, many seeds at a time."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+State = dict[str, Tensor]  # all that is carried from iteration to iteration, each [S, ...]
+Record = dict[str, NDArray[np.float64]]  # what an iteration recorded, each [S]
+
+
+class Learner(Protocol):
+    """Batch-invariant: row s of every state and record depends on seeds[s] and the iteration alone."""
+
+    def initial(self, seeds: Sequence[int]) -> State:
+        """The state before iteration 1."""
+        ...
+
+    def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
+        """Iteration number 1, 2, ...; a record has at least env_steps, episodes, return_mean, grad_norm."""
+        ...

@@ -1,0 +1,116 @@
+"""The policy gradient of the lecture, any Phi_t and any baseline, for many seeds side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ablate import build
+from ablate.baselines import ScoreProducts
+from ablate.critics import Critic
+from ablate.envs.base import Environment
+from ablate.estimator import Estimator
+from ablate.gradients import per_trajectory_gradients, policy_gradient
+from ablate.learners.base import Record, State
+from ablate.optimizers import Optimizer
+from ablate.phi import Signals
+from ablate.policies import Policy
+from ablate.randomness import streams
+from ablate.returns import Floats, ordered_sum
+from ablate.rollout import rollout
+from ablate.trajectories import Trajectories
+
+
+def learner(config: Mapping[str, Any]) -> "PolicyGradient":
+    """The learner of a resolved configuration."""
+    env = build.environment(config)
+    return PolicyGradient(
+        env=env,
+        policy=build.policy(config, env),
+        estimator=build.estimator(config),
+        critic=build.critic(config, env),
+        optimizer=build.optimizer(config),
+        episodes=config["episodes"],
+        gamma=config["gamma"],
+    )
+
+
+@dataclass(frozen=True)
+class PolicyGradient:
+    """grad J = E[ sum_t grad log pi(a_t|s_t) (Phi_t - b_t) ], ascended. Slide "How would you implement this?"."""
+
+    env: Environment
+    policy: Policy
+    estimator: Estimator
+    critic: Critic | None
+    optimizer: Optimizer
+    episodes: int
+    gamma: float
+
+    def initial(self, seeds: Sequence[int]) -> State:
+        # 1. Initialise the policy (and its critic, if Phi or the baseline asks for one).
+        theta = self.policy.network.initial(streams(seeds, "policy weights"))
+        critic = self.critic.initial(seeds) if self.critic else {}
+        return {"theta": theta} | _prefixed("optimizer", self.optimizer.initial(theta)) | _prefixed("critic", critic)
+
+    def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
+        theta, critic, moments = state["theta"], _part("critic", state), _part("optimizer", state)
+
+        # 2. Collect N episodes with the current policy.
+        sources = streams(seeds, "environment", iteration), streams(seeds, "actions", iteration)
+        episodes = rollout(self.policy, theta, self.env, self.episodes, *sources)
+
+        # 3. Estimate the gradient.
+        signals = Signals(episodes.rewards, episodes.mask, self.gamma)
+        if self.critic:
+            signals = self.critic.judge(critic, self.policy, theta, episodes, signals)
+        phi = self.estimator.weights(signals, score_products(self.policy, theta, episodes))
+        gradient, entropy = policy_gradient(self.policy, theta, episodes, phi)
+
+        # 4. Ascend.
+        theta, moments = self.optimizer.ascend(theta, gradient, moments, iteration)
+
+        # The critic learns from these episodes after they were judged: what it learns is independent of their scores.
+        learnt: Record = {}
+        if self.critic:
+            critic, learnt = self.critic.fit(critic, episodes, signals, seeds, iteration)
+
+        # 5. Repeat.
+        norm = gradient.double().square().sum(1).sqrt().numpy()
+        record = summary(episodes) | {"entropy": entropy, "grad_norm": norm} | learnt
+        return {"theta": theta} | _prefixed("optimizer", moments) | _prefixed("critic", critic), record
+
+
+def score_products(policy: Policy, theta: Tensor, episodes: Trajectories) -> ScoreProducts:
+    """(u, v) -> <sum_t u_t z_t, sum_t v_t z_t> per trajectory [S, N], for baselines that weigh scores."""
+
+    def products(u: Floats, v: Floats) -> Floats:
+        left, right = per_trajectory_gradients(policy, theta, episodes, np.stack([u, v]))
+        return (left * right).sum(-1).numpy().astype(np.float64)
+
+    return products
+
+
+def summary(episodes: Trajectories) -> Record:
+    """The returns (undiscounted) and lengths of a batch of episodes, [S] each."""
+    returns, N = ordered_sum(episodes.rewards, axis=2), episodes.lengths.shape[1]
+    mean = ordered_sum(returns, axis=1) / N
+    spread = ordered_sum((returns - mean[:, None]) ** 2, axis=1) / max(N - 1, 1)
+    steps = episodes.lengths.sum(1)
+    return {
+        "env_steps": steps,
+        "episodes": np.full(len(steps), N),
+        "return_mean": mean,
+        "return_std": np.sqrt(spread),
+        "episode_length_mean": steps / N,
+    }
+
+
+def _prefixed(name: str, parts: State) -> State:
+    return {f"{name}.{key}": value for key, value in parts.items()}
+
+
+def _part(name: str, state: State) -> State:
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
