@@ -60,6 +60,10 @@ class Job:
     checkpoint_seconds: float
 
 
+class Impossible(Refusal):
+    """A combination that cannot exist, though each of its settings can: a sweep goes on without it."""
+
+
 def parse_seeds(value: Any) -> tuple[int, ...]:
     """The seeds that `seed=` names: 3, "0-9", "0-4,7" or [0,1,"4-6"], in the order given.
 
@@ -111,7 +115,7 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     if not needs(config):
         if typed := next((o for o in overrides if re.match(r"\+*critic[=.]", o)), None):
             cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
-            raise Refusal(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
+            raise Impossible(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
         config["critic"] = None
     _check_environment(config)
     if digests := {path: _digest(path) for path in _paths(config["env"])}:
@@ -177,13 +181,13 @@ def _check_ranges(config: dict[str, Any]) -> None:
 def _check_variant(config: dict[str, Any]) -> None:
     phi, baseline = config["phi"], config["baseline"]
     if baseline["name"] != "none" and not phi["about"]["takes_baseline"]:
-        raise Refusal(
+        raise Impossible(
             f"phi={phi['name']} baseline={baseline['name']} cannot be: phi={phi['name']} has V(s_t) in it already; "
             "write baseline=none"
         )
     fewest = baseline["about"].get("fewest_episodes", 1)
     if config["episodes"] < fewest:
-        raise Refusal(
+        raise Impossible(
             f"baseline={baseline['name']} with episodes={config['episodes']} cannot be: it takes other episodes of "
             f"the batch; write episodes={fewest} or more"
         )
@@ -199,12 +203,12 @@ def _check_environment(config: dict[str, Any]) -> None:
     wanted = "discrete" if isinstance(env.actions, Discrete) else "continuous"
     if policy.get("about", {}).get("actions", wanted) != wanted:
         right = "categorical" if wanted == "discrete" else "gaussian"
-        raise Refusal(
+        raise Impossible(
             f"policy={policy['name']} cannot act in env={name}, which has {env.actions} actions; write policy={right}"
         )
     critic = config["critic"] or {}
     if (wants := critic.get("about", {}).get("env_has")) and not hasattr(env, wants):
-        raise Refusal(
+        raise Impossible(
             f"critic={critic['name']} needs a known model ({wants}), which env={name} does not have; "
             "write critic=lambda, or a tabular environment"
         )

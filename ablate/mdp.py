@@ -93,15 +93,17 @@ def load(path: str | Path) -> MDP:
 
     Raises Refusal, naming the file and the remedy, for whatever such a file can get wrong.
     """
-    path = Path(path)
+    path = Path(str(path))
 
     def refuse(problem: str, remedy: str) -> Refusal:
         return Refusal(f"{path}: {problem}; {remedy}")
 
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
             raise refuse(f"the file is larger than {LARGEST_FILE // 2**20} MiB", "give a smaller MDP")
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(content)
     except OSError as error:
         raise refuse(error.strerror or "cannot be read", "give the path of a readable JSON file") from None
     except (ValueError, RecursionError) as error:
@@ -124,7 +126,10 @@ def load(path: str | Path) -> MDP:
     def array(key: str, *shapes: tuple[int, ...]) -> Floats:
         wanted = " or ".join("x".join(map(str, shape)) for shape in shapes)
         try:
-            values = np.asarray(raw[key], dtype=np.float64)
+            cells = np.array(raw[key], dtype=object)
+            if not {type(cell) for cell in cells.ravel()} <= {int, float}:  # NumPy would take true for 1 and "1" for 1
+                raise TypeError
+            values = cells.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
             raise refuse(f"{key} is not a regular array of numbers", f"give {wanted or '[S][A][S]'} numbers") from None
         if shapes and values.shape not in shapes:

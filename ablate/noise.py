@@ -19,6 +19,7 @@ independent batches instead of the g_i, and trace_variance is the variance of th
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import pairwise
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -97,7 +98,7 @@ class Accumulator:
 
     def add(self, gradients: ArrayLike) -> None:
         """Take gradients [n, ..., K, P] of the next n trajectories; any floating type."""
-        rows = np.array(gradients, dtype=np.float64)
+        rows = np.array(gradients, dtype=np.float64, order="C")  # sums over parameters round by their layout
         if not len(rows):
             return
         if not self._counts:
@@ -191,6 +192,20 @@ def _log_jackknifed(blocks: Blocks, value: Floats, left_out: Floats) -> Interval
         return Interval(value, np.exp(low), np.exp(high))
 
 
+def _score_interval(blocks: Blocks, square: Floats, value: Floats, left_out: Floats, floor: Floats) -> Interval:
+    """The s with (value - s)^2 <= t^2 (se^2 s / square + floor), a quadratic inequality; see `bias_squared`."""
+    variance = jackknife_error(value, left_out, blocks.counts) ** 2
+    t2 = student_quantile(len(blocks.counts) - 1) ** 2
+    with np.errstate(invalid="ignore"):
+        slope = t2 * np.divide(variance, square, out=np.zeros_like(square), where=square > 0)
+        reach = np.sqrt(np.maximum(slope * value + slope**2 / 4 + t2 * floor, 0.0))
+        low, high = value + slope / 2 - reach, value + slope / 2 + reach
+    known = np.isfinite(low) & np.isfinite(high)
+    return Interval(
+        value, np.where(known, np.minimum(low, value), -np.inf), np.where(known, np.maximum(high, value), np.inf)
+    )
+
+
 def student_quantile(degrees: float) -> float:
     """The 97.5% point of Student's t, to 1e-3 from 4 degrees of freedom on: Cornish-Fisher expansion in 1 / degrees.
 
@@ -219,37 +234,51 @@ def trace_variance(blocks: Blocks) -> Interval:
 
 
 def squared_signal(blocks: Blocks) -> Interval:
-    """U = |m|^2 - T/N: E U = |mu|^2, so it can be negative. [..., K]."""
+    """U = |m|^2 - T/N: E U = |mu|^2, so it can be negative. [..., K]. For the limits see `bias_squared`."""
     return bias_squared(blocks, np.zeros(blocks.mean.shape[-1]))
 
 
 def bias_squared(blocks: Blocks, exact: ArrayLike) -> Interval:
-    """|m - g*|^2 - T/N: E = |mu - g*|^2, so it can be negative. exact g* [P] or [..., K, P]; result [..., K].
+    """U = |m - g*|^2 - T/N: E U = |mu - g*|^2 = s, so it can be negative. exact g* [P] or [..., K, P]; result [..., K].
 
-    Near mu = g* the interval is too wide (the jackknife doubles the variance of a degenerate statistic), never narrow.
+    The jackknife alone fails near s = 0, where U is quadratic in the noise: it covers 75% to 99%. The limits are the s
+    at which U is t errors away from s, with the error that it has at s (a score interval, as Wilson's for a rate):
+
+        (U - s)^2 = t^2 (se^2 s / |m - g*|^2 + 2 tr C^2 / N^2),      se the jackknife's error of U.
     """
-    return _jackknifed(blocks, *_distance(blocks, np.asarray(exact)))
+    square, value, left_out = _distance(blocks, np.asarray(exact))
+    return _score_interval(blocks, square, value, left_out, 2 * _trace_of_square(blocks) / blocks.count**2)
 
 
 def mean_squared_error(blocks: Blocks, exact: ArrayLike, episodes: int) -> Interval:
-    """E |estimate - g*|^2 of the mean of n = `episodes` trajectories: bias^2 + T / n. [..., K]."""
-    bias, bias_left_out = _distance(blocks, np.asarray(exact))
-    T, T_left_out = _trace_variance(blocks)
-    return _jackknifed(blocks, bias + T / episodes, bias_left_out + T_left_out / episodes)
+    """E |estimate - g*|^2 of the mean of n = `episodes` trajectories: bias^2 + T / n. [..., K].
+
+    Each limit is as far off as the limits of the two terms added in squares. Zou & Donner (2008).
+    """
+    bias, noise = bias_squared(blocks, exact), trace_variance(blocks)
+    value = bias.value + noise.value / episodes
+    low = value - np.hypot(bias.value - bias.low, (noise.value - noise.low) / episodes)
+    high = value + np.hypot(bias.high - bias.value, (noise.high - noise.value) / episodes)
+    return Interval(value, low, high)
 
 
 def snr(blocks: Blocks) -> Interval:
-    """Signal-to-noise ratio of one trajectory, |mu|^2 / tr C, as U / T. [..., K]; it can be negative."""
-    (U, U_left_out), (T, T_left_out) = _distance(blocks, np.zeros(blocks.mean.shape[-1])), _trace_variance(blocks)
+    """Signal-to-noise ratio of one trajectory, |mu|^2 / tr C, as U / T. [..., K]; it can be negative.
+
+    Limits as in `bias_squared`, with every term divided by T.
+    """
+    square, U, U_left_out = _distance(blocks, np.zeros(blocks.mean.shape[-1]))
+    T, T_left_out = _trace_variance(blocks)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _jackknifed(blocks, U / T, U_left_out / T_left_out)
+        floor = 2 * _trace_of_square(blocks) / (blocks.count * T) ** 2
+        return _score_interval(blocks, square / T, U / T, U_left_out / T_left_out, floor)
 
 
 def nsr(blocks: Blocks) -> Interval:
     """Noise-to-signal ratio tr C / |mu|^2, the inverse of `snr` with its limits. [..., K].
 
-    The trajectories whose mean has as much noise as signal: the simple noise scale of McCandlish et al. (2018), B_simple.
-    inf, "unbounded", wherever the SNR or its lower limit is not positive.
+    The number of trajectories whose mean has as much noise as signal: the simple gradient noise scale of McCandlish et
+    al. (2018). inf, "unbounded", wherever the SNR or its lower limit is not positive.
     """
     ratio = snr(blocks)
 
@@ -303,7 +332,7 @@ def directional_variance(blocks: Blocks, direction: ArrayLike) -> Interval:
 def effective_rank(blocks: Blocks) -> Floats:
     """(tr C)^2 / tr C^2, between 1 and P: how many directions share the noise. [..., K]; nan where C = 0.
 
-    Both from unbiased estimates out of the Gram matrix of the B block sums, of covariance S and Q = sum |D_b|^4 / (B-1):
+    Both from unbiased estimates by the Gram matrix of the B block sums, their covariance S and Q = sum |D_b|^4 / (B-1):
 
         tr C^2   ~ f ((B-1)(B-2) tr S^2 + (tr S)^2 - B Q),      f = (B-1) / (B (B-2) (B-3))
         (tr C)^2 ~ f (2 tr S^2 + (B^2 - 3B + 1) (tr S)^2 - B Q)
@@ -421,14 +450,21 @@ def _sums_of_squares(blocks: Blocks, scatter: Floats, lengths: Floats) -> tuple[
     return value, np.where(left_out > ROUNDING * value, left_out, 0.0)
 
 
-def _distance(blocks: Blocks, target: Floats) -> tuple[Floats, Floats]:
-    """|m - g*|^2 - T/N, and without each block: m_{-b} = m - D_b / (N - n_b)."""
+def _distance(blocks: Blocks, target: Floats) -> tuple[Floats, Floats, Floats]:
+    """|m - g*|^2; it less T/N; and that without each block: m_{-b} = m - D_b / (N - n_b)."""
     T, T_left_out = _trace_variance(blocks)
     rest = blocks.per_block(blocks.count - blocks.counts)
     away = blocks.mean - target
     square = (away**2).sum(-1)
     square_left_out = square - 2 * blocks.along(away) / rest + blocks.lengths / rest**2
-    return square - T / blocks.count, square_left_out - T_left_out / rest
+    return square, square - T / blocks.count, square_left_out - T_left_out / rest
+
+
+def _trace_of_square(blocks: Blocks) -> Floats:
+    """tr C^2 = E <g_i - mu, g_j - mu>^2 for i != j, from each block and the next, the last and the first."""
+    counts = blocks.per_block(blocks.counts * np.roll(blocks.counts, -1))
+    products = np.stack([(D * E).sum(-1) for D, E in pairwise([*blocks.centred, blocks.centred[0]])])
+    return _sum(products**2 / counts) / len(blocks.counts)
 
 
 def _batch_directions(blocks: Blocks, batches: int) -> Iterable[Floats]:
@@ -437,7 +473,7 @@ def _batch_directions(blocks: Blocks, batches: int) -> Iterable[Floats]:
     if not 3 <= batches <= number:
         raise ValueError(f"{batches} batches of {number} blocks; give 3 to {number}")
     edges = [k * number // batches for k in range(batches + 1)]
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         yield _unit(blocks.mean + _sum(blocks.centred[start:stop]) / blocks.counts[start:stop].sum())
 
 

@@ -110,7 +110,7 @@ class Cell:
     @classmethod
     def at(cls, outputs: str | Path, study: str, overrides: Sequence[str], config: Mapping[str, Any]) -> Cell:
         """The cell of a resolved configuration: the folder that has it already, else a name made of the overrides."""
-        folder, kept = _study(outputs, study), tuple(sorted(filter(_names_cell, overrides)))
+        folder, kept = _study(outputs, study), tuple(sorted(filter(names_cell, overrides)))
         suffix = f"-{config_hash(config)}"
         with _refusing(folder):
             known = sorted(path.name for path in _entries(folder) if _is_cell(path) and path.name.endswith(suffix))
@@ -135,7 +135,6 @@ class Cell:
             config = {key: value for key, value in self.config.items() if key not in RUNTIME}
             text = OmegaConf.to_yaml(OmegaConf.create({"overrides": list(self.overrides), "config": config}))
             self._write(path, "config.yaml", text.encode())
-            self._sweep("config.yaml")
         return warnings
 
     def read_config(self) -> dict[str, Any]:
@@ -229,12 +228,15 @@ class Cell:
 
     def discard(self, seed: int) -> None:
         """Forget a seed, to run it anew. Each folder leaves by one rename, the unfinished work before the result."""
+
+        def leave(folder: Path) -> None:
+            if folder.exists():
+                (self.path / ".unfinished").mkdir(exist_ok=True)
+                os.rename(folder, self._scratch(f"seed={seed}"))
+
         with _refusing(self.path):
-            for folder in (self._work(seed), self._run(seed)):
-                while folder.exists():
-                    (self.path / ".unfinished").mkdir(exist_ok=True)
-                    with suppress(FileNotFoundError):
-                        os.rename(folder, self._scratch(f"seed={seed}"))
+            _retrying(functools.partial(leave, self._work(seed)))
+            _retrying(functools.partial(leave, self._run(seed)))
             self._clear(seed)
 
     def manifest(self, seed: int) -> dict[str, Any]:
@@ -267,19 +269,16 @@ class Cell:
         """A path that no other process uses, on the file system of the cell."""
         return self.path / ".unfinished" / f"{owner}~{os.getpid()}-{secrets.token_hex(4)}"
 
-    def _sweep(self, owner: str) -> None:
-        """Remove the scratch of this owner, also of processes that were killed."""
+    def _clear(self, seed: int) -> None:
+        """Remove the unfinished work of a seed and its scratch, also of processes that were killed."""
+        shutil.rmtree(self._work(seed), ignore_errors=True)
         for path in _entries(self.path / ".unfinished"):
-            if path.name.startswith(f"{owner}~"):
+            if path.name.startswith((f"seed={seed}~", "config.yaml~")):
                 shutil.rmtree(path, ignore_errors=True)
                 with suppress(OSError):
                     path.unlink()
         with suppress(OSError):
             (self.path / ".unfinished").rmdir()
-
-    def _clear(self, seed: int) -> None:
-        shutil.rmtree(self._work(seed), ignore_errors=True)
-        self._sweep(f"seed={seed}")
 
     def _write(self, path: Path, owner: str, data: bytes) -> None:
         """Write a file in one step: all of it, or nothing."""
@@ -375,6 +374,20 @@ def runs_table(outputs: str | Path, study: str) -> tuple[pd.DataFrame, list[tupl
     return table, rest
 
 
+def record_job(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Keep what became of one job of a sweep, in the folder that Hydra gave the job."""
+    scratch = folder / f"summary~{secrets.token_hex(4)}"
+    with _refusing(folder):
+        scratch.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        os.replace(scratch, folder / "summary.json")
+
+
+def read_jobs(folder: Path) -> list[dict[str, Any]]:
+    """What the jobs of a sweep recorded, in their order; of a single run, its own record."""
+    paths = [*folder.glob("summary.json"), *folder.glob("*/summary.json")]
+    return [json.loads(path.read_bytes()) for path in sorted(paths, key=lambda path: (len(path.parent.name), path))]
+
+
 def check_writable(outputs: str | Path) -> None:
     """Refuse an outputs folder that cannot be written, by writing to it."""
     root = _root(outputs)
@@ -401,7 +414,8 @@ def _without_presentation(node: Any) -> Any:
     return [_without_presentation(value) for value in node] if isinstance(node, list | tuple) else node
 
 
-def _names_cell(override: str) -> bool:
+def names_cell(override: str) -> bool:
+    """Whether a typed override tells one cell from another."""
     key = override.lstrip("+~").partition("=")[0]
     return key not in RUNTIME and key.rpartition(".")[2] not in PRESENTATION
 
@@ -554,7 +568,7 @@ def _reading(path: Path) -> Iterator[Path]:
 
 
 def _retrying(action: Callable[[], None]) -> None:
-    """Try again when a process that finished the same seed swept our scratch away."""
+    """Try again when another process with the same seed moved the ground: swept our scratch, or a folder."""
     for _ in range(9):
         with suppress(FileNotFoundError, FileExistsError):
             return action()

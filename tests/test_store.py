@@ -697,6 +697,8 @@ if mode == "race":
         loop(7, forever=False)
         cell.discard(7)
     sys.exit()
+cell.save_checkpoint(7, 0, {}, {"a": np.ones(1)}, [])  # pyarrow imports pandas now, rather than in every child
+cell.discard(7)
 print("ready", flush=True)
 for line in sys.stdin:
     child = os.fork()
@@ -776,7 +778,7 @@ def test_kills_at_random_moments(tmp_path: Path) -> None:
         for _ in range(60):
             assert strike(clock.uniform(0, 0.08)) == -9
             seen.add(judge(outputs))
-    assert len(seen) > 1
+    assert seen >= {"unfinished", "missing"}
     tidy(outputs)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from math import isfinite
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,13 +64,27 @@ class Environment(Protocol):
         ...
 
 
-def need_count(name: str, value: int) -> None:
-    """Refuse env.`name`=`value` unless it is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise Refusal(f"env.{name}={value!r:.40} is not a count; give a whole number, 1 or more")
+def need(holds: bool, name: str, value: object, wanted: str) -> None:
+    """Refuse env.`name`=`value` unless `holds`."""
+    if not holds:
+        raise Refusal(f"env.{name}={value!r:.60} cannot be used; give {wanted}")
 
 
-def need_probability(name: str, value: float) -> None:
-    """Refuse env.`name`=`value` unless it is a number in [0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise Refusal(f"env.{name}={value!r:.40} is not a probability; give a number in [0, 1]")
+def need_count(name: str, value: object) -> None:
+    need(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value, "a whole number from 1 on")
+
+
+def need_number(name: str, value: object) -> None:
+    need(_is_number(value), name, value, "a finite number")
+
+
+def need_probability(name: str, value: Any) -> None:
+    need(_is_number(value) and 0 <= value <= 1, name, value, "a number in [0, 1]")
+
+
+def need_flag(name: str, value: object) -> None:
+    need(isinstance(value, bool), name, value, "true or false")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -13,7 +13,7 @@ from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import FlattenObservation
 from numpy.typing import NDArray
 
-from ablate.envs.base import Bools, Continuous, Discrete, Float32, need_count
+from ablate.envs.base import Bools, Continuous, Discrete, Float32, need, need_count
 from ablate.refusal import Refusal
 
 IDS = 'python -c "import gymnasium; print(*gymnasium.registry)"'
@@ -30,7 +30,8 @@ class Gymnasium:
     """
 
     def __init__(self, id: str, kwargs: Mapping[str, Any] | None = None, horizon: int | None = None) -> None:
-        self._spec, self._kwargs = find(id), dict(kwargs or {})
+        need(kwargs is None or isinstance(kwargs, Mapping), "kwargs", kwargs, "a mapping, as {map_name: 8x8}")
+        self._spec, self._kwargs = find(str(id)), dict(kwargs or {})
         limit = self._spec.max_episode_steps if horizon is None else horizon
         if limit is None:
             raise Refusal(f"env.id={id} has no time limit of its own; give one, as env.horizon=1000")

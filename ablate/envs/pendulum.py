@@ -17,7 +17,7 @@ class Pendulum:
     Initial angle ~ U(-pi, pi), speed ~ U(-1, 1). The torque is the action clipped to +-2. Never terminated; truncated
     at `horizon`. Observation: (cos angle, sin angle, speed) as float32. Constants are read from Gymnasium's
     `PendulumEnv` and the arithmetic is its own, so given float32 actions, as it asks for, states and observations are
-    bit-equal to it, step for step. Rewards are equal to 1e-9: NumPy rounds the square of a number and of an array apart.
+    bit-equal to it, step for step. Rewards are equal to 1e-9: NumPy rounds squares of numbers and of arrays apart.
 
     `state` [2, S, N] holds angle, speed.
     """

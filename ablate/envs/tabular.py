@@ -7,9 +7,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.envs.base import Bools, Discrete, Float32, need_count, need_probability
+from ablate.envs.base import Bools, Discrete, Float32, need, need_count, need_flag, need_number, need_probability
 from ablate.mdp import MDP
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,6 +26,7 @@ class Tabular:
     """
 
     def __init__(self, mdp: MDP, time_limit: bool) -> None:
+        need_flag("time_limit", time_limit)
         self.mdp = mdp
         self.time_limit = time_limit
         self.horizon = mdp.horizon
@@ -132,12 +132,12 @@ def bandit(arms: Sequence[float], rewards: Sequence[float] | None = None, gamma:
 
     arms of 1 with `rewards` make a bandit of fixed rewards. Nothing is observed (a constant 1).
     """
-    need_count("arms", len(arms))
-    for arm in arms:
+    need(isinstance(arms, Sequence) and len(arms) > 0, "arms", arms, "a list, as [0.2, 0.8]")
+    pays = [1.0] * len(arms) if rewards is None else rewards
+    need(isinstance(pays, Sequence) and len(pays) == len(arms), "rewards", pays, f"a list of {len(arms)}, one an arm")
+    for arm, pay in zip(arms, pays, strict=True):
         need_probability("arms", arm)
-    pays = [1.0] * len(arms) if rewards is None else list(rewards)
-    if len(pays) != len(arms):
-        raise Refusal(f"env.rewards has {len(pays)} numbers for {len(arms)} arms; give one for each of env.arms")
+        need_number("rewards", pay)
 
     def outcomes(s: int, a: int) -> list[Outcome]:
         return [(arms[a], 1, pays[a], True), (1 - arms[a], 2, 0.0, True)]
@@ -197,9 +197,11 @@ def gridworld(
     """
     need_count("rows", rows)
     need_count("columns", columns)
+    need_number("goal", goal)
+    need_number("step_cost", step_cost)
     need_probability("slip", slip)
-    if (last := rows * columns - 1) == 0:
-        raise Refusal("env.rows=1 env.columns=1: the start would be the goal; give at least two cells")
+    last = rows * columns - 1
+    need(last > 0, "columns", columns, "at least two cells, or the start is the goal")
     moves = [(0, -1), (1, 0), (0, 1), (-1, 0)]
 
     def outcomes(s: int, a: int) -> list[Outcome]:
@@ -220,8 +222,8 @@ def frozenlake(map_name: str = "4x4", is_slippery: bool = True, horizon: int | N
     `horizon` defaults to Gymnasium's time limit for the map: 100 steps on 4x4, 200 on 8x8.
     """
     ids = {"4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}
-    if map_name not in ids:
-        raise Refusal(f"env.map_name={map_name} is not a map; choose {' or '.join(ids)}")
+    need(map_name in ids, "map_name", map_name, " or ".join(ids))
+    need_flag("is_slippery", is_slippery)
     limit = gymnasium.spec(ids[map_name]).max_episode_steps if horizon is None else horizon
     assert limit is not None
     return _from_gymnasium(gymnasium.make(ids[map_name], is_slippery=is_slippery), limit, gamma)
@@ -234,6 +236,7 @@ def cliffwalking(is_slippery: bool = False, horizon: int = 500, gamma: float = 1
 
     Source: Sutton and Barto (2018), example 6.6.
     """
+    need_flag("is_slippery", is_slippery)
     env = gymnasium.make("CliffWalking-v1", is_slippery=is_slippery)
     return _from_gymnasium(env, horizon, gamma)
 

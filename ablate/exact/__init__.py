@@ -1,15 +1,15 @@
 """Ground truth: what every estimator of the policy gradient is worth on a known finite MDP, without sampling.
 
-`values` has J, grad J, V_t, Q_t and occupancies; `moments` the mean and the variance of one estimator, split by source;
+`evaluation` has J, grad J, V_t, Q_t and occupancies; `recursion` the mean and the variance of one estimator, split by source;
 `baselines` the baselines that are best; `GroundTruth` all of it by the names of the command line:
 
     truth = GroundTruth(mdp, softmax(mdp.logits), scores(softmax(mdp.logits), mdp.features))
     truth.moments("rtg", "value", "exact").trace_variance
 """
 
-from ablate.exact.moments import Estimator, Moments, moments
+from ablate.exact.recursion import Estimator, Moments, moments
 from ablate.exact.truth import VARIANTS, GroundTruth, Variant
-from ablate.exact.values import J, clockless, gradient, occupancy, scores, softmax, values
+from ablate.exact.evaluation import J, clockless, gradient, occupancy, scores, softmax, values
 
 __all__ = [
     "VARIANTS",

@@ -10,7 +10,7 @@ Source: Greensmith, Bartlett & Baxter (2004); Weaver & Tao (2001).
 
 import numpy as np
 
-from ablate.exact.values import Floats, arrive, expect, occupancy, transitions
+from ablate.exact.evaluation import Floats, arrive, expect, occupancy, transitions
 from ablate.mdp import MDP
 
 CELLS: dict[str, tuple[int, ...]] = {"constant": (0, 1), "time": (1,), "state": (0,), "time-state": ()}  # summed axes

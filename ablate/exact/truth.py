@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ablate.exact import baselines
-from ablate.exact.moments import Estimator, Moments, moments
-from ablate.exact.values import Floats, clockless, gradient, occupancy, values
+from ablate.exact.recursion import Estimator, Moments, moments
+from ablate.exact.evaluation import Floats, clockless, gradient, occupancy, values
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
 
@@ -51,7 +51,7 @@ VARIANTS = (
 class GroundTruth:
     """Everything exact about one policy in one MDP; what several variants need is computed once.
 
-    mdp, pi [S,A], z [S,A,d] as in `ablate.exact.values`. With `discount_scores` g = sum_t gamma^t z_t Phi_t, without
+    mdp, pi [S,A], z [S,A,d] as in `ablate.exact.evaluation`. With `discount_scores` g = sum_t gamma^t z_t Phi_t, without
     it g = sum_t z_t Phi_t, which is biased. Phi = R(tau) = sum_k gamma^k r_k carries no weight either way, and is exact.
     """
 
@@ -183,7 +183,9 @@ class GroundTruth:
         to_go = self.occupancy * np.einsum("sa,tsa->ts", self.pi, Q)
         if phi != "return":
             return to_go
-        return self.mdp.gamma ** np.arange(self.mdp.horizon)[:, None] * to_go + baselines.earned_before(self.mdp, self.pi)
+        return self.mdp.gamma ** np.arange(self.mdp.horizon)[:, None] * to_go + baselines.earned_before(
+            self.mdp, self.pi
+        )
 
     def _score_products(self, phi: str, critic: str) -> tuple[Floats, Floats]:
         if (phi, critic) not in self._products:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate.exact.values import Floats, expect, transitions
+from ablate.exact.evaluation import Floats, expect, transitions
 from ablate.mdp import MDP
 
 

@@ -12,6 +12,7 @@ from ablate.mdp import MDP
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+BLOCK = 2**18  # numbers gathered at a time
 
 
 def softmax(logits: Floats) -> Floats:
@@ -38,18 +39,18 @@ def transitions(mdp: MDP) -> Floats:
 def expect(successors: Integers, weights: Floats, f: Floats) -> Floats:
     """sum_k weights[s,a,k] f[successors[s,a,k]]: f [S,...] to [S,A,...]; with weights P, E[f(s')|s,a].
 
-    Few successors are gathered one by one, many are a matrix product. Neither makes an array [S,A,K,...].
+    Few successors are gathered, in blocks of states, many are a matrix product: neither makes an array [S,A,K,...].
     """
     if f.ndim == 1:
         return (weights * f[successors]).sum(-1)
-    flat = f.reshape(len(f), -1)
-    *rows, width = successors.shape
-    if 4 * width < len(f):
-        total = weights[..., 0, None] * flat[successors[..., 0]]
-        for k in range(1, width):
-            total += weights[..., k, None] * flat[successors[..., k]]
-    else:
-        total = _dense(successors, weights, len(f)) @ flat
+    flat, (*rows, width) = f.reshape(len(f), -1), successors.shape
+    if 4 * width >= len(f):
+        return (_dense(successors, weights, len(f)) @ flat).reshape(*rows, *f.shape[1:])
+    total = np.empty((*rows, flat.shape[1]))
+    block = max(1, BLOCK // (total[0].size * width))
+    for i in range(0, len(total), block):
+        gathered = flat[successors[i : i + block]]
+        total[i : i + block] = (weights[i : i + block, :, None] @ gathered)[:, :, 0]
     return total.reshape(*rows, *f.shape[1:])
 
 

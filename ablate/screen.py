@@ -1,0 +1,86 @@
+"""What is seen while a job runs: a live line on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+LOG_SECONDS = 10  # between two plain lines
+
+
+class Line(Protocol):
+    def update(self, done: int, env_steps: int, mean_return: float) -> None:
+        """Iterations done and env steps taken by all seeds of the job since it began, and their mean return now."""
+        ...
+
+
+class Screen:
+    """Writes to standard error, so that the table alone is on standard output."""
+
+    def __init__(self, live: bool | None = None) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.live = self.console.is_terminal if live is None else live
+
+    def say(self, text: str) -> None:
+        self.console.print(escape(text), soft_wrap=True)
+
+    def warn(self, *lines: str) -> None:
+        for line in lines:
+            self.console.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)
+
+    @contextmanager
+    def job(self, label: str, total: int, done: int) -> Iterator[Line]:
+        """A job of ``total`` iterations over all its seeds, ``done`` of them earlier."""
+        if not self.live:
+            self.say(f"{label}: training")
+            yield _LogLine(self, label, total, done)
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("return {task.fields[mean_return]:>7.4g}"),
+            TextColumn("{task.fields[rate]:>9,.0f} steps/s"),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
+            task = progress.add_task(escape(label), total=total, completed=done, mean_return=float("nan"), rate=0.0)
+            yield _LiveLine(progress, task, done)
+
+
+class _LiveLine:
+    def __init__(self, progress: Progress, task: TaskID, before: int) -> None:
+        self.progress, self.task, self.before, self.began = progress, task, before, time.monotonic()
+
+    def update(self, done: int, env_steps: int, mean_return: float) -> None:
+        rate = env_steps / max(time.monotonic() - self.began, 1e-9)
+        self.progress.update(self.task, completed=self.before + done, mean_return=mean_return, rate=rate)
+
+
+class _LogLine:
+    def __init__(self, screen: Screen, label: str, total: int, before: int) -> None:
+        self.screen, self.label, self.total, self.before = screen, label, total, before
+        self.began = self.last = time.monotonic()
+
+    def update(self, done: int, env_steps: int, mean_return: float) -> None:
+        now = time.monotonic()
+        finished = self.before + done >= self.total
+        if not done or (now - self.last < LOG_SECONDS and not finished) or self.last == float("inf"):
+            return
+        self.last = float("inf") if finished else now
+        elapsed = max(now - self.began, 1e-9)
+        left = elapsed / done * (self.total - self.before - done)
+        self.screen.say(
+            f"{self.label}: {(self.before + done) / self.total:.0%}, return {mean_return:.4g}, "
+            f"{env_steps / elapsed:,.0f} steps/s, {'done' if finished else f'about {left:.0f} s left'}"
+        )
+
+
+def error(text: str) -> None:
+    """One line on standard error."""
+    print(f"ablate: {text}", file=sys.stderr)

@@ -1,0 +1,133 @@
+"""A sweep as a whole: what is refused before it begins, and the table at its end."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ablate import screen, store
+from ablate.config import parse_seeds
+from ablate.noise import bootstrap_interval
+from ablate.refusal import Refusal
+from ablate.run import Summary
+
+FINAL = 0.1  # the final return is the mean over this last share of the iterations
+SMOOTHING = 5  # iterations averaged before a return is held against the threshold
+
+
+class Sweep(Callback):
+    """Hydra's hooks around a run or a multirun."""
+
+    exit_code = 0  # of the last sweep
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _refuse_early(config)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _refuse_early(config)
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        Sweep.exit_code = conclude(Path(config.hydra.run.dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        Sweep.exit_code = conclude(Path(config.hydra.sweep.dir))
+
+
+def _refuse_early(config: DictConfig) -> None:
+    """What no job of the sweep can do with. Leaves by SystemExit: Hydra turns a callback's exceptions into warnings."""
+    try:
+        store.check_writable(config.outputs)
+        for override in OverridesParser.create().parse_overrides(list(config.hydra.overrides.task)):
+            if override.key_or_group == "seed" and override.is_sweep_override():
+                parse_seeds([seed for part in override.sweep_iterator() for seed in parse_seeds(part)])
+    except Refusal as refusal:
+        screen.error(str(refusal))
+        raise SystemExit(2) from None
+
+
+def conclude(folder: Path) -> int:
+    """Print the table of the sweep whose jobs recorded their summaries in ``folder``; returns the exit code."""
+    summaries = [Summary(**record) for record in store.read_jobs(folder)]
+    ran = merge(summary for summary in summaries if not summary.refused)
+    console = Console(highlight=False)
+    if ran:
+        console.print(table(ran))
+        for study in sorted({f"{summary.outputs}/{summary.study}" for summary in ran}):
+            console.print(f"results: {escape(study)}/<cell>/seed=<k>/", soft_wrap=True)
+    for summary in ran:
+        for seed, trouble in sorted((summary.diverged | summary.failed).items()):
+            screen.error(f"{summary.label} seed={seed}: {trouble}")
+    refused = {summary.label: summary for summary in summaries if summary.refused}
+    for reason in dict.fromkeys(summary.refused for summary in refused.values()):
+        labels = [label for label, summary in refused.items() if summary.refused == reason]
+        screen.error(f"skipped {', '.join(labels)}: {reason}" if ran else str(reason))
+    if any(summary.diverged or summary.failed for summary in ran):
+        return 1
+    return 2 if not ran or any(not summary.impossible for summary in refused.values()) else 0
+
+
+def merge(summaries: Iterable[Summary]) -> list[Summary]:
+    """One summary a cell, of the jobs that had a share of its seeds."""
+    cells: dict[tuple[str, str, str], Summary] = {}
+    for summary in summaries:
+        whole = cells.setdefault((summary.outputs, summary.study, summary.cell), Summary(summary.label))
+        for name, value in asdict(summary).items():
+            old = getattr(whole, name)
+            match value:
+                case dict():
+                    setattr(whole, name, old | {int(seed): text for seed, text in value.items()})
+                case str() | bool() | None:
+                    setattr(whole, name, old or value)
+                case _:
+                    setattr(whole, name, old + value)
+    return list(cells.values())
+
+
+def table(summaries: list[Summary]) -> Table:
+    """What a sweep came to, a row a cell."""
+    result = Table(box=None, pad_edge=False, header_style="bold")
+    result.add_column("cell", overflow="fold")
+    for name in ("done", "skipped", "failed", "final return (IQM, 95% interval)", "env steps to threshold", "steps/s"):
+        result.add_column(name, justify="right")
+    for summary in summaries:
+        cell = store.Cell(Path(summary.outputs) / summary.study / summary.cell)
+        curves = [cell.curves(seed) for seed in sorted(summary.complete + summary.skipped)]
+        rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
+        counts = (len(summary.complete), len(summary.skipped), len(summary.diverged) + len(summary.failed))
+        threshold = cell.read_config().get("threshold")
+        result.add_row(
+            escape(summary.label), *map(str, counts), final_return(curves), steps_to_threshold(curves, threshold), rate
+        )
+    return result
+
+
+def final_return(curves: list) -> str:
+    """IQM over seeds of the mean return over the last iterations, with its bootstrap interval."""
+    if not curves:
+        return "-"
+    last = [curve["return_mean"].tail(max(1, round(FINAL * len(curve)))).mean() for curve in curves]
+    if len(last) < 2:
+        return f"{last[0]:.4g}"
+    value, low, high = bootstrap_interval(np.array(last), np.random.default_rng(0))
+    return f"{value:.4g} [{low:.4g}, {high:.4g}]"
+
+
+def steps_to_threshold(curves: list, threshold: float | None) -> str:
+    """Median over the seeds that reached it, and how many did."""
+    if threshold is None or not curves:
+        return "-"
+    reached = []
+    for curve in curves:
+        above = curve["return_mean"].rolling(SMOOTHING, min_periods=1).mean() >= threshold
+        if above.any():
+            reached.append(curve["env_steps"][above.idxmax()])
+    share = f"{len(reached)}/{len(curves)} reach {threshold:g}"
+    return f"{np.median(reached):,.0f} ({share})" if reached else f"({share})"

@@ -1,0 +1,116 @@
+"""One block of seeds, trained side by side from where they stand to the end. The torch side of a run."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ablate import build
+from ablate.learners.base import Record, State
+from ablate.store import Cell, Checkpoint
+
+Outcome = Literal["complete", "diverged", "stopped"]
+Report = Callable[[int, int, float], None]  # iterations done and env steps taken by all seeds, their mean return now
+
+
+def train(
+    cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, report: Report, stopping: Callable[[], bool]
+) -> dict[int, Outcome]:
+    """Train seeds that stand at the same iteration, and publish each in the store; returns what became of them.
+
+    Every `checkpoint_seconds`, and when `stopping`, the seeds are saved as they stand after their last
+    whole iteration. A seed whose estimate or policy is no longer finite is recorded as diverged and leaves the block;
+    the others do not notice.
+    """
+    torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
+    learner = build.learner(cell.config)
+    population = _Population.load(cell, seeds, learner)
+    saved = time.monotonic()
+    outcomes: dict[int, Outcome] = {}
+    done = steps = 0
+    while population.seeds and population.iteration < cell.config["iterations"]:
+        if stopping():
+            if population.iteration:
+                population.save()
+            return outcomes | dict.fromkeys(population.seeds, "stopped")
+        with np.errstate(all="ignore"):  # a seed that overflows is told below
+            state, record = learner.iterate(population.state, population.seeds, population.iteration + 1)
+        population.advance(state, record)
+        outcomes |= dict.fromkeys(population.drop_diverged(), "diverged")
+        done, steps = done + len(record["env_steps"]), steps + int(record["env_steps"].sum())
+        report(done, steps, float(np.mean(record["return_mean"])))
+        if time.monotonic() - saved > checkpoint_seconds:
+            population.save()
+            saved = time.monotonic()
+    population.finish()
+    return outcomes | dict.fromkeys(population.seeds, "complete")
+
+
+class _Population:
+    """The seeds of a block that are still in play: where they stand, and what they have recorded."""
+
+    def __init__(
+        self, cell: Cell, seeds: Sequence[int], state: State, iteration: int, curves: list[dict[str, list]]
+    ) -> None:
+        self.cell, self.seeds, self.state, self.iteration, self.curves = cell, list(seeds), state, iteration, curves
+        self.began = time.monotonic() - max((curve["wall_time"][-1] for curve in curves if curve), default=0.0)
+
+    @classmethod
+    def load(cls, cell: Cell, seeds: Sequence[int], learner: Any) -> "_Population":
+        checkpoints = [cell.load_checkpoint(seed) for seed in seeds]
+        found: list[Checkpoint] = [checkpoint for checkpoint in checkpoints if checkpoint]
+        if not found:
+            return cls(cell, seeds, learner.initial(seeds), 0, [{} for _ in seeds])
+        assert len(found) == len(checkpoints)
+        assert len({checkpoint.iteration for checkpoint in found}) == 1
+        state = {k: torch.from_numpy(np.stack([c.arrays[k] for c in found])) for k in found[0].arrays}
+        curves = [{name: list(column) for name, column in c.curves.items()} for c in found]
+        return cls(cell, seeds, state, found[0].iteration, curves)
+
+    def advance(self, state: State, record: Record) -> None:
+        wall_time = time.monotonic() - self.began
+        for s, curve in enumerate(self.curves):
+            row = {"iteration": self.iteration + 1} | {name: column[s] for name, column in record.items()}
+            for name in ("env_steps", "episodes"):
+                row[name] += curve[name][-1] if curve else 0
+            for name, value in (row | {"wall_time": wall_time}).items():
+                curve.setdefault(name, []).append(value)
+        self.state, self.iteration = state, self.iteration + 1
+
+    def drop_diverged(self) -> list[int]:
+        """Record as diverged the seeds whose last estimate or state is not finite; returns them."""
+        finite = np.all([x.flatten(1).isfinite().all(1).numpy() for x in self.state.values()], axis=0)
+        finite &= np.array([np.isfinite(curve["grad_norm"][-1]) for curve in self.curves])
+        if finite.all():
+            return []
+        gone = [(self.seeds[s], self.curves[s]) for s in np.flatnonzero(~finite)]
+        for seed, curve in gone:
+            norm = curve["grad_norm"][-1]
+            reason = f"the gradient's norm is {norm:g}" if not np.isfinite(norm) else "a parameter is not finite"
+            self.cell.diverge(seed, self.iteration, reason, curve, [], self._manifest(curve))
+        kept = np.flatnonzero(finite)
+        self.state = {name: x[torch.from_numpy(kept)] for name, x in self.state.items()}
+        self.seeds, self.curves = [self.seeds[s] for s in kept], [self.curves[s] for s in kept]
+        return [seed for seed, _ in gone]
+
+    def save(self) -> None:
+        for s, (seed, curve) in enumerate(zip(self.seeds, self.curves, strict=True)):
+            arrays = {name: x[s].numpy() for name, x in self.state.items()}
+            self.cell.save_checkpoint(seed, self.iteration, arrays, curve, [])
+
+    def finish(self) -> None:
+        for seed, curve in zip(self.seeds, self.curves, strict=True):
+            self.cell.finish(seed, curve, [], self._manifest(curve))
+
+    def _manifest(self, curve: Mapping[str, Sequence]) -> dict[str, Any]:
+        seconds = float(curve["wall_time"][-1])
+        started = datetime.now(UTC) - timedelta(seconds=seconds)
+        return {
+            "iterations": self.iteration,
+            "env_steps": int(curve["env_steps"][-1]),
+            "wall_time_s": seconds,
+            "started": started.isoformat(timespec="seconds"),
+        }

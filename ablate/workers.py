@@ -1,0 +1,96 @@
+"""Processes that train seeds, and that stay for the next job of a sweep. Imports no torch; the processes do."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cache
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from ablate.store import Cell
+
+SLOTS = 4096  # blocks that may be under way at once
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _context() -> BaseContext:
+    """One server process imports torch once and forks the workers; where there is none, each worker starts anew."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ablate.train"])
+    return context
+
+
+class Workers:
+    """A pool of processes, one torch thread each. How far each block is, is read from shared memory without locks, so
+    that a killed process can hold nobody up."""
+
+    def __init__(self, processes: int) -> None:
+        context = _context()
+        self._progress: Any = context.RawArray("d", 3 * SLOTS)  # type: ignore[attr-defined]
+        self._stop = context.Event()
+        self._submitted = 0
+        self._pool = ProcessPoolExecutor(processes, context, _begin, (self._progress, self._stop))
+
+    def submit(self, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> "Ticket":
+        slot = self._submitted % SLOTS
+        self._submitted += 1
+        self._progress[3 * slot : 3 * slot + 3] = [0.0, 0.0, float("nan")]
+        return Ticket(self._pool.submit(_work, cell, seeds, checkpoint_seconds, slot), tuple(seeds), self, slot)
+
+    def progress(self, slot: int) -> tuple[int, int, float]:
+        done, steps, mean_return = self._progress[3 * slot : 3 * slot + 3]
+        return int(done), int(steps), mean_return
+
+    def stop(self) -> None:
+        """Ask all blocks to save where they stand and to return; those not begun are dropped."""
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Ticket:
+    """A block that was handed in: its future, and how far it is."""
+
+    def __init__(self, future: Future, seeds: tuple[int, ...], workers: Workers, slot: int) -> None:
+        self.future, self.seeds, self._workers, self._slot = future, seeds, workers, slot
+
+    def progress(self) -> tuple[int, int, float]:
+        """Iterations done and env steps taken by all its seeds, and their mean return now."""
+        return self._workers.progress(self._slot)
+
+
+_shared: tuple[Any, Any] = (None, None)  # in a worker: the progress array, the stop event
+
+
+def _begin(progress: Any, stop: Any) -> None:
+    global _shared
+    _shared = progress, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinating process hears Ctrl-C and stops us
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End with the process that started us, however it ended."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int) -> dict:
+    from ablate.train import train
+
+    progress, stop = _shared
+
+    def report(done: int, steps: int, mean_return: float) -> None:
+        progress[3 * slot : 3 * slot + 3] = [done, steps, mean_return]
+
+    return train(cell, seeds, checkpoint_seconds, report, stop.is_set)
