@@ -1,36 +1,23 @@
 """The command line: Hydra composes, run() runs. Imports no torch."""
 
 import os
+import re
 import shlex
 import signal
 import sys
 from dataclasses import asdict
-from datetime import datetime
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ablate import help
 from ablate.config import CONF, Config, Impossible, resolve
 from ablate.refusal import Refusal
 from ablate.screen import Screen, error
-
-
-@cache
-def _now() -> str:
-    """The folder of this sweep's record: when it began, and which process."""
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
-
-
-OmegaConf.register_new_resolver("ablate.now", _now, replace=True, use_cache=True)
-OmegaConf.register_new_resolver("ablate.help", lambda: help.text(CONF).replace("$", "$$"), replace=True)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -41,8 +28,10 @@ def job(composed: DictConfig) -> None:
     context = HydraConfig.get()
     overrides = list(context.overrides.task)
     label = " ".join(filter(store.names_cell, overrides)) or "default"
-    alone = context.launcher._target_.endswith("BasicLauncher")
-    screen = Screen(live=None if alone else False)
+    launcher = context.launcher._target_
+    screen = Screen(live=None if launcher.endswith("BasicLauncher") else False)
+    if "joblib" in launcher and composed.workers == "auto":
+        composed.workers = 1  # the launcher shares out this machine's cores already
     try:
         summary = run(resolve(composed, overrides), label, screen)
     except Refusal as refusal:
@@ -54,6 +43,7 @@ def main() -> None:
     """Run the command line; exits with 0, 1 (something failed), 2 (refused) or 130 (interrupted)."""
     traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it first
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         job()
@@ -76,24 +66,19 @@ def _one_line(problem: Exception) -> str:
         group, _, choice = problem.missing_cfg_file.rpartition("/")
         return f"{group}={choice} is not a choice; write {group}= one of {', '.join(problem.options)}"
     said = " ".join(str(problem).split())
-    match said.split("'"):
-        case ["Could not override ", key, *_]:
-            return f"{key} is not a setting{_meant(key)}; `python -m ablate --help` lists them"
-    cause: Any = problem.__cause__
-    return said + (f" ({' '.join(str(cause).split('full_key')[0].split())})" if cause else "")
-
-
-def _meant(key: str) -> str:
-    names = [
-        *Config.__dataclass_fields__,
-        "phi.gae_lambda",
-        "optimizer.lr",
-        "critic.lr",
-        "critic.td_lambda",
-        "policy.hidden",
-    ]
-    close = get_close_matches(key, names, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    cause = " ".join(str(problem.__cause__ or "").split("full_key")[0].split())
+    if match := re.match(r"Ambiguous value for argument '(.*?)'", said):
+        key, _, value = match[1].partition("=")
+        return f"{match[1]} is several values: add -m to sweep over them, or write '{key}=\"{value}\"' for one job"
+    if match := re.match(r"Could not override '(.*?)'", said):
+        close = get_close_matches(match[1], Config.__dataclass_fields__, n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        return (
+            f"{match[1]} is not a setting here; {meant}`python -m ablate --help` lists them, `--cfg job` shows them all"
+        )
+    if match := re.match(r"Error merging override (.*)", said):
+        return f"{match[1]}: {cause}"
+    return f"{said} ({cause})" if cause else said
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
 """The schema of a run, what its settings may be, and every refusal with its remedy. Imports no torch."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from ablate import help
 from ablate.refusal import Refusal
 
 # In a checkout conf/ stands beside the package, in a wheel inside it.
@@ -43,7 +47,19 @@ class Config:
     study: dict[str, Any] = field(default_factory=dict)
 
 
+@cache
+def sweep_stamp() -> str:
+    """The name of this sweep's record: when it began, and in which process."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
+
+
+def help_text() -> str:
+    return help.text(CONF).replace("$", "$$")  # Hydra fills in $names
+
+
 ConfigStore.instance().store(name="schema", node=Config, provider="ablate")
+OmegaConf.register_new_resolver("ablate.now", sweep_stamp, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("ablate.help", help_text, replace=True)
 
 
 @dataclass(frozen=True)

@@ -111,12 +111,12 @@ ADVANTAGES: dict[str, Advantage] = {
 class Bandit:
     """Contexts x ~ rho(x), arms a ~ softmax(logits[x]), rewards r = values[v] with probability P(v|x, a).
 
-    | field                 | shape   | meaning                                     |
-    |-----------------------|---------|---------------------------------------------|
-    | contexts              | [X]     | rho(x)                                      |
-    | logits                | [X,A]   | theta                                       |
-    | values                | [M]     | the rewards that occur, all different       |
-    | reward_probabilities  | [X,A,M] | P(r = values[v] | x, a), summing to 1 over M |
+    | field                | shape   | meaning                                      |
+    |----------------------|---------|----------------------------------------------|
+    | contexts             | [X]     | rho(x)                                       |
+    | logits               | [X,A]   | theta                                        |
+    | values               | [M]     | the rewards that occur, all different        |
+    | reward_probabilities | [X,A,M] | P(r = values[v] | x, a), summing to 1 over M |
     """
 
     contexts: Floats

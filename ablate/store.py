@@ -393,7 +393,10 @@ def check_writable(outputs: str | Path) -> None:
     root = _root(outputs)
     probe = root / f".writable~{os.getpid()}-{secrets.token_hex(4)}"
     with _refusing(root):
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # a file system that takes no folders, such as /proc
+            raise PermissionError(errno.EACCES, "no folder can be made", str(root)) from error
         try:
             probe.write_bytes(os.urandom(1 << 16))
         finally:

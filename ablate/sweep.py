@@ -1,5 +1,6 @@
 """A sweep as a whole: what is refused before it begins, and the table at its end."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from ablate.refusal import Refusal
 from ablate.run import Summary
 
 FINAL = 0.1  # the final return is the mean over this last share of the iterations
+LOG_WIDTH = 140  # columns where there is no terminal
 SMOOTHING = 5  # iterations averaged before a return is held against the threshold
 
 
@@ -57,9 +59,12 @@ def conclude(folder: Path) -> int:
     """Print the table of the sweep whose jobs recorded their summaries in ``folder``; returns the exit code."""
     summaries = [Summary(**record) for record in store.read_jobs(folder)]
     ran = merge(summary for summary in summaries if not summary.refused)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     if ran:
         console.print(table(ran))
+        console.print(
+            f"return: IQM over seeds of the last {FINAL:.0%} of the iterations; solve: {SMOOTHING}-iteration mean"
+        )
         for study in sorted({f"{summary.outputs}/{summary.study}" for summary in ran}):
             console.print(f"results: {escape(study)}/<cell>/seed=<k>/", soft_wrap=True)
     for summary in ran:
@@ -95,39 +100,35 @@ def table(summaries: list[Summary]) -> Table:
     """What a sweep came to, a row a cell."""
     result = Table(box=None, pad_edge=False, header_style="bold")
     result.add_column("cell", overflow="fold")
-    for name in ("done", "skipped", "failed", "final return (IQM, 95% interval)", "env steps to threshold", "steps/s"):
-        result.add_column(name, justify="right")
+    titles = "done", "skipped", "failed", "return", "95% interval", "env steps to solve", "solved", "steps/s"
+    for title in titles:
+        result.add_column(title, justify="right")
     for summary in summaries:
         cell = store.Cell(Path(summary.outputs) / summary.study / summary.cell)
         curves = [cell.curves(seed) for seed in sorted(summary.complete + summary.skipped)]
+        counts = len(summary.complete), len(summary.skipped), len(summary.diverged) + len(summary.failed)
         rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
-        counts = (len(summary.complete), len(summary.skipped), len(summary.diverged) + len(summary.failed))
-        threshold = cell.read_config().get("threshold")
-        result.add_row(
-            escape(summary.label), *map(str, counts), final_return(curves), steps_to_threshold(curves, threshold), rate
-        )
+        solved = steps_to_threshold(curves, cell.read_config().get("threshold"))
+        result.add_row(escape(summary.label), *map(str, counts), *final_return(curves), *solved, rate)
     return result
 
 
-def final_return(curves: list) -> str:
-    """IQM over seeds of the mean return over the last iterations, with its bootstrap interval."""
+def final_return(curves: list) -> tuple[str, str]:
+    """IQM over seeds of the mean return over the last iterations, and its bootstrap interval."""
     if not curves:
-        return "-"
+        return "-", "-"
     last = [curve["return_mean"].tail(max(1, round(FINAL * len(curve)))).mean() for curve in curves]
-    if len(last) < 2:
-        return f"{last[0]:.4g}"
     value, low, high = bootstrap_interval(np.array(last), np.random.default_rng(0))
-    return f"{value:.4g} [{low:.4g}, {high:.4g}]"
+    return f"{value:.4g}", f"[{low:.4g}, {high:.4g}]" if len(last) > 1 else "-"
 
 
-def steps_to_threshold(curves: list, threshold: float | None) -> str:
-    """Median over the seeds that reached it, and how many did."""
+def steps_to_threshold(curves: list, threshold: float | None) -> tuple[str, str]:
+    """Median env steps over the seeds that reached the threshold, and how many of them did."""
     if threshold is None or not curves:
-        return "-"
+        return "-", "-"
     reached = []
     for curve in curves:
         above = curve["return_mean"].rolling(SMOOTHING, min_periods=1).mean() >= threshold
         if above.any():
             reached.append(curve["env_steps"][above.idxmax()])
-    share = f"{len(reached)}/{len(curves)} reach {threshold:g}"
-    return f"{np.median(reached):,.0f} ({share})" if reached else f"({share})"
+    return f"{np.median(reached):,.0f}" if reached else "-", f"{len(reached)}/{len(curves)}"

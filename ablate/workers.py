@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache
 from multiprocessing.context import BaseContext
+from multiprocessing.util import Finalize
 from typing import Any
 
 from ablate.store import Cell
@@ -23,10 +24,13 @@ def cores() -> int:
 @cache
 def _context() -> BaseContext:
     """One server process imports torch once and forks the workers; where there is none, each worker starts anew."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ablate.train"])
+    known = multiprocessing.get_all_start_methods()
+    method = "forkserver" if "forkserver" in known else "spawn"
+    if multiprocessing.get_start_method(allow_none=True) not in (None, *known):
+        multiprocessing.set_start_method(method, force=True)  # inside joblib's processes: ours know nothing of its own
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["ablate.train"])
     return context
 
 
@@ -36,10 +40,12 @@ class Workers:
 
     def __init__(self, processes: int) -> None:
         context = _context()
-        self._progress: Any = context.RawArray("d", 3 * SLOTS)  # type: ignore[attr-defined]
+        self._progress: Any = context.RawArray("d", 3 * SLOTS)
         self._stop = context.Event()
         self._submitted = 0
         self._pool = ProcessPoolExecutor(processes, context, _begin, (self._progress, self._stop))
+        # Inside a launcher's own process the interpreter's exit would wait for our workers before it shuts them down.
+        Finalize(None, self._pool.shutdown, exitpriority=10)
 
     def submit(self, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> "Ticket":
         slot = self._submitted % SLOTS

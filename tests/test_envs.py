@@ -126,8 +126,9 @@ def test_keep_drops_pads_and_reorders_episodes_of_a_seed(case: str, tmp_path: Pa
     part.reset(streams(0, 1), 4)
     alive = np.ones((2, 3), bool)
     for t in range(steps):
-        if t == steps // 3:
-            part.keep(rows)
+        if t == steps // 3:  # in two moves, as an index counts among what is left
+            part.keep(np.array([[7, 5], [0, 2]]))
+            part.keep(np.array([[3, 2, 2], [1, 0, 0]]))
         expected = [x.reshape(8, *x.shape[2:])[rows] for x in whole.step(actions[t])]
         taken = actions[t].reshape(8, *actions.shape[3:])[rows]
         taken[~real] = padding[t][~real]
@@ -346,8 +347,8 @@ class FixedUniform(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self.value = value
 
-    def random(self, *args: Any, **kwargs: Any) -> Any:
-        return self.value
+    def random(self, size: Any = None, *_: Any, **__: Any) -> Any:
+        return self.value if size is None else np.full(size, self.value)
 
 
 # The tabular family
@@ -411,6 +412,15 @@ def test_uniform_numbers_come_one_block_a_seed() -> None:
         cdf = mdp.probabilities[s, 0].cumsum(-1)
         chosen = (block[:, t, None] >= cdf).sum(-1).clip(max=cdf.shape[1] - 1)
         np.testing.assert_array_equal(env.states[0], mdp.successors[s, 0, chosen])
+
+
+def test_a_uniform_number_on_a_boundary_belongs_to_the_next_outcome() -> None:
+    """So that an outcome of probability p has exactly the numbers [c, c + p)."""
+    env = Tabular(MDP.from_dense([[[0.5, 0.5]], [[0.5, 0.5]]], np.zeros((2, 1)), [0.5, 0.5], 1), time_limit=False)
+    env.reset([FixedUniform(0.5)], 1)
+    assert env.states.tolist() == [[1]]
+    env.step(np.array([[0]]))
+    assert env.states.tolist() == [[1]]
 
 
 @pytest.mark.parametrize("time_limit", [True, False])
@@ -549,6 +559,29 @@ def test_linear_quadratic_noise_has_its_covariances() -> None:
     assert abs(np.mean(white[:-4000] * white[4000:])) < 5 / np.sqrt(white[4000:].size)  # and none in time
 
 
+def test_linear_quadratic_normals_come_one_block_a_seed() -> None:
+    env = lqg.build(**SYSTEM)
+    env.reset(streams(4), 3)
+    block = np.random.default_rng(4).standard_normal((3, 8, 2))
+    start = SYSTEM["s0_mean"] + block[:, 0] @ lqg.root(np.array(SYSTEM["s0_cov"]))
+    np.testing.assert_allclose(env.state[0], start, atol=1e-12)
+    for t in range(7):
+        moved = env.state[0] @ np.array(SYSTEM["A"]).T
+        env.step(np.zeros((1, 3, 1), np.float32))
+        noise = block[:, t + 1] @ lqg.root(np.array(SYSTEM["W"]))
+        np.testing.assert_allclose(env.state[0], moved + noise, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 8, 9])
+def test_a_matrix_is_applied_to_each_row_as_to_it_alone(size: int) -> None:
+    rng = np.random.default_rng(size)
+    matrix, x = rng.standard_normal((size, size)), rng.standard_normal((10, 17, size))
+    together = lqg.apply(matrix, x)
+    np.testing.assert_allclose(together, x @ matrix.T, atol=1e-12)
+    for row in np.ndindex(10, 17):
+        np.testing.assert_array_equal(together[row], lqg.apply(matrix, x[row][None, None])[0, 0])
+
+
 @given(arrays(np.float64, (3, 3), elements=st.floats(-3, 3)))
 def test_the_root_of_a_covariance_squares_to_it(factor: np.ndarray) -> None:
     covariance = factor @ factor.T
@@ -665,6 +698,23 @@ def test_an_ended_episode_is_held_at_its_last_observation(strict: str) -> None:
     assert terminated.all()
     for _ in range(4):  # `Strict` itself refuses such steps
         np.testing.assert_array_equal(env.step(np.zeros((1, 3), int))[0], last)
+
+
+def test_an_end_at_the_time_limit_is_a_termination(strict: str) -> None:
+    env = Gymnasium(strict, {"action_space": BIT, "observation_space": BIT, "length": 2}, horizon=2)
+    env.reset(streams(0), 3)
+    env.step(np.zeros((1, 3), int))
+    _, _, terminated, truncated = env.step(np.zeros((1, 3), int))
+    assert terminated.all()
+    assert not truncated.any()
+
+
+def test_a_dropped_episode_gets_valid_actions(strict: str) -> None:
+    env = Gymnasium(strict, {"action_space": spaces.Discrete(2, start=5), "observation_space": BIT})
+    env.reset(streams(0), 3)
+    env.keep(np.array([[2]]))
+    _, reward, _, _ = env.step(np.array([[1]]))
+    assert reward.tolist() == [[6]]
 
 
 def one_line(refused: pytest.ExceptionInfo[Refusal]) -> str:

@@ -23,7 +23,6 @@ from ablate.exact import (
     Variant,
     clockless,
     gradient,
-    moments,
     occupancy,
     scores,
     softmax,
@@ -121,7 +120,7 @@ def estimates(mdp: MDP, pi: np.ndarray, z: np.ndarray, discount_scores: bool) ->
     tree = Tree(mdp, pi)
     H, gamma, alive, p = mdp.horizon, mdp.gamma, tree.alive, tree.probability
     t = np.arange(H)
-    s, a, s_next = tree.states[:, :-1], tree.actions, tree.states[:, 1:]
+    s, a = tree.states[:, :-1], tree.actions
     zs = z[s, a] * alive[..., None]
     R = (gamma**t * tree.rewards).sum(1)
     G = np.stack([(gamma ** np.arange(H - k) * tree.rewards[:, k:]).sum(1) for k in range(H)], 1)
@@ -199,7 +198,9 @@ def estimates(mdp: MDP, pi: np.ndarray, z: np.ndarray, discount_scores: bool) ->
 
 
 @st.composite
-def problems(draw: st.DrawFn, horizon: int = 4, states: int = 3, actions: int = 3) -> tuple[MDP, np.ndarray, np.ndarray]:
+def problems(
+    draw: st.DrawFn, horizon: int = 4, states: int = 3, actions: int = 3
+) -> tuple[MDP, np.ndarray, np.ndarray]:
     """A small MDP, a policy and a score table: one logit a cell, shared features, or another basis of these."""
     S, A = draw(st.integers(1, states)), draw(st.integers(1, actions))
     H = draw(st.integers(1, horizon))
@@ -214,7 +215,8 @@ def problems(draw: st.DrawFn, horizon: int = 4, states: int = 3, actions: int = 
     gamma = draw(st.sampled_from([1.0, 0.9, 0.5]))
     mdp = MDP.from_dense(P / P.sum(-1, keepdims=True), R, rho0 / rho0.sum(), H, gamma, terminal=terminal)
     features = np.eye(S)
-    if kind := draw(st.sampled_from(["cells", "shared", "reduced"])) == "shared":
+    kind = draw(st.sampled_from(["cells", "shared", "reduced"]))
+    if kind == "shared":
         features = rng.normal(size=(S, draw(st.integers(1, 2))))
     pi = softmax(features @ rng.normal(size=(features.shape[1], A)))
     z = scores(pi, features)
@@ -258,3 +260,334 @@ def test_the_whole_covariance_against_enumeration(problem, discount_scores):
         scale = tree.probability @ (oracle[Variant("rtg")] ** 2).sum(-1) + np.trace(expected.covariance)
         np.testing.assert_allclose(found.covariance, expected.covariance, rtol=1e-10, atol=1e-12 * scale)
         assert_moments(found, expected, scale, variant)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems())
+def test_values_occupancies_and_the_gradient_three_ways(problem):
+    mdp, pi, z = problem
+    tree = Tree(mdp, pi)
+    H, p = mdp.horizon, tree.probability
+    V, Q = values(mdp, pi)
+    occupied = occupancy(mdp, pi)
+    G = np.stack([(mdp.gamma ** np.arange(H - k) * tree.rewards[:, k:]).sum(1) for k in range(H)], 1)
+    s, a, t = tree.states[:, :-1], tree.actions, np.arange(H)
+    expected_V = tree.conditional_mean(G, tree.alive, t, s)
+    expected_Q = tree.conditional_mean(G, tree.alive, t, s, a)
+    np.testing.assert_allclose(V[t, s] * tree.alive, expected_V, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(Q[t, s, a] * tree.alive, expected_Q, rtol=1e-10, atol=1e-12)
+    assert not V[H].any()
+    for state in range(mdp.num_states):
+        np.testing.assert_allclose(occupied[:, state], p @ (tree.alive & (s == state)), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(J(mdp, pi), p @ G[:, 0], rtol=1e-10, atol=1e-12)
+    zs = z[s, a] * tree.alive[..., None]
+    np.testing.assert_allclose(gradient(mdp, pi, z), (p * G[:, 0]) @ zs.sum(1), rtol=1e-10, atol=1e-11)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems(), st.integers(0, 2**32 - 1))
+def test_the_gradient_is_the_complex_step_derivative_of_J(problem, seed):
+    mdp, pi, _ = problem
+    features = np.random.default_rng(seed).normal(size=(mdp.num_states, 2))
+    z = scores(pi, features)
+    P = np.zeros((mdp.num_states, mdp.num_actions, mdp.num_states))
+    states, arms = np.ogrid[: mdp.num_states, : mdp.num_actions]
+    np.add.at(P, (states[..., None], arms[..., None], mdp.successors), mdp.probabilities)
+    earned = (mdp.probabilities * mdp.rewards).sum(-1)
+
+    def return_of(logits: np.ndarray) -> complex:
+        weights = np.exp(logits)
+        policy = weights / weights.sum(-1, keepdims=True)
+        V = np.zeros(mdp.num_states, complex)
+        for _ in range(mdp.horizon):
+            V = (policy * (earned + mdp.gamma * P @ V)).sum(-1) * ~mdp.terminal
+        return mdp.rho0 @ V
+
+    step = 1e-30
+    derivative = [
+        return_of(np.log(pi) + 1j * step * np.outer(x, np.eye(mdp.num_actions)[j])).imag / step
+        for x in features.T
+        for j in range(mdp.num_actions)
+    ]
+    np.testing.assert_allclose(gradient(mdp, pi, z), derivative, rtol=1e-10, atol=1e-11)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems(), st.booleans())
+def test_no_baseline_changes_what_initial_states_and_transitions_contribute(problem, discount_scores):
+    truth = GroundTruth(*problem, discount_scores=discount_scores)
+    for phi, critic in (("return", "none"), ("rtg", "none"), ("q", "exact")):
+        plain = truth.moments(phi, "none", critic, covariance=True)  # the recursion itself, not its expansion in b
+        for baseline in ("mean", "time", "textbook", "optimal constant", "optimal time-state"):
+            other = truth.moments(phi, baseline, critic, covariance=True)
+            size = plain.trace_variance + plain.mean @ plain.mean
+            assert other.v_s0 == pytest.approx(plain.v_s0, rel=1e-10, abs=1e-12 * size)
+            assert other.v_transition == pytest.approx(plain.v_transition, rel=1e-10, abs=1e-12 * size)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems(), st.booleans())
+def test_identities_between_variants(problem, discount_scores):
+    """GAE(0) is the TD error, GAE(1) reward-to-go - V; td has the action part of Q - V, all-action the other."""
+    truth = GroundTruth(*problem, discount_scores=discount_scores)
+    scale = truth.moments("rtg").trace_variance + truth.gradient @ truth.gradient + 1e-300
+
+    def same(x: Moments, y: Moments) -> None:
+        assert_moments(x, y, scale, "identity")
+
+    for critic in ("exact", "clockless"):
+        same(truth.moments("advantage", critic=critic, gae_lambda=0.0), truth.moments("td", critic=critic))
+        same(truth.moments("advantage", critic=critic, gae_lambda=1.0), truth.moments("rtg", "value", critic))
+    td, q = truth.moments("td", critic="exact"), truth.moments("q", "value", "exact")
+    assert td.v_action == pytest.approx(q.v_action, rel=1e-10, abs=1e-12 * scale)
+    all_action = truth.moments("all-action", critic="exact")
+    assert all_action.v_transition == pytest.approx(q.v_transition, rel=1e-10, abs=1e-12 * scale)
+    variances = [truth.moments("rtg", f"optimal {cell}").trace_variance for cell in ("time-state", "state", "constant")]
+    assert variances[0] <= truth.moments("rtg", "value", "exact").trace_variance + 1e-12 * scale
+    assert variances == sorted(variances) or np.ptp(variances) < 1e-12 * scale
+    assert variances[2] <= truth.moments("rtg", "mean").trace_variance + 1e-12 * scale
+    assert variances[2] <= truth.moments("rtg").trace_variance + 1e-12 * scale
+
+
+@settings(max_examples=15, deadline=None)
+@given(problems(horizon=2, states=2, actions=2), st.sampled_from([2, 3]), st.booleans())
+def test_baselines_from_the_batch_against_all_batches(problem, episodes, discount_scores):
+    """Every N-tuple of trajectories: the mean return of all, and of the others."""
+    mdp, pi, z = problem
+    tree, oracle = estimates(mdp, pi, z, discount_scores)
+    if len(tree.probability) ** episodes > 20_000:
+        episodes = 2
+    batches = np.array(list(product(range(len(tree.probability)), repeat=episodes)))
+    chance = tree.probability[batches].prod(1)
+    R = (mdp.gamma ** np.arange(mdp.horizon) * tree.rewards).sum(1)
+    truth = GroundTruth(mdp, pi, z, discount_scores=discount_scores)
+    weights = mdp.gamma ** np.arange(mdp.horizon) if discount_scores else np.ones(mdp.horizon)
+    zs = z[tree.states[:, :-1], tree.actions] * tree.alive[..., None]
+    mean_R = R[batches].mean(1, keepdims=True)
+    others = (episodes * mean_R - R[batches]) / (episodes - 1)
+    for phi, w in (("return", np.ones(mdp.horizon)), ("rtg", weights)):
+        F = np.einsum("t,mtd->md", w, zs)
+        for name, b in (("mean", np.broadcast_to(mean_R, batches.shape)), ("loo", others)):
+            g = (oracle[Variant(phi)][batches] - b[..., None] * F[batches]).mean(1)
+            mean = chance @ g
+            covariance = episodes * ((chance[:, None] * (g - mean)).T @ (g - mean))
+            found = truth.moments(phi, name, episodes=episodes, covariance=True)
+            scale = np.trace(covariance) + chance @ (oracle[Variant(phi)][batches] ** 2).sum((1, 2))
+            np.testing.assert_allclose(found.mean, mean, rtol=1e-10, atol=1e-12 * math.sqrt(scale))
+            np.testing.assert_allclose(found.covariance, covariance, rtol=1e-10, atol=1e-12 * scale)
+            assert found.trace_variance == pytest.approx(np.trace(covariance), rel=1e-10, abs=1e-12 * scale)
+            traced = truth.moments(phi, name, episodes=episodes)
+            assert traced.trace_variance == pytest.approx(found.trace_variance, rel=1e-10, abs=1e-12 * scale)
+            distance = chance @ ((g - tree.gradient) ** 2).sum(1)
+            assert found.mse(episodes) == pytest.approx(distance, rel=1e-10, abs=1e-12 * scale)
+
+
+def test_the_batch_mean_return_scales_the_gradient_and_leaving_one_out_does_not():
+    truth = ground_truth(tabular.chain(horizon=6, gamma=0.9))
+    for episodes in (2, 5, 100):
+        mean = truth.moments("return", "mean", episodes=episodes).mean
+        np.testing.assert_allclose(mean, (1 - 1 / episodes) * truth.gradient, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(truth.moments("return", "loo", episodes=episodes).mean, truth.gradient, rtol=1e-12)
+    # At small N the bias pays: leave-one-out is further off (methodology.md, pitfalls).
+    noisy = ground_truth(tabular.bandit([0.5, 0.6]))
+    assert noisy.moments("return", "mean", episodes=2).mse(2) < noisy.moments("return", "loo", episodes=2).mse(2)
+    limit = truth.moments("rtg", "mean").trace_variance
+    assert truth.moments("rtg", "mean", episodes=10**9).trace_variance == pytest.approx(limit, rel=1e-7)
+
+
+# ------------------------------------------------------------------------------- known answers, to the printed digits
+
+
+def ground_truth(mdp: MDP, logits: np.ndarray | None = None, **options: bool) -> GroundTruth:
+    pi = softmax(mdp.logits if logits is None else logits)
+    return GroundTruth(mdp, pi, scores(pi, mdp.features), **options)
+
+
+def test_cost_then_prize_makes_reward_to_go_the_noisier():
+    """Claim C4's counterexample: r_0 = -10 or -10.5, r_1 = +10 or +11 by action; one logit vector (0.5, 0) for both."""
+    P = [[[0, 1, 0]] * 2, [[0, 0, 1]] * 2, [[0, 0, 1]] * 2]
+    R = [[-10, -10.5], [10, 11], [0, 0]]
+    mdp = MDP.from_dense(P, R, [1, 0, 0], 2, terminal=[False, False, True], features=np.ones((3, 1)))
+    truth = ground_truth(mdp, np.array([[0.5, 0.0]] * 3))
+    assert f"{truth.moments('return').trace_variance:.3f}" == "0.118"
+    assert f"{truth.moments('rtg').trace_variance:.1f}" == "53.1"
+
+
+def test_the_value_is_a_bad_baseline_for_a_sure_two_armed_bandit():
+    """Claim C7's counterexample: p_1 = 0.9, Q = (1, 0); the optimal b is p_2 Q_1 + p_1 Q_2."""
+    truth = ground_truth(tabular.bandit([1.0, 1.0], rewards=[1.0, 0.0]), np.log([[0.9, 0.1]] * 3))
+    assert f"{truth.moments('rtg').trace_variance:.4f}" == "0.0018"
+    assert f"{truth.moments('rtg', 'value', 'exact').trace_variance:.4f}" == "0.1152"
+    assert truth.moments("rtg", "optimal constant").trace_variance == pytest.approx(0, abs=1e-16)
+    assert truth.moments("rtg", "optimal constant").snr > 1e12
+    shifted = truth.moments("rtg", "loo").bias_squared + truth.moments("rtg", "mean").bias_squared
+    assert shifted == pytest.approx(0, abs=1e-30)
+
+
+@pytest.mark.parametrize("p", [0.3, 0.5, 2 - math.sqrt(2), 0.8])
+def test_the_short_corridor(p):
+    """J(p) = -(4 - 2p) / (p (1 - p)) and its derivative; at p* = 2 - sqrt 2 it is the best, -11.657."""
+    mdp = tabular.corridor(horizon=1500)
+    pi = np.array([[1 - p, p]] * 4)
+    assert J(mdp, pi) == pytest.approx(-(4 - 2 * p) / (p * (1 - p)), rel=1e-10)
+    slope = 2 / (p * (1 - p)) + (4 - 2 * p) * (1 - 2 * p) / (p * (1 - p)) ** 2  # dJ/dp; dp/dlogit = +-p (1 - p)
+    expected = slope * p * (1 - p) * np.array([-1, 1])
+    np.testing.assert_allclose(gradient(mdp, pi, scores(pi, mdp.features)), expected, rtol=1e-9, atol=1e-9)
+    if p == 2 - math.sqrt(2):
+        assert f"{J(mdp, pi):.3f}" == "-11.657"
+
+
+def test_nothing_is_left_of_all_action_noise_where_the_states_are_sure():
+    steps = np.zeros((3, 2, 3))
+    steps[[0, 1, 2], :, [1, 2, 0]] = 1
+    mdp = MDP.from_dense(steps, np.arange(6.0).reshape(3, 2), [1, 0, 0], 7, 0.9)
+    found = ground_truth(mdp).moments("all-action", critic="exact")
+    assert found.trace_variance == 0
+    assert found.snr == math.inf
+    assert found.bias_squared == pytest.approx(0, abs=1e-26)
+
+
+def test_leaving_out_the_discount_of_the_scores_is_a_bias_that_the_return_does_not_have():
+    mdp = tabular.chain(horizon=4, gamma=0.8)
+    truth = ground_truth(mdp, discount_scores=False)
+    bias = truth.moments("rtg").bias_squared
+    assert bias > 0.01 * truth.gradient @ truth.gradient
+    assert truth.moments("q", "value", "exact").bias_squared == pytest.approx(bias, rel=1e-10)
+    assert truth.moments("return").bias_squared < 1e-24
+
+
+def test_the_clockless_critic_weighs_times_by_how_often_a_state_is_visited():
+    mdp = tabular.chain(horizon=5)
+    pi = softmax(mdp.logits)
+    V, Q = values(mdp, pi)
+    occupied = occupancy(mdp, pi)
+    fitted_V, fitted_Q = clockless(V, Q, occupied)
+    for s in range(mdp.num_states):
+        if occupied[:, s].any():
+            np.testing.assert_allclose(fitted_V[:-1, s], np.average(V[:-1, s], weights=occupied[:, s]), rtol=1e-12)
+    np.testing.assert_allclose(fitted_V[:-1], (fitted_Q * pi).sum(-1), rtol=1e-12)
+    assert not fitted_V[-1].any()
+
+
+def test_sparse_and_dense_successors_and_split_outcomes_give_the_same_numbers():
+    """A large sparse MDP takes the gathering path; padding it to many successors, the matrix one."""
+    mdp = tabular.gridworld(rows=4, columns=5, horizon=12, gamma=0.9)
+    spare = 20
+    pad = [(0, 0), (0, 0), (0, spare)]
+    padded = replace(
+        mdp,
+        successors=np.pad(mdp.successors, pad),
+        probabilities=np.pad(mdp.probabilities, pad),
+        rewards=np.pad(mdp.rewards, pad, constant_values=7.0),
+    )
+    halved = replace(
+        mdp,
+        successors=np.tile(mdp.successors, 2),
+        probabilities=np.tile(mdp.probabilities / 2, 2),
+        rewards=np.tile(mdp.rewards, 2),
+    )
+    logits = np.random.default_rng(0).normal(size=(20, 4))
+    plain = ground_truth(mdp, logits)
+    for other in (ground_truth(padded, logits), ground_truth(halved, logits)):
+        for variant in VARIANTS:
+            expected = plain.moments(*variant)
+            assert_moments(other.moments(*variant), expected, plain.moments("rtg").trace_variance, variant)
+
+
+def test_variants_that_do_not_exist_are_refused():
+    truth = ground_truth(tabular.bandit([0.5, 0.6]))
+    for bad in (("g",), ("rtg", "best"), ("td", "value", "exact"), ("q",), ("rtg", "none", "exact"), ("rtg", "value")):
+        with pytest.raises(Refusal):
+            truth.moments(*bad)
+    with pytest.raises(Refusal):
+        truth.moments("rtg", "loo", episodes=1)
+    with pytest.raises(Refusal):
+        truth.moments("q", "mean", "exact", episodes=5)
+
+
+# ---------------------------------------------------------------------------------------------------- the command line
+
+TWO_STATES = {"P": [[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.1, 0.9]]], "R": [[1, 0], [0, 2]], "rho0": [0.5, 0.5]}
+
+
+@pytest.fixture
+def problem_file(tmp_path: Path) -> Path:
+    path = tmp_path / "problem.json"
+    path.write_text(json.dumps({**TWO_STATES, "horizon": 3, "gamma": 0.9, "logits": [[0, 1], [1, 0]]}))
+    return path
+
+
+def test_the_table_and_the_picture(problem_file, tmp_path, capsys):
+    out, picture = tmp_path / "out.csv", tmp_path / "out.png"
+    assert main([str(problem_file), "--csv", str(out), "--plot", str(picture)]) == 0
+    printed = capsys.readouterr().out
+    rows = list(csv.DictReader(out.open()))
+    assert list(rows[0]) == [
+        *("phi", "baseline", "critic", "mean_bias_squared", "trace_variance", "snr", "v_s0", "v_action", "v_transition")
+    ]
+    assert {(row["phi"], row["baseline"], row["critic"]) for row in rows} == set(VARIANTS)
+    noise = [float(row["trace_variance"]) for row in rows]
+    assert noise == pytest.approx(sorted(noise, reverse=True))
+    logits = np.array([[0.0, 1.0], [1.0, 0.0]])
+    mdp = MDP.from_dense(TWO_STATES["P"], TWO_STATES["R"], TWO_STATES["rho0"], 3, 0.9)
+    truth = ground_truth(mdp, logits)
+    for row in rows:
+        expected = truth.moments(row["phi"], row["baseline"], row["critic"])
+        assert float(row["trace_variance"]) == pytest.approx(expected.trace_variance, rel=1e-12)
+        assert float(row["v_action"]) == pytest.approx(expected.v_action, rel=1e-12)
+        assert f"{Variant(row['phi'], row['baseline'], row['critic']).label} " in printed
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in tmp_path.iterdir()} == {"problem.json", "out.csv", "out.png"}
+
+
+def test_a_configured_environment_and_its_settings(capsys):
+    assert main(["--env", "chain", "env.length=3", "--horizon", "4"]) == 0
+    printed = capsys.readouterr().out
+    truth = ground_truth(tabular.chain(length=3, horizon=4))
+    assert f"horizon 4, gamma 1, J = {truth.J:.6g}" in printed
+    assert f"{truth.moments('rtg').trace_variance:.4g}" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name one MDP"),
+        (["missing.json"], "missing.json"),
+        (["FILE", "FILE"], "name one MDP"),
+        (["FILE", "--horizon", "0"], "--horizon"),
+        (["FILE", "--horizon", "1000000000"], "--horizon"),
+        (["FILE", "--nonsense"], "--nonsense"),
+        (["FILE", "--csv", "no/such/place.csv"], "no/such"),
+        (["FILE", "--plot", "out.txt"], ".png"),
+        (["--env", "pendulum"], "chain"),
+        (["--env", "nonsense"], "chain"),
+        (["--env", "chain", "env.nonsense=3"], "nonsense"),
+        (["--env", "chain", "env.slip=2"], "slip"),
+        (["--env", "chain", "slip=0.1"], "env.KEY=VALUE"),
+        (["--env", "mdp"], "env.path"),
+        (["HUGE"], "overflow"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, said, problem_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    huge = tmp_path / "huge.json"
+    huge.write_text(json.dumps({**TWO_STATES, "horizon": 3, "R": [[1e200, 0], [0, -1e200]]}))
+    before = set(tmp_path.iterdir())
+    paths = {"FILE": str(problem_file), "HUGE": str(huge)}
+    arguments = [paths.get(word, word) for word in arguments]
+    outputs = [] if "--csv" in arguments else ["--csv", "table.csv"]
+    assert main([*arguments, *outputs]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert said in captured.err
+    assert not captured.out
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_the_exit_code_of_the_real_command(tmp_path):
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    done = subprocess.run([sys.executable, "-m", "ablate.exact", broken], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ from scipy.stats import binom
 
 from ablate.groups import (
     ADVANTAGES,
+    EPSILON,
     Bandit,
     group_moments,
     leave_one_out,
@@ -20,7 +21,7 @@ from ablate.groups import (
 LOGITS = np.array([0.3, -0.5, 0.1])
 
 
-def advantages_of(name, r, epsilon=1e-6):
+def advantages_of(name, r, epsilon=EPSILON):
     """The definitions, sample by sample, from the list of rewards."""
     out = []
     for i in range(len(r)):

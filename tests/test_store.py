@@ -539,6 +539,13 @@ def test_outputs_that_is_a_file_is_refused(tmp_path: Path) -> None:
         assert_one_line(refusal, str(tmp_path / "file"))
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_a_file_system_that_takes_no_folders_is_refused() -> None:
+    with pytest.raises(Refusal) as refusal:
+        check_writable("/proc/outputs")
+    assert_one_line(refusal, "permission denied", "/proc/outputs")
+
+
 def test_a_name_too_long_is_refused(tmp_path: Path) -> None:
     for act in (lambda: check_writable(tmp_path / ("x" * 300)), lambda: Cell.at(tmp_path, "x" * 300, [], CONFIG)):
         with pytest.raises(Refusal) as refusal:
@@ -799,6 +806,39 @@ def test_a_kill_before_every_change_to_the_disk(tmp_path: Path, fresh: bool) -> 
     assert code == 0
     assert seen == {"missing", "unfinished", "diverged", "complete"}
     tidy(outputs)
+
+
+@pytest.mark.parametrize("act", ["prepare", "save_checkpoint", "finish", "diverge"])
+def test_a_write_outlives_the_sweep_of_another_process(tmp_path: Path, monkeypatch: Any, act: str) -> None:
+    """Another process finishes the same seed, and clears .unfinished, just before our rename."""
+    cell, sweeps = Cell.at(tmp_path, "s", [], CONFIG), []
+
+    def swept(name: str) -> None:
+        move = getattr(os, name)
+
+        def rename(source: Path, target: Path) -> None:
+            if len(sweeps) < 3:
+                sweeps.append(name)
+                shutil.rmtree(cell.path / ".unfinished")
+            move(source, target)
+
+        monkeypatch.setattr(os, name, rename)
+
+    swept("replace")
+    swept("rename")
+    if act == "prepare":
+        cell.prepare()
+        assert cell.read_config()["gamma"] == 0.99
+    elif act == "save_checkpoint":
+        cell.save_checkpoint(7, 1, ARRAYS, CURVES, PROBE)
+        assert cell.status(7) == "unfinished"
+    elif act == "finish":
+        cell.finish(7, CURVES, PROBE, MANIFEST)
+        assert cell.status(7) == "complete"
+    else:
+        cell.diverge(7, 1, "NaN", CURVES, PROBE, MANIFEST)
+        assert cell.status(7) == "diverged"
+    assert len(sweeps) == 3
 
 
 def test_processes_that_share_a_seed(tmp_path: Path) -> None:

@@ -60,21 +60,20 @@ def arrive(successors: Integers, weights: Floats, f: Floats) -> Floats:
     flat = f.reshape(-1, f.shape[-1])
     if 4 * width >= num_states:
         return _dense(successors, weights, num_states).T @ flat
-    columns = np.arange(flat.shape[-1])
-    total = np.zeros((num_states, flat.shape[-1]))
+    total = np.zeros(num_states * flat.shape[-1])
     for k in range(width):
-        cells = successors[..., k].reshape(-1, 1) * flat.shape[-1] + columns
-        total += np.bincount(cells.ravel(), (weights[..., k].reshape(-1, 1) * flat).ravel(), total.size).reshape(
-            total.shape
-        )
-    return total
+        cells = successors[..., k].reshape(-1, 1) * flat.shape[-1] + np.arange(flat.shape[-1])
+        total += np.bincount(cells.ravel(), (weights[..., k].reshape(-1, 1) * flat).ravel(), total.size)
+    return total.reshape(num_states, -1)
 
 
 def _dense(successors: Integers, weights: Floats, num_states: int) -> Floats:
     """weights [S,A,K] as a matrix [S*A, number of states]; a successor may stand twice."""
     count, width = int(np.prod(successors.shape[:-1])), successors.shape[-1]
     cells = np.arange(count)[:, None] * num_states + successors.reshape(count, width)
-    return np.bincount(cells.ravel(), weights.ravel(), count * num_states).reshape(count, num_states)
+    dense = np.zeros(count * num_states)
+    dense += np.bincount(cells.ravel(), weights.ravel(), dense.size)
+    return dense.reshape(count, num_states)
 
 
 def values(mdp: MDP, pi: Floats) -> tuple[Floats, Floats]:

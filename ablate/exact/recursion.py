@@ -35,7 +35,7 @@ class Estimator:
     | scale    | [H]          | 1; for the return gamma^t, which measures the reward-to-go from time 0         |
     | baseline | [H,S]        | b_t(s)                                                                         |
     | past     |              | 1 for the return: the rewards before t count too                               |
-    | scores   | t -> [S,A,d] | in place of z_t (all-action), its mean given s need not be 0; not with `past`  |
+    | scores   | t -> [S,A,d] | in place of z_t (all-action), of any mean given s; not with `past`             |
     """
 
     step: Callable[[int], Floats]
@@ -96,27 +96,25 @@ def moments(
     pi [S,A], z [S,A,d]; gradient [d] is what the bias is measured from. With `covariance` the whole matrix is carried:
     time O(H S (S + A) d^2), memory O(S d^2). A nan in the result means that the numbers overflowed.
     """
-    back = _Back(mdp, pi, estimator, covariance)
+    back = _Back(mdp, pi, z, estimator, covariance)
     l, x = np.zeros(mdp.num_states), np.zeros((mdp.num_states, z.shape[-1]))
     nothing = np.zeros_like(back.square(x))
     action = transition = _Noise(l, x, nothing)
     scores = _Scores(x, nothing, nothing)
     for t in reversed(range(mdp.horizon)):
-        step = back.step(t, z, l, x)
+        step = back.step(t, l, x)
         transition = back.through_action(step, back.inherited(transition) + back.fresh_from_state(step, x))
+        later = back.inherited(action)
         if estimator.past:
-            credited = back.inherited(action) + back.credited(step, scores)
-            scores = back.scores(step, scores)
-        else:
-            credited = back.inherited(action)
-        action = back.through_action(step, credited) + back.fresh_from_action(step)
+            later, scores = later + back.credited(step, scores), back.scores(step, scores)
+        action = back.through_action(step, later) + back.fresh_from_action(step)
         l, x = back.over_actions(step.mean_L), back.over_actions(step.mean_X)
 
     mean = mdp.rho0 @ x
     start = np.tensordot(mdp.rho0, back.square(x - mean), 1)
-    parts = [start, np.tensordot(mdp.rho0, action.xx, 1), np.tensordot(mdp.rho0, transition.xx, 1)]
-    v_s0, v_action, v_transition = (max(0.0, float(np.trace(part) if covariance else part)) for part in parts)
-    return Moments(mean, gradient, v_s0, v_action, v_transition, covariance=sum(parts) if covariance else None)
+    parts = np.stack([start, np.tensordot(mdp.rho0, action.xx, 1), np.tensordot(mdp.rho0, transition.xx, 1)])
+    v_s0, v_action, v_transition = np.maximum(np.trace(parts, axis1=-2, axis2=-1) if covariance else parts, 0).tolist()
+    return Moments(mean, gradient, v_s0, v_action, v_transition, covariance=parts.sum(0) if covariance else None)
 
 
 @dataclass(frozen=True)
@@ -146,13 +144,13 @@ class _Scores:
 
 @dataclass(frozen=True)
 class _Step:
-    """Time t given (s, a): z and scale; E[L] [S,A], L - E[L] given s' [S,A,K], E[Y] and E[X] [S,A,d]; past gamma^t r."""
+    """Time t given (s, a): z, scale, E[L] [S,A], L - E[L] given s' [S,A,K], E[X'], E[X] [S,A,d], past gamma^t r."""
 
     z: Floats
     scale: float
     mean_L: Floats
     surprise: Floats
-    mean_Y: Floats
+    mean_next: Floats
     mean_X: Floats
     credit: Floats
 
@@ -160,8 +158,9 @@ class _Step:
 class _Back:
     """The recursion, one step back in time for each thing it carries."""
 
-    def __init__(self, mdp: MDP, pi: Floats, estimator: Estimator, covariance: bool) -> None:
-        self.mdp, self.pi, self.P, self.estimator, self.in_full = mdp, pi, transitions(mdp), estimator, covariance
+    def __init__(self, mdp: MDP, pi: Floats, z: Floats, estimator: Estimator, covariance: bool) -> None:
+        self.mdp, self.pi, self.z, self.P = mdp, pi, z * ~mdp.terminal[:, None, None], transitions(mdp)
+        self.estimator, self.in_full, self.nothing = estimator, covariance, np.zeros_like(z)
 
     def over_actions(self, f: Floats) -> Floats:
         """sum_a pi(a|s) f(s,a): [S,A,...] to [S,...]."""
@@ -185,21 +184,21 @@ class _Back:
         outer = np.swapaxes((self.pi * weights)[..., None] * u, -1, -2) @ v
         return (outer + np.swapaxes(outer, -1, -2)) / 2
 
-    def step(self, t: int, z: Floats, l: Floats, x: Floats) -> _Step:
+    def step(self, t: int, l: Floats, x: Floats) -> _Step:
         """Means given (s, a), and given (s, a, s') for L."""
-        estimator, alive = self.estimator, ~self.mdp.terminal[:, None, None]
-        z_t = (z if estimator.scores is None else estimator.scores(t)) * alive
+        estimator = self.estimator
+        z = self.z if estimator.scores is None else estimator.scores(t)
         L = estimator.step(t) + estimator.decay * l[self.mdp.successors]
         mean_L = (self.P * L).sum(-1)
-        mean_Y = estimator.weight * expect(self.mdp.successors, self.P, x)
+        mean_next = expect(self.mdp.successors, self.P, x)
         own = estimator.scale[t] * mean_L - estimator.baseline[t][:, None]
         return _Step(
-            z=z_t,
+            z=z,
             scale=estimator.scale[t],
             mean_L=mean_L,
             surprise=L - mean_L[..., None],
-            mean_Y=mean_Y,
-            mean_X=own[..., None] * z_t + mean_Y,
+            mean_next=mean_next,
+            mean_X=own[..., None] * z + estimator.weight * mean_next,
             credit=estimator.past * self.mdp.gamma**t * self.mdp.rewards,
         )
 
@@ -208,7 +207,7 @@ class _Back:
         decay, w = self.estimator.decay, self.estimator.weight
         xx = w**2 * self.ahead(np.ones(1), noise.xx)
         if not decay:
-            return _Noise(np.zeros(self.pi.shape), np.zeros((1, 1, 1)), xx)
+            return _Noise(self.nothing[..., 0], self.nothing, xx)
         return _Noise(
             decay**2 * expect(self.mdp.successors, self.P, noise.ll),
             decay * w * expect(self.mdp.successors, self.P, noise.lx),
@@ -217,11 +216,11 @@ class _Back:
 
     def fresh_from_state(self, step: _Step, x: Floats) -> _Noise:
         """What drawing s_{t+1} adds, to L by its surprise and to Y by w E[X'|s_{t+1}]."""
-        w = self.estimator.weight
+        w, one = self.estimator.weight, np.ones(1)
         return _Noise(
             (self.P * step.surprise**2).sum(-1),
             w * expect(self.mdp.successors, self.P * step.surprise, x),
-            w**2 * self.ahead(np.ones(1), self.square(x)) - self.product(np.ones(1), step.mean_Y, step.mean_Y),
+            w**2 * (self.ahead(one, self.square(x)) - self.product(one, step.mean_next, step.mean_next)),
         )
 
     def through_action(self, step: _Step, noise: _Noise) -> _Noise:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ablate.exact import baselines
-from ablate.exact.recursion import Estimator, Moments, moments
 from ablate.exact.evaluation import Floats, clockless, gradient, occupancy, values
+from ablate.exact.recursion import Estimator, Moments, moments
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
 
@@ -26,6 +26,12 @@ class Variant(NamedTuple):
     phi: str
     baseline: str = "none"
     critic: str = "none"
+
+    @property
+    def label(self) -> str:
+        """For people: 'rtg - value (clockless)'; an exact critic goes without saying."""
+        minus = "" if self.baseline == "none" else f" - {self.baseline}"
+        return self.phi + minus + (" (clockless)" if self.critic == "clockless" else "")
 
 
 VARIANTS = (
@@ -51,13 +57,18 @@ VARIANTS = (
 class GroundTruth:
     """Everything exact about one policy in one MDP; what several variants need is computed once.
 
-    mdp, pi [S,A], z [S,A,d] as in `ablate.exact.evaluation`. With `discount_scores` g = sum_t gamma^t z_t Phi_t, without
-    it g = sum_t z_t Phi_t, which is biased. Phi = R(tau) = sum_k gamma^k r_k carries no weight either way, and is exact.
+    mdp, pi [S,A], z [S,A,d] as in `ablate.exact.evaluation`. With `discount_scores` g = sum_t gamma^t z_t Phi_t,
+    without it g = sum_t z_t Phi_t, which is biased. Phi = R(tau) = sum_k gamma^k r_k carries no weight either way.
     """
 
     def __init__(self, mdp: MDP, pi: Floats, z: Floats, *, discount_scores: bool = True) -> None:
         self.mdp, self.pi, self.z, self.discount_scores = mdp, pi, z, discount_scores
-        self._products: dict[tuple[str, str], tuple[Floats, Floats]] = {}
+        self._products: dict[tuple[str, str], tuple[Floats, Floats]] = {}  # of (phi, critic), as below
+        self._centred: dict[tuple[str, str], Moments] = {}
+
+    @cached_property
+    def _discounts(self) -> Floats:
+        return np.power(self.mdp.gamma, np.arange(self.mdp.horizon, dtype=np.float64))
 
     @cached_property
     def critics(self) -> dict[str, tuple[Floats, Floats]]:
@@ -103,24 +114,42 @@ class GroundTruth:
         Raises Refusal for a variant that does not exist.
         """
         self._check(phi, baseline, critic, episodes)
+        in_batch = baseline in ("mean", "loo") and isfinite(episodes)
+        if phi in BASELINED and not in_batch and not covariance:
+            return self._shifted(phi, critic, self._baseline(phi, baseline, critic))
         estimator = self._estimator(phi, critic, gae_lambda)
-        if baseline == "mean" and isfinite(episodes):
-            discounts = self.mdp.gamma ** np.arange(self.mdp.horizon)
+        if in_batch and baseline == "mean":
             estimator = replace(
                 estimator,
-                scale=estimator.scale - discounts / episodes,
+                scale=estimator.scale - self._discounts / episodes,
                 past=estimator.past - 1 / episodes,
-                baseline=estimator.baseline + self.J * (1 - 1 / episodes),
+                baseline=self._baseline(phi, baseline, critic) * (1 - 1 / episodes),
             )
-        elif baseline != "none":
+        elif phi in BASELINED:
             estimator = replace(estimator, baseline=self._baseline(phi, baseline, critic))
-        result = moments(self.mdp, self.pi, self.z, estimator, self.gradient, covariance=covariance)
-        if baseline in ("mean", "loo") and isfinite(episodes):
-            factor = (episodes - 1) / episodes**2 if baseline == "mean" else 1 / (episodes - 1)
-            coupling = factor * self._coupling(estimator.weight)
-            total = None if result.covariance is None else result.covariance + coupling
-            result = replace(result, v_coupling=float(np.trace(coupling)), covariance=total)
-        return result
+        found = moments(self.mdp, self.pi, self.z, estimator, self.gradient, covariance=covariance)
+        if not in_batch:
+            return found
+        factor = (episodes - 1) / episodes**2 if baseline == "mean" else 1 / (episodes - 1)
+        coupling = factor * self._coupling(estimator.weight)
+        total = None if found.covariance is None else found.covariance + coupling
+        return replace(found, v_coupling=float(np.trace(coupling)), covariance=total)
+
+    def _shifted(self, phi: str, critic: str, baseline: Floats) -> Moments:
+        """v_action(b) = v_action(V) + sum |f|^2 (b - V)^2 - 2 sum (<f, X> - |f|^2 V) (b - V), over (t, s) in mean.
+
+        Nothing else depends on the baseline, so one recursion serves all baselines of a phi. Started from V, whose
+        variance is small already, it loses no digits to the rewards' offset.
+        """
+        critic = critic if phi == "q" else "none"
+        V = self.critics["exact"][0][:-1]
+        if (phi, critic) not in self._centred:
+            estimator = replace(self._estimator(phi, critic, 0.0), baseline=V)
+            self._centred[phi, critic] = moments(self.mdp, self.pi, self.z, estimator, self.gradient)
+        centred, (products, squares) = self._centred[phi, critic], self._score_products(phi, critic)
+        shift = baseline - V
+        added = (squares * shift**2).sum() - 2 * ((products - squares * V) * shift).sum()
+        return replace(centred, v_action=max(0.0, centred.v_action + float(added)))
 
     def _check(self, phi: str, baseline: str, critic: str, episodes: float) -> None:
         for name, given, choices in (("phi", phi, PHIS), ("baseline", baseline, BASELINES)):
@@ -140,7 +169,7 @@ class GroundTruth:
     def _estimator(self, phi: str, critic: str, gae_lambda: float) -> Estimator:
         mdp, horizon = self.mdp, self.mdp.horizon
         V, Q = self.critics["exact" if critic == "none" else critic]
-        nothing, ones = np.zeros((horizon, mdp.num_states)), np.ones(horizon)
+        nothing, ones, discounts = np.zeros((horizon, mdp.num_states)), np.ones(horizon), self._discounts
         weight = mdp.gamma if self.discount_scores else 1.0
 
         def reward(t: int) -> Floats:
@@ -157,7 +186,7 @@ class GroundTruth:
             return np.broadcast_to(expected[:, None, :], self.z.shape)
 
         if phi == "return":
-            return Estimator(reward, mdp.gamma, 1.0, mdp.gamma ** np.arange(horizon), nothing, past=1.0)
+            return Estimator(reward, mdp.gamma, 1.0, discounts, nothing, past=1.0)
         if phi == "rtg":
             return Estimator(reward, mdp.gamma, weight, ones, nothing)
         if phi == "all-action":  # sum_a pi(a|s) z(s,a) Q(s,a) in place of z, times 1
@@ -168,6 +197,8 @@ class GroundTruth:
     def _baseline(self, phi: str, baseline: str, critic: str) -> Floats:
         """b_t(s), [H,S]."""
         V, Q = self.critics["exact" if critic == "none" else critic]
+        if baseline == "none":
+            return np.zeros(self.occupancy.shape)
         if baseline in ("mean", "loo"):
             return np.full(self.occupancy.shape, self.J)
         if baseline == "value":
@@ -183,15 +214,13 @@ class GroundTruth:
         to_go = self.occupancy * np.einsum("sa,tsa->ts", self.pi, Q)
         if phi != "return":
             return to_go
-        return self.mdp.gamma ** np.arange(self.mdp.horizon)[:, None] * to_go + baselines.earned_before(
-            self.mdp, self.pi
-        )
+        return self._discounts[:, None] * to_go + baselines.earned_before(self.mdp, self.pi)
 
     def _score_products(self, phi: str, critic: str) -> tuple[Floats, Floats]:
+        critic = critic if phi == "q" else "exact"  # whose Q Phi itself is; for the others the baseline's is no matter
         if (phi, critic) not in self._products:
-            Q = self.critics["exact" if critic == "none" else critic][1]
             self._products[phi, critic] = baselines.score_products(
-                self.mdp, self.pi, self.z, Q, phi, discount_scores=self.discount_scores
+                self.mdp, self.pi, self.z, self.critics[critic][1], phi, discount_scores=self.discount_scores
             )
         return self._products[phi, critic]
 
@@ -201,7 +230,7 @@ class GroundTruth:
         w = weight ** np.arange(mdp.horizon)
         z = self.z * ~mdp.terminal[:, None, None]
         norms = np.einsum("t,ts,sa->sa", w**2, self.occupancy, pi)
-        reached = np.einsum("t,ts,sa,tsa->sa", w * mdp.gamma ** np.arange(mdp.horizon), self.occupancy, pi, Q)
+        reached = np.einsum("t,ts,sa,tsa->sa", w * self._discounts, self.occupancy, pi, Q)
         score_return = np.tensordot(reached, z, 2)
         return np.einsum("sa,sad,sae->de", norms, z, z) * self._return_variance + np.outer(score_return, score_return)
 

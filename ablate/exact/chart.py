@@ -1,0 +1,72 @@
+"""The picture of a table of variants: where each one's variance comes from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+from ablate.exact.truth import Variant
+
+PARTS = {"v_s0": "initial state", "v_transition": "transitions", "v_action": "actions"}
+CUT = 5.0  # a bar longer than this many times the longest shorter one is cut
+
+
+def number(x: float) -> str:
+    """Three digits, without an exponent for thousands."""
+    return f"{x:,.0f}" if 1e3 <= x < 1e7 else f"{x:.3g}"
+
+
+def limit(totals: Sequence[float]) -> float:
+    """Where the axis ends: at the longest bar that is not CUT times longer than the next shorter one."""
+    ordered = sorted(total for total in totals if total > 0)
+    for shorter, longer in zip(ordered[len(ordered) // 2 :], ordered[len(ordered) // 2 + 1 :], strict=False):
+        if longer > CUT * shorter:
+            return shorter
+    return ordered[-1] if ordered else 1.0
+
+
+def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
+    """Stacked bars, the floor first: what initial states and transitions leave no baseline can remove."""
+    sns.set_theme(style="whitegrid", rc={"axes.grid.axis": "x"})
+    blue, orange, green = sns.color_palette("colorblind")[:3]
+    colours = {"v_s0": green, "v_transition": blue, "v_action": orange}
+    totals = [row["trace_variance"] for row in rows]
+    end = 1.18 * limit(totals)
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.3 * len(rows)), layout="constrained")
+    places = range(len(rows))
+    left = [0.0] * len(rows)
+    for part, meaning in PARTS.items():
+        widths = [row[part] for row in rows]
+        if not any(widths):
+            continue
+        axes.barh(places, widths, left=left, color=colours[part], label=meaning, height=0.7, linewidth=0)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    for place, row, total in zip(places, rows, totals, strict=True):
+        floor = row["v_s0"] + row["v_transition"]
+        if 0 < floor <= end:
+            axes.plot([floor, floor], [place - 0.42, place + 0.42], color="black", linewidth=1.5)
+        cut = total > end
+        axes.text(
+            0.995 * end if cut else total,
+            place,
+            f"{number(total)} →" if cut else f" {number(total)}",
+            horizontalalignment="right" if cut else "left",
+            verticalalignment="center",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if cut else None,
+        )
+    axes.set(xlim=(0, end), xlabel="trace variance of one episode's gradient", yticks=places)
+    axes.set_yticklabels([Variant(row["phi"], row["baseline"], row["critic"]).label for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    floor_line = axes.plot([], [], color="black", linewidth=1.5, label="floor: no baseline gets below")[0]
+    axes.set_title(title, fontsize=9, loc="left")
+    bars = [handle for handle in axes.get_legend_handles_labels()[0] if handle is not floor_line]
+    axes.legend(handles=[*bars, floor_line], loc="lower right", fontsize=8, title="variance from", title_fontsize=8)
+    figure.savefig(path, dpi=150, format=path.suffix[1:])
+    plt.close(figure)
