@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablate.networks import product
 from ablate.policies import Policy
 from ablate.trajectories import ROWS, Trajectories
 
@@ -82,7 +83,7 @@ def _add_products(
     episodes, steps, _ = weight.shape
     for (w, b), h, d in zip(policy.network.layers(gradient), inputs, layer_scores, strict=True):
         weighted = d.reshape(episodes, steps, -1) * weight
-        w.baddbmm_(h.reshape(episodes, steps, -1).transpose(1, 2), weighted)
+        w += product(h.reshape(episodes, steps, -1).transpose(1, 2), weighted)
         if b is not None:
             b += weighted.sum(1, keepdim=True)
     if policy.network.free:

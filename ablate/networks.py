@@ -12,12 +12,27 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 def tanh_(x: Tensor) -> Tensor:
     """tanh in place. NumPy's kernel: several times the speed of torch's on CPU, and as batch-invariant."""
     np.tanh(x.numpy(), out=x.numpy())
     return x
+
+
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """a b + bias for batches of matrices [S, R, K] and [S, K, O], batch-invariant.
+
+    A single row or column would go through vector code whose bits depend on where a matrix happens to lie in memory;
+    it gets a row or column of zeros for company.
+    """
+    if b.shape[2] == 1:
+        wide = torch.bmm(a, pad(b, (0, 1)))[..., :1]
+        return wide if bias is None else wide + bias
+    if a.shape[1] == 1:
+        return product(pad(a, (0, 0, 0, 1)), b, bias)[:, :1]
+    return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
 
 
 @dataclass(frozen=True)
@@ -38,15 +53,12 @@ class Network:
         return sum(i * o + o * self.bias for i, o in pairwise(self.sizes)) + self.free
 
     @property
-    def fewest_rows(self) -> int | None:
+    def fewest_rows(self) -> int:
         """Fewest rows at which a batched product gives each row the bits that it has among more rows.
 
-        Below 4 rows, and below 400 multiplications a matrix, torch takes other kernels; one output column does not
-        keep its bits at any number of rows (None).
+        Below 4 rows, and below 400 multiplications a matrix, torch takes other kernels.
         """
-        if 1 in self.sizes:
-            return None
-        return max(4, *(-(-400 // (i * o)) for i, o in pairwise(self.sizes)))
+        return max(4, *(-(-400 // (i * max(o, 2))) for i, o in pairwise(self.sizes)))
 
     def layers(self, theta: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Views (W [S, in, out], b [S, 1, out]) of each layer's part of theta."""
@@ -79,7 +91,7 @@ class Network:
         for k, (weight, bias) in enumerate(self.layers(theta)):
             x = tanh_(x) if k else x
             inputs.append(x)
-            x = torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
+            x = product(x, weight) if bias is None else product(x, weight, bias)
         if self.free:
             x = torch.cat([x, theta[:, None, -self.free :].expand(-1, x.shape[1], -1)], dim=-1)
         return x, inputs
@@ -92,7 +104,7 @@ class Network:
         scores = [d[..., : self.sizes[-1]]]
         layers = self.layers(theta)
         for k in range(len(layers) - 1, 0, -1):
-            back = torch.bmm(scores[-1], layers[k][0].transpose(1, 2))
+            back = product(scores[-1], layers[k][0].transpose(1, 2))
             h = inputs[k]
             scores.append(back.mul_(torch.addcmul(torch.ones(()), h, h, value=-1)))
         return scores[::-1]
@@ -102,7 +114,7 @@ class Network:
         for (weight, bias), h, score in zip(
             self.layers(gradient), inputs, self.output_scores(theta, inputs, d), strict=True
         ):
-            weight.baddbmm_(h.transpose(1, 2), score)
+            weight += product(h.transpose(1, 2), score)
             if bias is not None:
                 bias += score.sum(1, keepdim=True)
         if self.free:

@@ -81,12 +81,12 @@ def rollout(
     return Trajectories(*taken, lengths.reshape(S, N), terminated.reshape(S, N), finals, final_actions)
 
 
-def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int | None) -> NDArray[np.int64] | None:
+def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int) -> NDArray[np.int64] | None:
     """Flat indices [S', N'] of the rows to go on with, or None where dropping would gain little."""
     N = alive.shape[1]
     living = alive.sum(1)
     seeds = np.flatnonzero(living)
-    width = N if fewest_rows is None else min(N, max(int(living.max()), fewest_rows))
+    width = min(N, max(int(living.max()), fewest_rows))
     if len(seeds) * width > WORTH_DROPPING * alive.size:
         return None
     order = np.argsort(~alive[seeds], axis=1, kind="stable")[:, :width]  # the living first, padded with ended ones

@@ -44,8 +44,8 @@ class Workers:
         self._stop = context.Event()
         self._submitted = 0
         self._pool = ProcessPoolExecutor(processes, context, _begin, (self._progress, self._stop))
-        # Inside a launcher's own process the interpreter's exit would wait for our workers before it shuts them down.
-        Finalize(None, self._pool.shutdown, exitpriority=10)
+        # A launcher's process waits for ours as it ends: they are told to go first (100), while queues live (10).
+        Finalize(None, self._pool.shutdown, exitpriority=100)
 
     def submit(self, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> "Ticket":
         slot = self._submitted % SLOTS
