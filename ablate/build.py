@@ -1,6 +1,6 @@
 """From a resolved configuration to the parts that it names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import hydra.utils
@@ -27,24 +27,27 @@ def policy(config: Config, env: Environment) -> Any:
     return part(config["policy"], observation_size=env.observation_size, action_size=size)
 
 
-def estimator(config: Config) -> Any:
+def needs(variant: Config) -> set[str]:
+    """Which of V and Q a variant (its `phi` and `baseline`) asks a critic for."""
+    return {*variant["phi"]["about"]["needs"], *variant["baseline"]["about"]["needs"]}
+
+
+def estimator(variant: Config, config: Config) -> Any:
+    """The estimator of a variant (its `phi` and `baseline`) under the run's other settings."""
     from ablate.estimator import Estimator
 
     return Estimator(
-        phi=part(config["phi"]),
-        baseline=part(config["baseline"]),
-        measured_from=config["phi"]["about"]["measured_from"],
+        phi=part(variant["phi"]),
+        baseline=part(variant["baseline"]),
+        measured_from=variant["phi"]["about"]["measured_from"],
         discount_scores=config["discount_scores"],
         whiten=config["whiten"],
     )
 
 
-def critic(config: Config, env: Environment) -> Any:
-    """The critic of what Phi and the baseline need, or None if they need none."""
-    if config["critic"] is None:
-        return None
-    wanted = frozenset(config["phi"]["about"]["needs"]) | frozenset(config["baseline"]["about"]["needs"])
-    return part(config["critic"], wanted=wanted, env=env)
+def critic(node: Config | None, needs: Iterable[str], env: Environment, policy: Any) -> Any:
+    """The critic of V, Q or both (``needs``), or None where there is none."""
+    return part(node, wanted=frozenset(needs), env=env, policy=policy) if node else None
 
 
 def optimizer(config: Config) -> Any:
@@ -53,3 +56,10 @@ def optimizer(config: Config) -> Any:
 
 def learner(config: Config) -> Any:
     return hydra.utils.get_method(config["algorithm"]["_target_"])(config)
+
+
+def probe(config: Config) -> Any:
+    """The probe of the run, or None for `probe=off`."""
+    from ablate.probe import probe
+
+    return probe(config)

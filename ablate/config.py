@@ -119,6 +119,8 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     """
     if missing := sorted(OmegaConf.missing_keys(composed)):
         raise Refusal(f"{missing[0]} has no value; add {missing[0]}=...")
+    from ablate import build
+
     config: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     seeds = parse_seeds(config.pop("seed"))
     workers = _workers(config.pop("workers"))
@@ -128,7 +130,8 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
         raise Refusal(f"checkpoint_seconds={checkpoint_seconds:g} is not above 0; write checkpoint_seconds=10")
     _check_ranges(config)
     _check_variant(config)
-    if not needs(config):
+    _check_probe(config)
+    if not build.needs(config):
         if typed := next((o for o in overrides if re.match(r"\+*critic[=.]", o)), None):
             cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
             raise Impossible(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
@@ -137,11 +140,6 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     if digests := {path: _digest(path) for path in _paths(config["env"])}:
         config["files"] = digests
     return Job(config, tuple(overrides), seeds, workers, outputs, study["name"], overwrite, checkpoint_seconds)
-
-
-def needs(config: dict[str, Any]) -> set[str]:
-    """Which of V and Q the variant asks a critic for."""
-    return {*config["phi"]["about"]["needs"], *config["baseline"]["about"]["needs"]}
 
 
 def _workers(value: Any) -> int | None:
@@ -181,6 +179,9 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "policy.spread": (lambda x: x in ("constant", "learned", "state"), "constant, learned or state", "learned"),
     "policy.hidden": (lambda x: isinstance(x, list) and all(map(_count, x)), "a list of layer sizes", "[64,64]"),
     "critic.hidden": (lambda x: isinstance(x, list) and all(map(_count, x)), "a list of layer sizes", "[64,64]"),
+    "probe.episodes": (_count, "a whole number of at least 1", "256"),
+    "probe.every": (_count, "a whole number of at least 1", "50"),
+    "probe.critic": (lambda x: x in ("run", "exact", "fitted"), "run, exact or fitted", "run"),
     "env.horizon": (_count, "a whole number of at least 1", "200"),
 }
 
@@ -223,11 +224,37 @@ def _check_environment(config: dict[str, Any]) -> None:
             f"policy={policy['name']} cannot act in env={name}, which has {env.actions} actions; write policy={right}"
         )
     critic = config["critic"] or {}
-    if (wants := critic.get("about", {}).get("env_has")) and not hasattr(env, wants):
+    wants = critic.get("about", {}).get("env_has", ())
+    if config["probe"].get("critic") == "exact":
+        critic, wants = {"name": "exact"}, ("mdp", "lqg")
+    if wants and not any(hasattr(env, what) for what in wants):
         raise Impossible(
-            f"critic={critic['name']} needs a known model ({wants}), which env={name} does not have; "
-            "write critic=lambda, or a tabular environment"
+            f"critic={critic['name']} needs a known model ({' or '.join(wants)}), which env={name} does not have; "
+            "write critic=lambda"
         )
+    mdp = getattr(env, "mdp", None)
+    if wants and mdp is not None and mdp.features.shape[1] < mdp.num_states:
+        raise Impossible(f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda")
+
+
+def _check_probe(config: dict[str, Any]) -> None:
+    """Round the probe's episodes up to whole batches, and give it the critic that its variants need."""
+    from ablate import build
+
+    probe, batch = config["probe"], config["episodes"]
+    if probe["name"] == "off":
+        return
+    fewest = 16 * batch if any(v["baseline"]["about"]["couples"] for v in variants(config)) else 16
+    probe["episodes"] = max(-(-probe["episodes"] // batch) * batch, fewest)
+    needed = set().union(*(build.needs(variant) for variant in variants(config)))
+    if probe["critic"] == "run" and needed - build.needs(config):
+        probe["critic"] = "fitted"
+    probe["fitted"] = dict(config["critic"]) if probe["critic"] == "fitted" and needed else None
+
+
+def variants(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The variants that the probe judges: its own list, or the run's own."""
+    return list((config["probe"].get("variants") or {"own": config}).values())
 
 
 def _paths(node: Any) -> list[str]:

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.envs.base import Continuous, Discrete, Environment
+from ablate.models import Model, known
 from ablate.networks import Network
 from ablate.optimizers import Adam
 from ablate.phi import Signals
 from ablate.policies import Policy
 from ablate.randomness import streams
+from ablate.refusal import Refusal
 from ablate.returns import lambda_returns, ordered_sum
 from ablate.trajectories import Trajectories
 
@@ -195,7 +197,36 @@ class LearnedCritic:
                 return (at[..., None] * observations[..., None, :]).flatten(-2)
 
 
-def learned(wanted: frozenset[str], env: Environment, **settings: Any) -> LearnedCritic:
+@dataclass(frozen=True)
+class ExactCritic:
+    """V and Q of the policy that a run is at, from a known model: nothing is learnt, and no Phi is biased by it."""
+
+    model: Model
+
+    def initial(self, seeds: Sequence[int]) -> State:
+        return {}
+
+    def judge(self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+        return self.model.judge(theta, episodes, signals)
+
+    def fit(
+        self, state: State, episodes: Trajectories, signals: Signals, seeds: Sequence[int], iteration: int
+    ) -> tuple[State, dict[str, Floats]]:
+        return {}, {}
+
+
+def exact(wanted: frozenset[str], env: Environment, policy: Policy, **shape: Any) -> ExactCritic:
+    """The critic that knows the model, and has no use for the ``shape`` that an environment advises its critics.
+
+    Raises Refusal where there is no model.
+    """
+    model = known(env, policy)
+    if model is None:
+        raise Refusal("critic=exact has no model of this environment and policy; write critic=lambda")
+    return ExactCritic(model)
+
+
+def learned(wanted: frozenset[str], env: Environment, policy: Policy, **settings: Any) -> LearnedCritic:
     """The critic of V, Q or both (``wanted``) for an environment."""
     return LearnedCritic(wanted, env.observation_size, env.actions, env.horizon, **settings)
 

@@ -1,5 +1,6 @@
 """The policy gradient, defined once: training, the noise probe and the exact checks all call this module."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -7,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablate.networks import product
 from ablate.policies import Policy
-from ablate.trajectories import ROWS, Trajectories
+from ablate.trajectories import Trajectories
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 class Estimate(NamedTuple):
@@ -45,47 +46,56 @@ def policy_gradient(policy: Policy, theta: Tensor, episodes: Trajectories, phi: 
 
 
 def per_trajectory_gradients(policy: Policy, theta: Tensor, episodes: Trajectories, phis: Floats) -> Tensor:
-    """g_i = sum_t grad log pi(a_it|s_it) Phi_it for each episode i, under each of K variants.
+    """g_i = sum_t grad log pi(a_it|s_it) Phi_it of each episode i, under each of K variants.
 
-    theta [S, P], phis [K, S, N, T] -> [K, S, N, P], float32. The score is the same for every Phi: one forward and
-    backward pass gives each layer's input h_t and output score d_t, and variant k adds the products
-    sum_t Phi_kt h_t d_t'.
+    theta [S, P], phis [K, S, N, T] -> [K, S, N, P], float32. Many episodes are better taken from `gradient_chunks`.
     """
-    K, S, N, T = phis.shape
-    steps = int(-(-T // ROWS_OF_AN_EPISODE) * ROWS_OF_AN_EPISODE)
-
-    def padded(x: NDArray) -> Tensor:
-        out = np.zeros((*x.shape[:2], steps, *x.shape[3:]), x.dtype)
-        out[:, :, :T] = x
-        return torch.from_numpy(out)
-
-    observations, actions = padded(episodes.observations), padded(episodes.actions)
-    weights = torch.stack([padded(phi.astype(np.float32)) for phi in phis])
-    gradients = torch.zeros(K, S, N, theta.shape[1])
-    for start in range(0, steps, ROWS_OF_AN_EPISODE):
-        block = slice(start, start + ROWS_OF_AN_EPISODE)
-        outputs, inputs = policy.network.forward(theta, observations[:, :, block].flatten(1, 2))
-        scores = policy.score(outputs, actions[:, :, block].flatten(1, 2))
-        layer_scores = policy.network.output_scores(theta, inputs, scores)
-        for k in range(K):
-            weight = weights[k, :, :, block].reshape(S * N, -1, 1)
-            _add_products(policy, gradients[k].view(S * N, -1), inputs, layer_scores, scores, weight)
-    return gradients
+    return torch.cat(list(gradient_chunks(policy, theta, episodes, phis))).permute(2, 1, 0, 3)
 
 
-ROWS_OF_AN_EPISODE = min(64, ROWS)
+def gradient_chunks(policy: Policy, theta: Tensor, episodes: Trajectories, phis: Floats) -> Iterator[Tensor]:
+    """The same in chunks [n, S, K, P] of consecutive episodes, about 16 MB each, as `noise.Accumulator` takes them.
+
+    The score is the same for every Phi: one forward and backward pass gives each layer's input h_t and output score
+    d_t, and a variant adds only the products sum_t Phi_t h_t d_t'. Every episode is a matrix of its own, padded with
+    zeros to the next multiple of `STEPS`: how its numbers are computed depends on its own length alone.
+    """
+    K, S, N, _ = phis.shape
+    P = theta.shape[1]
+    size = max(1, CHUNK // (S * K * P))
+    for start in range(0, N, size):
+        chunk = range(start, min(start + size, N))
+        gradients = torch.empty(len(chunk), S, K, P)
+        for i, s, steps in _batches(episodes.lengths[:, chunk]):
+            found = _gradients_of(policy, theta, episodes, phis, s, start + i, steps)
+            gradients.view(-1, K, P).index_copy_(0, torch.from_numpy(i * S + s), found)
+        yield gradients
 
 
-def _add_products(
-    policy: Policy, gradient: Tensor, inputs: list[Tensor], layer_scores: list[Tensor], scores: Tensor, weight: Tensor
-) -> None:
-    """gradient [E, P] += sum_t weight_t h_t d_t' for every layer, with E = S * N episodes and weight [E, T, 1]."""
-    episodes, steps, _ = weight.shape
-    for (w, b), h, d in zip(policy.network.layers(gradient), inputs, layer_scores, strict=True):
-        weighted = d.reshape(episodes, steps, -1) * weight
-        w += product(h.reshape(episodes, steps, -1).transpose(1, 2), weighted)
-        if b is not None:
-            b += weighted.sum(1, keepdim=True)
-    if policy.network.free:
-        free = scores[..., -policy.network.free :].reshape(episodes, steps, -1)
-        gradient[:, -policy.network.free :] += (free * weight).sum(1)
+CHUNK = 2**22  # numbers in a chunk of gradients
+STEPS = 16  # episodes are padded to a multiple of this many steps
+TOGETHER = 1024  # steps that are worked through together, which stay in cache
+
+
+def _batches(lengths: NDArray[np.int64]) -> Iterator[tuple[Indices, Indices, int]]:
+    """(i, s, steps): episodes i of seeds s that are padded to the same number of steps. lengths [S, n]."""
+    padded = np.maximum(-(-lengths // STEPS), 1) * STEPS
+    for steps in np.unique(padded).tolist():
+        i, s = np.nonzero(steps == padded.T)
+        for start in range(0, len(i), width := max(1, TOGETHER // steps)):
+            yield i[start : start + width], s[start : start + width], steps
+
+
+def _gradients_of(
+    policy: Policy, theta: Tensor, episodes: Trajectories, phis: Floats, s: Indices, i: Indices, steps: int
+) -> Tensor:
+    """[E, K, P] for the episodes i [E] of seeds s [E], all taken as `steps` long."""
+
+    def padded(x: NDArray) -> Tensor:  # [E, T, ...] -> [E, steps, ...]
+        return torch.from_numpy(np.pad(x, [(0, 0), (0, steps - x.shape[1])] + [(0, 0)] * (x.ndim - 2)))
+
+    weights = np.where(episodes.mask[s, i, :steps], phis[:, s, i, :steps], 0).transpose(1, 2, 0).astype(np.float32)
+    here = theta[torch.from_numpy(s)]
+    outputs, inputs = policy.network.forward(here, padded(episodes.observations[s, i, :steps]))
+    scores = policy.score(outputs, padded(episodes.actions[s, i, :steps]))
+    return policy.network.weighted_gradients(here, inputs, scores, padded(weights))

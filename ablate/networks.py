@@ -119,3 +119,28 @@ class Network:
                 bias += score.sum(1, keepdim=True)
         if self.free:
             gradient[:, -self.free :] += d[..., -self.free :].sum(1)
+
+    def weighted_gradients(self, theta: Tensor, inputs: list[Tensor], d: Tensor, weights: Tensor) -> Tensor:
+        """g_k = sum over rows of w_rk (layer input) x (output score): K gradients [S, K, P] for weights [S, R, K].
+
+        For output scores d [S, R, O]. The weights multiply the narrower side of each layer, and all K gradients of a
+        layer are one product.
+        """
+        S, _, K = weights.shape
+        w, over_rows = weights[..., None], weights.transpose(1, 2)
+        gradients = torch.empty(S, K, theta.shape[1])
+        for (weight, bias), h, score in zip(
+            self.layers(gradients.flatten(0, 1)), inputs, self.output_scores(theta, inputs, d), strict=True
+        ):
+            to = weight.unflatten(0, (S, K))  # [S, K, in, out]
+            if h.shape[2] <= score.shape[2]:
+                weighted = (w * h[:, :, None]).flatten(2)
+                to.copy_(product(weighted.transpose(1, 2), score).unflatten(1, (K, -1)))
+            else:
+                weighted = (w * score[:, :, None]).flatten(2)
+                to.copy_(product(h.transpose(1, 2), weighted).unflatten(2, (K, -1)).transpose(1, 2))
+            if bias is not None:
+                bias.unflatten(0, (S, K))[:, :, 0] = product(over_rows, score)
+        if self.free:
+            gradients[..., -self.free :] = product(over_rows, d[..., -self.free :])
+        return gradients

@@ -286,12 +286,16 @@ def nsr(blocks: Blocks) -> Interval:
     The number of trajectories whose mean has as much noise as signal: the simple gradient noise scale of McCandlish et
     al. (2018). inf, "unbounded", wherever the SNR or its lower limit is not positive.
     """
-    ratio = snr(blocks)
+    return inverse(snr(blocks))
 
-    def inverse(x: Floats) -> Floats:
+
+def inverse(ratio: Interval) -> Interval:
+    """1 / ratio with its limits; inf wherever the ratio or its lower limit is not positive."""
+
+    def of(x: Floats) -> Floats:
         return np.divide(1.0, x, out=np.full_like(x, np.inf), where=x > 0)
 
-    return Interval(inverse(ratio.value), inverse(ratio.high), inverse(ratio.low))
+    return Interval(of(ratio.value), of(ratio.high), of(ratio.low))
 
 
 def cosine(blocks: Blocks, exact: ArrayLike, batches: int) -> Interval:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ablate import build
-from ablate.learners.base import Record, State
+from ablate.learners.base import Record, State, part
+from ablate.probe import Probe
 from ablate.store import Cell, Checkpoint
 
 Outcome = Literal["complete", "diverged", "stopped"]
@@ -26,8 +27,10 @@ def train(
     the others do not notice.
     """
     torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
-    learner = build.learner(cell.config)
+    learner, probe = build.learner(cell.config), build.probe(cell.config)
     population = _Population.load(cell, seeds, learner)
+    if probe and not population.iteration:
+        population.measure(probe)
     saved = time.monotonic()
     outcomes: dict[int, Outcome] = {}
     done = steps = 0
@@ -40,6 +43,8 @@ def train(
             state, record = learner.iterate(population.state, population.seeds, population.iteration + 1)
         population.advance(state, record)
         outcomes |= dict.fromkeys(population.drop_diverged(), "diverged")
+        if probe and population.seeds and probe.due(population.iteration):
+            population.measure(probe)
         done, steps = done + len(record["env_steps"]), steps + int(record["env_steps"].sum())
         report(done, steps, float(np.mean(record["return_mean"])))
         if time.monotonic() - saved > checkpoint_seconds:
@@ -53,9 +58,16 @@ class _Population:
     """The seeds of a block that are still in play: where they stand, and what they have recorded."""
 
     def __init__(
-        self, cell: Cell, seeds: Sequence[int], state: State, iteration: int, curves: list[dict[str, list]]
+        self,
+        cell: Cell,
+        seeds: Sequence[int],
+        state: State,
+        iteration: int,
+        curves: list[dict[str, list]],
+        probed: list[list[dict[str, Any]]],
     ) -> None:
-        self.cell, self.seeds, self.state, self.iteration, self.curves = cell, list(seeds), state, iteration, curves
+        self.cell, self.seeds, self.state, self.iteration = cell, list(seeds), state, iteration
+        self.curves, self.probed = curves, probed
         self.began = time.monotonic() - max((curve["wall_time"][-1] for curve in curves if curve), default=0.0)
 
     @classmethod
@@ -63,12 +75,12 @@ class _Population:
         checkpoints = [cell.load_checkpoint(seed) for seed in seeds]
         found: list[Checkpoint] = [checkpoint for checkpoint in checkpoints if checkpoint]
         if not found:
-            return cls(cell, seeds, learner.initial(seeds), 0, [{} for _ in seeds])
+            return cls(cell, seeds, learner.initial(seeds), 0, [{} for _ in seeds], [[] for _ in seeds])
         assert len(found) == len(checkpoints)
         assert len({checkpoint.iteration for checkpoint in found}) == 1
         state = {k: torch.from_numpy(np.stack([c.arrays[k] for c in found])) for k in found[0].arrays}
         curves = [{name: list(column) for name, column in c.curves.items()} for c in found]
-        return cls(cell, seeds, state, found[0].iteration, curves)
+        return cls(cell, seeds, state, found[0].iteration, curves, [c.probe for c in found])
 
     def advance(self, state: State, record: Record) -> None:
         wall_time = time.monotonic() - self.began
@@ -80,30 +92,37 @@ class _Population:
                 curve.setdefault(name, []).append(value)
         self.state, self.iteration = state, self.iteration + 1
 
+    def measure(self, probe: Probe) -> None:
+        with np.errstate(all="ignore"):
+            rows = probe.measure(self.state["theta"], part("critic", self.state), self.seeds, self.iteration)
+        for probed, new in zip(self.probed, rows, strict=True):
+            probed += new
+
     def drop_diverged(self) -> list[int]:
         """Record as diverged the seeds whose last estimate or state is not finite; returns them."""
         finite = np.all([x.flatten(1).isfinite().all(1).numpy() for x in self.state.values()], axis=0)
         finite &= np.array([np.isfinite(curve["grad_norm"][-1]) for curve in self.curves])
         if finite.all():
             return []
-        gone = [(self.seeds[s], self.curves[s]) for s in np.flatnonzero(~finite)]
-        for seed, curve in gone:
+        gone = [(self.seeds[s], self.curves[s], self.probed[s]) for s in np.flatnonzero(~finite)]
+        for seed, curve, probed in gone:
             norm = curve["grad_norm"][-1]
             reason = f"the gradient's norm is {norm:g}" if not np.isfinite(norm) else "a parameter is not finite"
-            self.cell.diverge(seed, self.iteration, reason, curve, [], self._manifest(curve))
+            self.cell.diverge(seed, self.iteration, reason, curve, probed, self._manifest(curve))
         kept = np.flatnonzero(finite)
         self.state = {name: x[torch.from_numpy(kept)] for name, x in self.state.items()}
         self.seeds, self.curves = [self.seeds[s] for s in kept], [self.curves[s] for s in kept]
-        return [seed for seed, _ in gone]
+        self.probed = [self.probed[s] for s in kept]
+        return [seed for seed, _, _ in gone]
 
     def save(self) -> None:
-        for s, (seed, curve) in enumerate(zip(self.seeds, self.curves, strict=True)):
+        for s, seed in enumerate(self.seeds):
             arrays = {name: x[s].numpy() for name, x in self.state.items()}
-            self.cell.save_checkpoint(seed, self.iteration, arrays, curve, [])
+            self.cell.save_checkpoint(seed, self.iteration, arrays, self.curves[s], self.probed[s])
 
     def finish(self) -> None:
-        for seed, curve in zip(self.seeds, self.curves, strict=True):
-            self.cell.finish(seed, curve, [], self._manifest(curve))
+        for seed, curve, probed in zip(self.seeds, self.curves, self.probed, strict=True):
+            self.cell.finish(seed, curve, probed, self._manifest(curve))
 
     def _manifest(self, curve: Mapping[str, Sequence]) -> dict[str, Any]:
         seconds = float(curve["wall_time"][-1])

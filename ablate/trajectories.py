@@ -41,6 +41,16 @@ class Trajectories:
     def rows(self) -> "Rows":
         return Rows(self.mask)
 
+    def of(self, seed: int) -> "Trajectories":
+        """The episodes of one row of the seed axis, which stays, up to the end of its own longest."""
+        one = {name: getattr(self, name)[seed : seed + 1] for name in self.__dataclass_fields__}
+        timed = ("observations", "actions", "rewards")
+        return Trajectories(**one | {name: one[name][:, :, : self.lengths[seed].max()] for name in timed})
+
+    def between(self, part: slice) -> "Trajectories":
+        """A run of episodes of every seed."""
+        return Trajectories(**{name: getattr(self, name)[:, part] for name in self.__dataclass_fields__})
+
 
 class Rows:
     """The steps that were taken, as rows: [S,N,T,...] <-> [S,R,...], each seed's rows first, in (episode, time) order.

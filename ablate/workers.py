@@ -24,6 +24,8 @@ def cores() -> int:
 @cache
 def _context() -> BaseContext:
     """One server process imports torch once and forks the workers; where there is none, each worker starts anew."""
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = "1"  # for the processes to come: their number, not their threads, fills the cores
     known = multiprocessing.get_all_start_methods()
     method = "forkserver" if "forkserver" in known else "spawn"
     if multiprocessing.get_start_method(allow_none=True) not in (None, *known):

@@ -21,3 +21,13 @@ class Learner(Protocol):
     def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
         """Iteration number 1, 2, ...; a record has at least env_steps, episodes, return_mean, grad_norm."""
         ...
+
+
+def prefixed(name: str, parts: State) -> State:
+    """A part's state, named as the part's in the whole."""
+    return {f"{name}.{key}": value for key, value in parts.items()}
+
+
+def part(name: str, state: State) -> State:
+    """The state of one part of the whole."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ablate import build
@@ -12,8 +13,8 @@ from ablate.baselines import ScoreProducts
 from ablate.critics import Critic
 from ablate.envs.base import Environment
 from ablate.estimator import Estimator
-from ablate.gradients import per_trajectory_gradients, policy_gradient
-from ablate.learners.base import Record, State
+from ablate.gradients import gradient_chunks, policy_gradient
+from ablate.learners.base import Record, State, part, prefixed
 from ablate.optimizers import Optimizer
 from ablate.phi import Signals
 from ablate.policies import Policy
@@ -26,11 +27,12 @@ from ablate.trajectories import Trajectories
 def learner(config: Mapping[str, Any]) -> "PolicyGradient":
     """The learner of a resolved configuration."""
     env = build.environment(config)
+    policy = build.policy(config, env)
     return PolicyGradient(
         env=env,
-        policy=build.policy(config, env),
-        estimator=build.estimator(config),
-        critic=build.critic(config, env),
+        policy=policy,
+        estimator=build.estimator(config, config),
+        critic=build.critic(config["critic"], build.needs(config), env, policy),
         optimizer=build.optimizer(config),
         episodes=config["episodes"],
         gamma=config["gamma"],
@@ -53,10 +55,10 @@ class PolicyGradient:
         # 1. Initialise the policy (and its critic, if Phi or the baseline asks for one).
         theta = self.policy.network.initial(streams(seeds, "policy weights"))
         critic = self.critic.initial(seeds) if self.critic else {}
-        return {"theta": theta} | _prefixed("optimizer", self.optimizer.initial(theta)) | _prefixed("critic", critic)
+        return {"theta": theta} | prefixed("optimizer", self.optimizer.initial(theta)) | prefixed("critic", critic)
 
     def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
-        theta, critic, moments = state["theta"], _part("critic", state), _part("optimizer", state)
+        theta, critic, moments = state["theta"], part("critic", state), part("optimizer", state)
 
         # 2. Collect N episodes with the current policy.
         sources = streams(seeds, "environment", iteration), streams(seeds, "actions", iteration)
@@ -80,15 +82,15 @@ class PolicyGradient:
         # 5. Repeat.
         norm = gradient.double().square().sum(1).sqrt().numpy()
         record = summary(episodes) | {"entropy": entropy, "grad_norm": norm} | learnt
-        return {"theta": theta} | _prefixed("optimizer", moments) | _prefixed("critic", critic), record
+        return {"theta": theta} | prefixed("optimizer", moments) | prefixed("critic", critic), record
 
 
 def score_products(policy: Policy, theta: Tensor, episodes: Trajectories) -> ScoreProducts:
     """(u, v) -> <sum_t u_t z_t, sum_t v_t z_t> per trajectory [S, N], for baselines that weigh scores."""
 
     def products(u: Floats, v: Floats) -> Floats:
-        left, right = per_trajectory_gradients(policy, theta, episodes, np.stack([u, v]))
-        return (left * right).sum(-1).numpy().astype(np.float64)
+        chunks = gradient_chunks(policy, theta, episodes, np.stack([u, v]))
+        return torch.cat([(chunk[:, :, 0] * chunk[:, :, 1]).sum(-1) for chunk in chunks]).T.numpy().astype(np.float64)
 
     return products
 
@@ -106,11 +108,3 @@ def summary(episodes: Trajectories) -> Record:
         "return_std": np.sqrt(spread),
         "episode_length_mean": steps / N,
     }
-
-
-def _prefixed(name: str, parts: State) -> State:
-    return {f"{name}.{key}": value for key, value in parts.items()}
-
-
-def _part(name: str, state: State) -> State:
-    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}

@@ -1,0 +1,133 @@
+"""Known models: the exact V, Q and grad J of the policy that a run is at, where the environment tells its model."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate import exact, lqg
+from ablate.envs.base import Environment
+from ablate.mdp import MDP
+from ablate.networks import Network
+from ablate.phi import Signals
+from ablate.policies import Gaussian, Policy
+from ablate.refusal import Refusal
+from ablate.trajectories import Trajectories
+
+Floats = NDArray[np.float64]
+
+
+class Model(Protocol):
+    """What is known of an environment, with the policy class that acts in it. theta is [S, P]."""
+
+    def judge(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+        """The signals with the exact V_t and Q_t of each seed's policy, V = 0 at the horizon."""
+        ...
+
+    def gradient(self, theta: Tensor, gamma: float) -> Floats | None:
+        """The exact grad J [S, P] of each seed's policy; None where not every parameter's is known."""
+        ...
+
+
+def known(env: Environment, policy: Policy) -> Model | None:
+    """The model of an environment, or None where it has none or hides the state from the agent."""
+    if (mdp := getattr(env, "mdp", None)) is not None:
+        return TabularModel(mdp, policy)
+    problem = getattr(env, "lqg", None)
+    if problem is None or not isinstance(policy, Gaussian) or policy.hidden or policy.spread == "state":
+        return None
+    return LinearQuadraticModel(problem, policy)
+
+
+@dataclass(frozen=True)
+class TabularModel:
+    """A finite MDP and any policy of its features, by dynamic programming (`ablate.exact`)."""
+
+    mdp: MDP
+    policy: Policy
+
+    def judge(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+        if not np.array_equal(self.mdp.features, np.eye(self.mdp.num_states)):
+            raise Refusal("critic=exact needs to see the state, which this environment hides; write critic=lambda")
+        mdp = replace(self.mdp, gamma=signals.gamma)
+        V, Q = (np.stack(x) for x in zip(*(exact.values(mdp, pi) for pi in self._policies(theta)), strict=True))
+        S, _, T = signals.mask.shape
+        states = np.concatenate([episodes.observations, np.zeros_like(episodes.observations[:, :, :1])], 2).argmax(-1)
+        final = episodes.final_observations.argmax(-1)
+        np.put_along_axis(states, episodes.lengths[..., None], final[..., None], axis=2)
+        seeds, times = np.arange(S)[:, None, None], np.arange(T + 1)
+        values = V[seeds, times, states]
+        action_values = Q[seeds, times[:-1], states[..., :-1], episodes.actions] * signals.mask
+        return replace(
+            signals,
+            values=values[..., :-1] * signals.mask,
+            next_values=values[..., 1:] * signals.mask,
+            action_values=action_values,
+        )
+
+    def gradient(self, theta: Tensor, gamma: float) -> Floats:
+        mdp = replace(self.mdp, gamma=gamma)
+        both = zip(self._policies(theta), self._scores(theta), strict=True)
+        return np.stack([exact.gradient(mdp, pi, z) for pi, z in both])
+
+    def _policies(self, theta: Tensor) -> Floats:
+        """pi(a|s) of each seed, [S, states, A]."""
+        features = torch.from_numpy(self.mdp.features.astype(np.float32)).expand(len(theta), -1, -1)
+        logits, _ = self.policy.network.forward(theta, features.contiguous())
+        return exact.softmax(logits.numpy().astype(np.float64))
+
+    def _scores(self, theta: Tensor) -> Floats:
+        """grad_theta log pi(a|s) of each seed, [S, states, A, P]."""
+        pi = self._policies(theta)
+        if len(self.policy.network.sizes) == 2:
+            return np.stack([exact.scores(p, self.mdp.features) for p in pi])
+        return np.stack(
+            [_network_scores(self.policy.network, row, p, self.mdp.features) for row, p in zip(theta, pi, strict=True)]
+        )
+
+
+def _network_scores(network: Network, theta: Tensor, pi: Floats, features: Floats) -> Floats:
+    """grad_theta log pi(a|s) of one seed's network, [states, A, P]: each (s, a) by itself."""
+    states, actions = pi.shape
+    rows = theta.expand(states * actions, -1).contiguous()
+    x = torch.from_numpy(np.repeat(features, actions, axis=0).astype(np.float32))[:, None]
+    d = torch.from_numpy((np.eye(actions) - pi[:, None, :]).reshape(-1, 1, actions).astype(np.float32))
+    gradient = torch.zeros_like(rows)
+    _, inputs = network.forward(rows, x)
+    network.add_gradient(gradient, rows, inputs, d)
+    return gradient.numpy().astype(np.float64).reshape(states, actions, -1)
+
+
+@dataclass(frozen=True)
+class LinearQuadraticModel:
+    """Linear-quadratic control and a linear Gaussian policy, in closed form (`ablate.lqg`)."""
+
+    problem: lqg.LQG
+    policy: Gaussian
+
+    def judge(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+        evaluation = self._evaluate(theta, signals.gamma)
+        final = episodes.final_observations[:, :, None]
+        states = np.concatenate([episodes.observations, final], 2).astype(
+            np.float64
+        )  # all episodes last to the horizon
+        values = evaluation.V(states)
+        action_values = evaluation.Q(states[:, :, :-1], episodes.actions.astype(np.float64))
+        return replace(signals, values=values[..., :-1], next_values=values[..., 1:], action_values=action_values)
+
+    def gradient(self, theta: Tensor, gamma: float) -> Floats | None:
+        if self.policy.spread != "constant":  # dJ/d(log sigma) is not known here
+            return None
+        return np.swapaxes(self._evaluate(theta, gamma).gradient, -1, -2).reshape(len(theta), -1)
+
+    def _evaluate(self, theta: Tensor, gamma: float) -> Any:
+        ((weight, _),) = self.policy.network.layers(theta)
+        at_zero, _ = self.policy.network.forward(theta, torch.zeros(len(theta), 1, weight.shape[1]))
+        sigma = np.exp(self.policy.mean_and_log_sigma(at_zero)[1].numpy().astype(np.float64))[:, 0]
+        K = np.swapaxes(weight.numpy().astype(np.float64), -1, -2)
+        return lqg.evaluate(
+            replace(self.problem, gamma=gamma), K, np.square(sigma)[..., None] * np.eye(sigma.shape[-1])
+        )

@@ -1,0 +1,217 @@
+"""When the noise of an estimator is measured, and on which trajectories.
+
+At the first policy, every so many iterations and at the last, with fresh episodes from streams of the probe's own:
+training does not notice. `online` judges the run's own estimator; `matched` judges every variant on the same
+trajectories of the same policy, so that they differ in nothing but the estimator.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate import build, noise
+from ablate.critics import Critic
+from ablate.envs.base import Environment
+from ablate.estimator import Estimator
+from ablate.gradients import per_trajectory_gradients
+from ablate.models import Model, known
+from ablate.noise import Blocks, Interval
+from ablate.phi import Signals
+from ablate.policies import Policy
+from ablate.randomness import streams
+from ablate.returns import Floats, ordered_sum
+from ablate.rollout import rollout
+from ablate.trajectories import Trajectories
+
+State = dict[str, Tensor]
+Row = dict[str, Any]
+EPISODES_AT_ONCE = 64  # per-trajectory gradients that are held at a time
+COSINE_BATCHES = 16
+FITS = 30  # iterations' worth of updates that a fitted critic gets on its held-out episodes
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An estimator, what names it in a row, and whether the episodes of a batch share its baseline."""
+
+    facts: Mapping[str, str]
+    estimator: Estimator
+    couples: bool
+
+
+def probe(config: Mapping[str, Any]) -> "Probe | None":
+    """The probe of a resolved configuration, None for `probe=off`."""
+    node = config["probe"]
+    if node["name"] == "off":
+        return None
+    env = build.environment(config)
+    policy = build.policy(config, env)
+    nodes = node.get("variants") or {"own": config}
+    needed = set().union(*(build.needs(variant) for variant in nodes.values()))
+    source = {"run": config["critic"], "fitted": node.get("fitted"), "exact": {"_target_": "ablate.critics.exact"}}
+    critic = build.critic(source[node["critic"]], needed, env, policy) if needed else None
+    return Probe(
+        env=env,
+        policy=policy,
+        variants=[_variant(variant, node["critic"], config) for variant in nodes.values()],
+        reference=list(nodes).index(node["reference"]) if node["reference"] else None,
+        critic=critic,
+        critic_source=node["critic"],
+        model=known(env, policy),
+        episodes=node["episodes"],
+        batch=config["episodes"],
+        every=node["every"],
+        last=config["iterations"],
+        gamma=config["gamma"],
+    )
+
+
+def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) -> Variant:
+    facts = {
+        "phi": node["phi"]["name"],
+        "baseline": node["baseline"]["name"],
+        "critic": critic if build.needs(node) else "none",
+    }
+    couples = node["baseline"]["about"]["couples"] or config["whiten"]
+    return Variant(facts, build.estimator(node, config), couples)
+
+
+@dataclass(frozen=True)
+class Probe:
+    env: Environment
+    policy: Policy
+    variants: Sequence[Variant]
+    reference: int | None
+    critic: Critic | None
+    critic_source: str
+    model: Model | None
+    episodes: int
+    batch: int  # episodes of the training estimate, N
+    every: int
+    last: int
+    gamma: float
+
+    def due(self, iteration: int) -> bool:
+        """Whether the policy after this many iterations is measured."""
+        return iteration in (0, self.last) or iteration % self.every == 0
+
+    def measure(self, theta: Tensor, critic: State, seeds: Sequence[int], iteration: int) -> list[list[Row]]:
+        """A row for every variant, for every seed. ``critic`` is the state of the run's own."""
+        episodes = self._collect("probe", theta, seeds, iteration)
+        signals = Signals(episodes.rewards, episodes.mask, self.gamma)
+        if self.critic:
+            state = self._fitted(theta, seeds, iteration) if self.critic_source == "fitted" else critic
+            signals = self.critic.judge(state, self.policy, theta, episodes, signals)
+        weights = self._weights(theta, episodes, signals)
+        truth = self.model.gradient(theta, self.gamma) if self.model else None
+        returns = ordered_sum(ordered_sum(episodes.rewards, axis=2), axis=1) / self.episodes
+        mode = "online" if self.reference is None else "matched"
+        every = []
+        for s in range(len(seeds)):
+            head = {"iteration": iteration, "mode": mode, "return_mean": float(returns[s])}
+            exact = None if truth is None else truth[s]
+            rows = self._rows(theta[s : s + 1], episodes.of(s), weights[:, s : s + 1], exact)
+            every.append([head | row for row in rows])
+        return every
+
+    def _collect(self, purpose: str, theta: Tensor, seeds: Sequence[int], iteration: int) -> Trajectories:
+        sources = (streams(seeds, f"{purpose} {name}", iteration) for name in ("environment", "actions"))
+        return rollout(self.policy, theta, self.env, self.episodes, *sources)
+
+    def _fitted(self, theta: Tensor, seeds: Sequence[int], iteration: int) -> State:
+        """A critic fitted from nothing on held-out episodes of the present policy."""
+        assert self.critic is not None
+        held_out = self._collect("probe held-out", theta, seeds, iteration)
+        signals = Signals(held_out.rewards, held_out.mask, self.gamma)
+        state = self.critic.initial(seeds)
+        for fit in range(1, FITS + 1):
+            judged = self.critic.judge(state, self.policy, theta, held_out, signals)
+            state, _ = self.critic.fit(state, held_out, judged, seeds, fit)
+        return state
+
+    def _weights(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Floats:
+        """w_t (Phi_t - b_t) of every variant, [K, S, N, T]; batch baselines over batches of the training's size.
+
+        A batch is made a row of its own, [S, N, T] -> [S * N / batch, batch, T], which is what estimators see.
+        """
+        shape = signals.mask.shape
+
+        def batched(x: NDArray | None) -> Any:
+            return None if x is None else x.reshape(-1, self.batch, *shape[2:])
+
+        def score_products(u: Floats, v: Floats) -> Floats:
+            u, v = (np.broadcast_to(x, batched(signals.mask).shape).reshape(shape) for x in (u, v))
+            left, right = per_trajectory_gradients(self.policy, theta, episodes, np.stack([u, v]))
+            return (left * right).sum(-1).numpy().astype(np.float64).reshape(-1, self.batch)
+
+        fields = ("rewards", "mask", "values", "next_values", "action_values", "next_action_values")
+        view = replace(signals, **{name: batched(getattr(signals, name)) for name in fields})
+        return np.stack([v.estimator.weights(view, score_products).reshape(shape) for v in self.variants])
+
+    def _rows(self, theta: Tensor, episodes: Trajectories, weights: Floats, truth: Floats | None) -> list[Row]:
+        """The measures of one seed: episodes of [1, N], weights [K, 1, N, T]."""
+        weights = weights[..., : episodes.rewards.shape[2]]
+        single, means = noise.Accumulator(), noise.Accumulator()
+        step = max(1, EPISODES_AT_ONCE // self.batch) * self.batch
+        for start in range(0, self.episodes, step):
+            part = slice(start, start + step)
+            gradients = per_trajectory_gradients(self.policy, theta, episodes.between(part), weights[:, :, part])
+            chunk = np.moveaxis(gradients.numpy()[:, 0].astype(np.float64), 0, 1)  # [n, K, P]
+            single.add(chunk)
+            if self._coupled:
+                means.add(chunk.reshape(-1, self.batch, *chunk.shape[1:]).mean(1))
+        units = [(single.blocks(), 1)] + ([(means.blocks(), self.batch)] if self._coupled else [])
+        measured = [measures(blocks, unit, self.batch, self.reference, truth) for blocks, unit in units]
+        return [
+            {**variant.facts, "episodes": self.episodes, "batch": self.batch}
+            | {name: float(column[k]) for name, column in measured[-1 if variant.couples else 0].items()}
+            for k, variant in enumerate(self.variants)
+        ]
+
+    @property
+    def _coupled(self) -> bool:
+        return any(variant.couples for variant in self.variants)
+
+
+def measures(blocks: Blocks, unit: int, batch: int, reference: int | None, truth: Floats | None) -> dict[str, Floats]:
+    """The columns of a probe row, [K] each; intervals as NAME, NAME_low, NAME_high.
+
+    A unit of the blocks is the mean gradient of ``unit`` independent trajectories. Columns, all of one trajectory:
+
+        trace_variance        tr C (for a batch baseline N times the variance of the N-episode estimate)
+        squared_signal        |mu|^2;   snr = |mu|^2 / tr C;   nsr = tr C / |mu|^2 (inf: unbounded)
+        pairwise_cosine       between the means of 16 batches of the probe's episodes
+        log_ratio             against a reference: log (trace variance / its own), on the same trajectories
+        log_ratio_unpaired    the same, as if each had had trajectories of its own;   effective_rank of C
+        bias_squared          |mu - grad J|^2, where grad J is known; with it mse of the estimate of `batch` episodes,
+                              cosine to grad J of batch means, directional_variance along grad J
+    """
+
+    def scaled(interval: Interval, factor: float) -> Interval:
+        return Interval(*(x * factor for x in interval))
+
+    ratio = scaled(noise.snr(blocks), 1 / unit)
+    intervals = {
+        "trace_variance": scaled(noise.trace_variance(blocks), unit),
+        "squared_signal": noise.squared_signal(blocks),
+        "snr": ratio,
+        "nsr": noise.inverse(ratio),
+        "pairwise_cosine": noise.pairwise_cosine(blocks, COSINE_BATCHES),
+    }
+    columns: dict[str, Floats] = {}
+    if reference is not None:
+        columns["effective_rank"] = noise.effective_rank(blocks)
+        intervals["log_ratio"] = noise.paired_log_ratio(blocks, reference)
+        intervals["log_ratio_unpaired"] = noise.unpaired_log_ratio(blocks, reference)
+    if truth is not None:
+        intervals["bias_squared"] = noise.bias_squared(blocks, truth)
+        intervals["mse"] = noise.mean_squared_error(blocks, truth, batch // unit)
+        intervals["cosine"] = noise.cosine(blocks, truth, COSINE_BATCHES)
+        intervals["directional_variance"] = scaled(noise.directional_variance(blocks, truth), unit)
+    for name, (value, low, high) in intervals.items():
+        columns |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return columns

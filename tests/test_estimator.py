@@ -1,0 +1,409 @@
+"""The estimator against the slide's pseudocode, and against exact gradients by enumerating every batch of episodes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import (
+    critic_of,
+    cut_short,
+    episodes_of,
+    estimator_of,
+    parameters,
+    plain_log_prob,
+    relative_error,
+    space,
+    three_steps,
+    variant,
+    variants,
+)
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate import exact
+from ablate.config import Job
+from ablate.estimator import Estimator
+from ablate.gradients import policy_gradient
+from ablate.learners.policy_gradient import score_products
+from ablate.mdp import MDP
+from ablate.phi import Signals
+from ablate.policies import Categorical, Gaussian, Policy
+from ablate.trajectories import Trajectories
+
+POLICIES: dict[str, Callable[[], Policy]] = {
+    "categorical linear": lambda: Categorical(3, 3),
+    "categorical": lambda: Categorical(3, 3, [8, 5]),
+    "gaussian linear": lambda: Gaussian(3, 2, [], 0.7, "learned"),
+    "gaussian constant": lambda: Gaussian(3, 2, [8, 5], 0.7, "constant"),
+    "gaussian learned": lambda: Gaussian(3, 2, [8, 5], 0.7, "learned"),
+    "gaussian state": lambda: Gaussian(3, 2, [8, 5], 0.7, "state"),
+    "gaussian state linear": lambda: Gaussian(3, 2, [], 0.7, "state"),
+}
+LENGTHS = [[5, 1, 9, 4], [2, 2, 1, 3], [12, 7, 1, 1]]  # three seeds, four episodes, 1 to 12 steps
+SEEDS = (3, 1, 4)
+
+
+# The slide's pseudocode
+
+
+@dataclass
+class Episode:
+    """One episode as the slide has it: lists over its own time, no padding."""
+
+    observations: NDArray
+    actions: NDArray
+    r: NDArray
+    v: NDArray
+    next_v: NDArray
+    q: NDArray
+
+
+def episodes_of_seed(episodes: Trajectories, signals: Signals, s: int) -> list[Episode]:
+    def own(x: NDArray | None, i: int) -> NDArray:
+        return np.zeros(0) if x is None else x[s, i, : episodes.lengths[s, i]]
+
+    fields = [
+        episodes.observations,
+        episodes.actions,
+        episodes.rewards,
+        signals.values,
+        signals.next_values,
+        signals.action_values,
+    ]
+    return [Episode(*(own(x, i) for x in fields)) for i in range(episodes.lengths.shape[1])]
+
+
+def deltas(e: Episode, gamma: float) -> list[float]:
+    return [e.r[t] + gamma * e.next_v[t] - e.v[t] for t in range(len(e.r))]
+
+
+def discounted(x: Any, discount: float, start: int = 0) -> float:
+    return sum(discount ** (k - start) * x[k] for k in range(start, len(x)))
+
+
+# Phi_t of one episode, as on the slide "Many forms". A Phi that is added to conf/phi needs its definition here.
+PHIS: dict[str, Callable[[Episode, float], list[float]]] = {
+    "return": lambda e, gamma: [discounted(e.r, gamma)] * len(e.r),
+    "rtg": lambda e, gamma: [discounted(e.r, gamma, t) for t in range(len(e.r))],
+    "q": lambda e, gamma: list(e.q),
+    "td": deltas,
+    "advantage": lambda e, gamma: [discounted(deltas(e, gamma), 0.95 * gamma, t) for t in range(len(e.r))],
+}
+
+
+def baseline_of(
+    name: str, i: int, batch: list[Episode], phis: list[list[float]], scores: "Scores", gamma: float
+) -> Any:
+    """b_t of episode i, one number a step. A baseline that is added to conf/baseline needs its definition here."""
+    steps, others = range(len(batch[i].r)), [j for j in range(len(batch)) if j != i]
+    returns = [discounted(e.r, gamma) for e in batch]
+    match name:
+        case "none":
+            return [0.0 for _ in steps]
+        case "mean":
+            return [sum(returns) / len(batch) for _ in steps]
+        case "loo":
+            return [sum(returns[j] for j in others) / len(others) for _ in steps]
+        case "time":
+            lasting = [[phis[j][t] for j in others if t < len(phis[j])] for t in steps]
+            return [sum(x) / len(x) if x else 0.0 for x in lasting]
+        case "value":
+            return list(batch[i].v)
+        case "optimal":
+            F = [scores(j, [1.0] * len(phis[j])) for j in range(len(batch))]
+            X = [scores(j, phis[j]) for j in range(len(batch))]
+            b = sum(F[j] @ X[j] for j in others) / sum(F[j] @ F[j] for j in others)
+            return [float(b) for _ in steps]
+    raise KeyError(name)
+
+
+Scores = Callable[[int, list[float]], Tensor]
+
+
+def slide(policy: Policy, theta: Tensor, batch: list[Episode], job: Job, gamma: float) -> Tensor:
+    """minus the gradient of (1/N) sum_i -sum_t log pi(a_t|s_t) w_t (Phi_t - b_t), by backward(); theta [P]."""
+    config = job.config
+    name, discount_scores, whiten = config["phi"]["name"], config["discount_scores"], config["whiten"]
+    w = gamma if discount_scores and name != "return" else 1.0
+    theta = theta.double().requires_grad_()
+
+    def log_probs(e: Episode) -> Tensor:
+        return plain_log_prob(policy, theta, e.observations, e.actions)
+
+    def scores(i: int, x: list[float]) -> Tensor:
+        """sum_t w_t x_t z_t of episode i."""
+        weights = torch.tensor([w**t * x[t] for t in range(len(x))])
+        return torch.autograd.grad((log_probs(batch[i]) * weights).sum(), theta)[0]
+
+    phis = [PHIS[name](e, gamma) for e in batch]
+    baselines = [baseline_of(config["baseline"]["name"], i, batch, phis, scores, gamma) for i in range(len(batch))]
+    weights = [[p - b for p, b in zip(phi, base, strict=True)] for phi, base in zip(phis, baselines, strict=True)]
+    if whiten:
+        every = np.concatenate(weights)
+        weights = [list((np.array(x) - every.mean()) / (every.std() + 1e-8)) for x in weights]
+    for e, x in zip(batch, weights, strict=True):
+        Phi = torch.tensor([w**t * x[t] for t in range(len(x))], dtype=torch.float64)
+        loss = -(log_probs(e) * Phi).sum() / len(batch)
+        loss.backward()
+    assert theta.grad is not None
+    return -theta.grad
+
+
+def judged(job: Job, policy: Policy, theta: Tensor, episodes: Trajectories, gamma: float) -> Signals:
+    """The signals with what a learned critic says, once it has learnt from other episodes."""
+    signals = Signals(episodes.rewards, episodes.mask, gamma)
+    if job.config["critic"] is None:
+        return signals
+    critic = critic_of(job, space(policy), policy)
+    assert critic is not None
+    state, before = critic.initial(SEEDS), episodes_of(policy, theta, LENGTHS, seed=1)
+    said = critic.judge(state, policy, theta, before, Signals(before.rewards, before.mask, gamma))
+    state = critic.fit(state, before, said, SEEDS, 1)[0]
+    return critic.judge(state, policy, theta, episodes, signals)
+
+
+def estimate(job: Job, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Tensor:
+    """As `Learner.iterate` does it."""
+    weights = estimator_of(job).weights(signals, score_products(policy, theta, episodes))
+    return policy_gradient(policy, theta, episodes, weights).gradient
+
+
+def assert_equals_slide(job: Job, policy: Policy, theta: Tensor, episodes: Trajectories, gamma: float) -> None:
+    signals = judged(job, policy, theta, episodes, gamma)
+    wanted = [slide(policy, theta[s], episodes_of_seed(episodes, signals, s), job, gamma) for s in range(len(theta))]
+    assert relative_error(estimate(job, policy, theta, episodes, signals), torch.stack(wanted)) < 1e-5
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize(("phi", "baseline"), variants())
+def test_the_estimate_is_the_gradient_of_the_slides_loss(phi: str, baseline: str, name: str) -> None:
+    policy = POLICIES[name]()
+    theta = parameters(policy.network, SEEDS)
+    episodes = episodes_of(policy, theta, LENGTHS)
+    for discount_scores in ("true", "false"):
+        job = variant(phi, baseline, f"discount_scores={discount_scores}")
+        assert_equals_slide(job, policy, theta, episodes, 0.9)
+
+
+@pytest.mark.parametrize(("phi", "baseline"), [("return", "mean"), ("rtg", "value"), ("advantage", "none")])
+def test_whitening_is_over_the_steps_that_were_taken(phi: str, baseline: str) -> None:
+    policy = Categorical(3, 3, [8])
+    theta = parameters(policy.network, SEEDS)
+    job = variant(phi, baseline, "whiten=true", "discount_scores=true")
+    assert_equals_slide(job, policy, theta, episodes_of(policy, theta, LENGTHS), 0.9)
+
+
+@pytest.mark.parametrize(("phi", "baseline"), [("rtg", "none"), ("return", "optimal"), ("rtg", "value")])
+def test_the_estimate_over_more_steps_than_a_block_holds(phi: str, baseline: str) -> None:
+    policy = Categorical(3, 3, [8])
+    theta = parameters(policy.network, SEEDS)
+    episodes = episodes_of(policy, theta, [[300, 500, 3], [20, 90, 9], [510, 500, 14]])
+    assert [len(active) for _, active in episodes.rows.blocks()] == [3, 2]
+    assert_equals_slide(variant(phi, baseline), policy, theta, episodes, 0.99)
+
+
+def test_a_variant_of_ones_own_is_estimated_like_the_others() -> None:
+    """The estimator asks nothing of Phi and b but that they are functions of the signals."""
+    policy = Categorical(3, 3)
+    theta = parameters(policy.network, SEEDS)
+    episodes = episodes_of(policy, theta, LENGTHS)
+    signals = Signals(episodes.rewards, episodes.mask, 0.9)
+    own = Estimator(lambda s: s.rewards, lambda phi, s, products: np.full((1, 1, 1), 2.0))
+    weights = own.weights(signals, score_products(policy, theta, episodes))
+    time = np.arange(weights.shape[2])
+    np.testing.assert_allclose(weights, 0.9**time * (episodes.rewards - 2) * episodes.mask, rtol=1e-12)
+
+
+# Every trajectory of a small MDP
+
+
+@dataclass
+class Path:
+    probability: float
+    states: list[int]  # one more than the actions
+    actions: list[int]
+    rewards: list[float]
+
+
+def paths(mdp: MDP, pi: NDArray) -> Iterator[Path]:
+    """Every trajectory and how likely it is."""
+
+    def after(path: Path) -> Iterator[Path]:
+        s = path.states[-1]
+        if len(path.actions) == mdp.horizon or mdp.terminal[s]:
+            yield path
+            return
+        for a, k in product(range(mdp.num_actions), range(mdp.successors.shape[2])):
+            if (p := pi[s, a] * mdp.probabilities[s, a, k]) > 0:
+                states = [*path.states, int(mdp.successors[s, a, k])]
+                rewards = [*path.rewards, float(mdp.rewards[s, a, k])]
+                yield from after(Path(path.probability * p, states, [*path.actions, a], rewards))
+
+    for s in np.flatnonzero(mdp.rho0):
+        yield from after(Path(float(mdp.rho0[s]), [int(s)], [], []))
+
+
+class Batches:
+    """Every N-tuple of trajectories, as N episodes of so many "seeds", and how likely each tuple is."""
+
+    def __init__(self, mdp: MDP, N: int) -> None:
+        self.mdp = mdp
+        self.pi = exact.softmax(mdp.logits)
+        every = list(paths(mdp, self.pi))
+        assert sum(path.probability for path in every) == pytest.approx(1, abs=1e-12)
+        tuples = np.array(list(product(range(len(every)), repeat=N)))
+        self.probabilities = np.array([path.probability for path in every])[tuples].prod(1)
+
+        def padded(xs: list[Any]) -> NDArray:
+            out = np.zeros((len(xs), mdp.horizon), type(xs[0][0]))
+            for row, x in zip(out, xs, strict=True):
+                row[: len(x)] = x
+            return out[tuples]
+
+        self.states = padded([path.states[:-1] for path in every])
+        self.following = padded([path.states[1:] for path in every])
+        actions, rewards = padded([path.actions for path in every]), padded([path.rewards for path in every])
+        lengths = np.array([len(path.actions) for path in every])[tuples]
+        seen = np.eye(mdp.num_states, dtype=np.float32)
+        last = np.array([path.states[-1] for path in every])[tuples]
+        mask = np.arange(mdp.horizon) < lengths[..., None]
+        observations = seen[self.states] * mask[..., None]
+        self.episodes = Trajectories(
+            observations, actions, rewards, lengths, np.ones(lengths.shape, bool), seen[last], np.zeros_like(lengths)
+        )
+        self.policy = Categorical(mdp.num_states, mdp.num_actions)
+        self.theta = torch.from_numpy(mdp.logits.astype(np.float32)).reshape(1, -1).repeat(len(tuples), 1)
+
+    def signals(self, V: NDArray, Q: NDArray) -> Signals:
+        """What a critic says that is the table V [H+1,S], Q [H,S,A]."""
+        episodes, t = self.episodes, np.arange(self.mdp.horizon)
+        return Signals(
+            episodes.rewards,
+            episodes.mask,
+            self.mdp.gamma,
+            values=V[t, self.states] * episodes.mask,
+            next_values=V[t + 1, self.following] * episodes.mask,
+            action_values=Q[t, self.states, episodes.actions] * episodes.mask,
+        )
+
+    def mean(self, job: Job, signals: Signals) -> NDArray:
+        """E[estimate], [P]."""
+        estimates = estimate(job, self.policy, self.theta, self.episodes, signals)
+        return np.asarray(self.probabilities @ estimates.double().numpy())
+
+
+@cache
+def batches(name: str) -> Batches:
+    return {
+        "pairs of ragged episodes": lambda: Batches(cut_short(), 2),
+        "pairs, undiscounted": lambda: Batches(cut_short(gamma=1.0), 2),
+        "triples": lambda: Batches(three_steps(), 3),
+    }[name]()
+
+
+BATCHES = ["pairs of ragged episodes", "pairs, undiscounted", "triples"]
+
+
+def truth(of: Batches, discount_scores: bool = True) -> exact.GroundTruth:
+    z = exact.scores(of.pi, np.eye(of.mdp.num_states))
+    return exact.GroundTruth(of.mdp, of.pi, z, discount_scores=discount_scores)
+
+
+def claim(job: Job) -> str:
+    """When a variant says of itself that it is unbiased: the weaker of what its Phi and its baseline say."""
+    said = {job.config[group]["about"]["unbiased"] for group in ("phi", "baseline")}
+    return next(x for x in ("never", "exact critic", "always") if x in said)
+
+
+def wrong(V: NDArray) -> NDArray:
+    """A critic that is wrong everywhere but where the episode is over."""
+    table = np.random.default_rng(0).normal(size=V.shape)
+    return np.where(V == 0, 0, table)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize(("phi", "baseline"), variants())
+def test_who_calls_itself_unbiased_is_by_enumeration(phi: str, baseline: str, name: str) -> None:
+    of, job = batches(name), variant(phi, baseline, "discount_scores=true")
+    V, Q = exact.values(of.mdp, of.pi)
+    gradient = truth(of).gradient
+    with_exact = of.mean(job, of.signals(V, Q))
+    if claim(job) == "never":
+        assert np.linalg.norm(with_exact - gradient) > 0.05 * np.linalg.norm(gradient)
+        return
+    np.testing.assert_allclose(with_exact, gradient, atol=2e-6)
+    with_wrong = of.mean(job, of.signals(wrong(V), wrong(Q)))
+    if claim(job) == "always":
+        np.testing.assert_allclose(with_wrong, gradient, atol=2e-6)
+    else:
+        assert np.linalg.norm(with_wrong - gradient) > 0.05 * np.linalg.norm(gradient)
+
+
+@pytest.mark.parametrize("name", ["pairs of ragged episodes", "triples"])
+@pytest.mark.parametrize(("phi", "baseline"), variants())
+def test_dropping_the_discount_of_the_scores_costs_the_bias_that_ground_truth_says(
+    phi: str, baseline: str, name: str
+) -> None:
+    of, job = batches(name), variant(phi, baseline, "discount_scores=false")
+    V, Q = exact.values(of.mdp, of.pi)
+    found = of.mean(job, of.signals(V, Q))
+    known = truth(of, discount_scores=False)
+    critic = "exact" if job.config["phi"]["about"]["needs"] else "none"
+    if baseline == "mean" and phi == "q":
+        pytest.skip("the ground truth has no closed form for it")
+    if baseline == "mean":
+        expected = known.moments(phi, "mean", episodes=of.episodes.lengths.shape[1])
+    else:  # no other baseline has a part in the mean
+        expected = known.moments(phi, critic=critic)
+    np.testing.assert_allclose(found, expected.mean, atol=2e-6)
+    if phi != "return":
+        assert np.linalg.norm(found - known.gradient) > 0.02 * np.linalg.norm(known.gradient)
+
+
+@pytest.mark.parametrize(
+    ("phi", "name"),
+    [("return", name) for name in BATCHES] + [("rtg", "pairs, undiscounted"), ("q", "pairs, undiscounted")],
+)
+def test_the_batch_mean_scales_the_gradient_by_one_minus_one_over_N(phi: str, name: str) -> None:
+    of = batches(name)
+    N = of.episodes.lengths.shape[1]
+    found = of.mean(variant(phi, "mean", "discount_scores=true"), of.signals(*exact.values(of.mdp, of.pi)))
+    np.testing.assert_allclose(found, (1 - 1 / N) * truth(of).gradient, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("phi", ["return", "rtg"])
+def test_the_mean_under_a_batch_mean_is_what_ground_truth_says(phi: str, name: str) -> None:
+    of = batches(name)
+    N = of.episodes.lengths.shape[1]
+    found = of.mean(variant(phi, "mean", "discount_scores=true"), of.signals(*exact.values(of.mdp, of.pi)))
+    np.testing.assert_allclose(found, truth(of).moments(phi, "mean", episodes=N).mean, atol=2e-6)
+
+
+def test_the_optimal_baseline_of_many_episodes_is_the_constant_of_least_variance() -> None:
+    """With all trajectories as one batch, each as often as it is likely, b is E<F, X> / E|F|^2 up to the one left out.
+
+    Uniform actions and sure transitions make all trajectories equally likely.
+    """
+    mdp = replace(three_steps(), logits=np.zeros((2, 2)))
+    single = Batches(mdp, 1)
+    copies = 200
+
+    def many(x: NDArray) -> NDArray:
+        return np.repeat(x[:, 0], copies, axis=0)[None]
+
+    e = single.episodes
+    episodes = Trajectories(*(many(getattr(e, name)) for name in Trajectories.__dataclass_fields__))
+    signals, theta = Signals(episodes.rewards, episodes.mask, mdp.gamma), single.theta[:1]
+    of_phi = estimator_of(variant("rtg", "none", "discount_scores=true"))
+    with_b = estimator_of(variant("rtg", "optimal", "discount_scores=true"))
+    products = score_products(single.policy, theta, episodes)
+    w = of_phi.time_weights(signals)
+    found = (of_phi.weights(signals, products) - with_b.weights(signals, products)) / w
+    known = truth(single)._baseline("rtg", "optimal constant", "none")[0, 0]
+    np.testing.assert_allclose(found, known, rtol=2e-3)  # one episode of 1600 left out
