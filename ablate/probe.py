@@ -31,7 +31,7 @@ State = dict[str, Tensor]
 Row = dict[str, Any]
 EPISODES_AT_ONCE = 64  # per-trajectory gradients that are held at a time
 COSINE_BATCHES = 16
-FITS = 30  # iterations' worth of updates that a fitted critic gets on its held-out episodes
+FITS = 100  # iterations' worth of updates that a fitted critic gets on its held-out episodes
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the engine's tests share: composed jobs, small MDPs, made-up episodes, and networks and policies by autograd."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise, product
 from types import SimpleNamespace
@@ -57,8 +58,10 @@ def variants() -> tuple[tuple[str, str], ...]:
     return tuple(allowed)
 
 
-def variant(phi: str, baseline: str, *more: str) -> Job:
-    return compose(f"phi={phi}", f"baseline={baseline}", *more)
+def variant(phi: str, baseline: str, **settings: Any) -> Job:
+    """phi=... baseline=... and other settings at the top of the configuration."""
+    job = compose(f"phi={phi}", f"baseline={baseline}")
+    return replace(job, config=job.config | settings)
 
 
 def estimator_of(job: Job) -> Estimator:

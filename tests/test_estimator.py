@@ -185,8 +185,8 @@ def test_the_estimate_is_the_gradient_of_the_slides_loss(phi: str, baseline: str
     policy = POLICIES[name]()
     theta = parameters(policy.network, SEEDS)
     episodes = episodes_of(policy, theta, LENGTHS)
-    for discount_scores in ("true", "false"):
-        job = variant(phi, baseline, f"discount_scores={discount_scores}")
+    for discount_scores in (True, False) if name == "categorical" else (True,):
+        job = variant(phi, baseline, discount_scores=discount_scores)
         assert_equals_slide(job, policy, theta, episodes, 0.9)
 
 
@@ -194,7 +194,7 @@ def test_the_estimate_is_the_gradient_of_the_slides_loss(phi: str, baseline: str
 def test_whitening_is_over_the_steps_that_were_taken(phi: str, baseline: str) -> None:
     policy = Categorical(3, 3, [8])
     theta = parameters(policy.network, SEEDS)
-    job = variant(phi, baseline, "whiten=true", "discount_scores=true")
+    job = variant(phi, baseline, whiten=True, discount_scores=True)
     assert_equals_slide(job, policy, theta, episodes_of(policy, theta, LENGTHS), 0.9)
 
 
@@ -329,7 +329,7 @@ def wrong(V: NDArray) -> NDArray:
 @pytest.mark.parametrize("name", BATCHES)
 @pytest.mark.parametrize(("phi", "baseline"), variants())
 def test_who_calls_itself_unbiased_is_by_enumeration(phi: str, baseline: str, name: str) -> None:
-    of, job = batches(name), variant(phi, baseline, "discount_scores=true")
+    of, job = batches(name), variant(phi, baseline, discount_scores=True)
     V, Q = exact.values(of.mdp, of.pi)
     gradient = truth(of).gradient
     with_exact = of.mean(job, of.signals(V, Q))
@@ -341,7 +341,7 @@ def test_who_calls_itself_unbiased_is_by_enumeration(phi: str, baseline: str, na
     if claim(job) == "always":
         np.testing.assert_allclose(with_wrong, gradient, atol=2e-6)
     else:
-        assert np.linalg.norm(with_wrong - gradient) > 0.05 * np.linalg.norm(gradient)
+        assert np.linalg.norm(with_wrong - gradient) > 0.005 * np.linalg.norm(gradient)
 
 
 @pytest.mark.parametrize("name", ["pairs of ragged episodes", "triples"])
@@ -349,18 +349,15 @@ def test_who_calls_itself_unbiased_is_by_enumeration(phi: str, baseline: str, na
 def test_dropping_the_discount_of_the_scores_costs_the_bias_that_ground_truth_says(
     phi: str, baseline: str, name: str
 ) -> None:
-    of, job = batches(name), variant(phi, baseline, "discount_scores=false")
+    of, job = batches(name), variant(phi, baseline, discount_scores=False)
     V, Q = exact.values(of.mdp, of.pi)
     found = of.mean(job, of.signals(V, Q))
     known = truth(of, discount_scores=False)
     critic = "exact" if job.config["phi"]["about"]["needs"] else "none"
-    if baseline == "mean" and phi == "q":
-        pytest.skip("the ground truth has no closed form for it")
-    if baseline == "mean":
-        expected = known.moments(phi, "mean", episodes=of.episodes.lengths.shape[1])
-    else:  # no other baseline has a part in the mean
-        expected = known.moments(phi, critic=critic)
-    np.testing.assert_allclose(found, expected.mean, atol=2e-6)
+    expected = known.moments(phi, critic=critic).mean  # in which a baseline has no part,
+    if baseline == "mean":  # but this one: E[sum_t z_t R] / N
+        expected = expected - known.gradient / of.episodes.lengths.shape[1]
+    np.testing.assert_allclose(found, expected, atol=2e-6)
     if phi != "return":
         assert np.linalg.norm(found - known.gradient) > 0.02 * np.linalg.norm(known.gradient)
 
@@ -372,7 +369,7 @@ def test_dropping_the_discount_of_the_scores_costs_the_bias_that_ground_truth_sa
 def test_the_batch_mean_scales_the_gradient_by_one_minus_one_over_N(phi: str, name: str) -> None:
     of = batches(name)
     N = of.episodes.lengths.shape[1]
-    found = of.mean(variant(phi, "mean", "discount_scores=true"), of.signals(*exact.values(of.mdp, of.pi)))
+    found = of.mean(variant(phi, "mean", discount_scores=True), of.signals(*exact.values(of.mdp, of.pi)))
     np.testing.assert_allclose(found, (1 - 1 / N) * truth(of).gradient, atol=2e-6)
 
 
@@ -381,7 +378,7 @@ def test_the_batch_mean_scales_the_gradient_by_one_minus_one_over_N(phi: str, na
 def test_the_mean_under_a_batch_mean_is_what_ground_truth_says(phi: str, name: str) -> None:
     of = batches(name)
     N = of.episodes.lengths.shape[1]
-    found = of.mean(variant(phi, "mean", "discount_scores=true"), of.signals(*exact.values(of.mdp, of.pi)))
+    found = of.mean(variant(phi, "mean", discount_scores=True), of.signals(*exact.values(of.mdp, of.pi)))
     np.testing.assert_allclose(found, truth(of).moments(phi, "mean", episodes=N).mean, atol=2e-6)
 
 
@@ -400,8 +397,8 @@ def test_the_optimal_baseline_of_many_episodes_is_the_constant_of_least_variance
     e = single.episodes
     episodes = Trajectories(*(many(getattr(e, name)) for name in Trajectories.__dataclass_fields__))
     signals, theta = Signals(episodes.rewards, episodes.mask, mdp.gamma), single.theta[:1]
-    of_phi = estimator_of(variant("rtg", "none", "discount_scores=true"))
-    with_b = estimator_of(variant("rtg", "optimal", "discount_scores=true"))
+    of_phi = estimator_of(variant("rtg", "none", discount_scores=True))
+    with_b = estimator_of(variant("rtg", "optimal", discount_scores=True))
     products = score_products(single.policy, theta, episodes)
     w = of_phi.time_weights(signals)
     found = (of_phi.weights(signals, products) - with_b.weights(signals, products)) / w
