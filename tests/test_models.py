@@ -1,0 +1,94 @@
+"""The exact critic and the exact gradient of a run's policy, against dynamic programming and finite differences."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import compose
+
+from ablate import build, exact, lqg
+from ablate.config import Impossible
+from ablate.models import known
+from ablate.phi import Signals
+from ablate.randomness import streams
+from ablate.rollout import rollout
+
+SEEDS = [3, 8]
+
+
+def episodes_of(config, theta_scale=0.5):
+    env = build.environment(config)
+    policy = build.policy(config, env)
+    generator = torch.Generator().manual_seed(1)
+    theta = theta_scale * torch.randn(len(SEEDS), policy.network.num_parameters, generator=generator)
+    episodes = rollout(policy, theta, env, 6, streams(SEEDS, "environment"), streams(SEEDS, "actions"))
+    return env, policy, theta, episodes
+
+
+@pytest.mark.parametrize("env_name", ["chain", "gridworld", "frozenlake"])
+def test_exact_critic_reads_the_values_of_each_state_and_time(env_name):
+    env, policy, theta, episodes = episodes_of(compose(f"env={env_name}").config)
+    model = known(env, policy)
+    signals = model.judge(theta, episodes, Signals(episodes.rewards, episodes.mask, 0.9))
+    mdp = replace(env.mdp, gamma=0.9)
+    for s in range(len(SEEDS)):
+        V, Q = exact.values(mdp, exact.softmax(theta[s].numpy().astype(float).reshape(mdp.num_states, -1)))
+        for n in range(6):
+            length = episodes.lengths[s, n]
+            states = [*episodes.observations[s, n, :length].argmax(-1), episodes.final_observations[s, n].argmax()]
+            for t in range(length):
+                a = episodes.actions[s, n, t]
+                assert signals.values[s, n, t] == pytest.approx(V[t, states[t]], rel=1e-5, abs=1e-6)
+                assert signals.next_values[s, n, t] == pytest.approx(V[t + 1, states[t + 1]], rel=1e-5, abs=1e-6)
+                assert signals.action_values[s, n, t] == pytest.approx(Q[t, states[t], a], rel=1e-5, abs=1e-6)
+            assert not signals.values[s, n, length:].any()
+
+
+@pytest.mark.parametrize("hidden", ["[]", "[7]"])
+def test_exact_gradient_is_the_derivative_of_exact_J(hidden):
+    """A linear and a network policy: central differences of J along random directions."""
+    env, policy, theta, _ = episodes_of(compose("env=chain", f"policy.hidden={hidden}").config)
+    model = known(env, policy)
+    gradient = model.gradient(theta, 0.95)
+    rng = np.random.default_rng(0)
+
+    def J(at):
+        features = torch.from_numpy(env.mdp.features.astype(np.float32))[None]
+        logits = policy.network.forward(at[None], features)[0][0]
+        return exact.J(replace(env.mdp, gamma=0.95), exact.softmax(logits.numpy().astype(float)))
+
+    for s in range(len(SEEDS)):
+        for _ in range(3):
+            direction = torch.from_numpy(rng.standard_normal(theta.shape[1]).astype(np.float32))
+            direction /= direction.norm()
+            h = 0.02  # float32 policies: a step well above their rounding
+            slope = (J(theta[s] + h * direction) - J(theta[s] - h * direction)) / (2 * h)
+            assert gradient[s] @ direction.numpy() == pytest.approx(slope, rel=0.02, abs=0.02)
+
+
+def test_linear_quadratic_values_and_gradient():
+    env, policy, theta, episodes = episodes_of(
+        compose("env=lqg", "policy.spread=constant", "policy.sigma=0.3").config, 0.2
+    )
+    model = known(env, policy)
+    signals = model.judge(theta, episodes, Signals(episodes.rewards, episodes.mask, 1.0))
+    for s in range(len(SEEDS)):
+        K = theta[s].numpy().astype(float).reshape(2, 1).T
+        truth = lqg.evaluate(env.lqg, K, 0.09 * np.eye(1))
+        values = truth.V(episodes.observations[s].astype(float))
+        np.testing.assert_allclose(signals.values[s], values, rtol=1e-6)
+        np.testing.assert_allclose(signals.next_values[s, :, :-1], values[:, 1:], rtol=1e-6)
+        assert not signals.next_values[s, :, -1].any()
+        np.testing.assert_allclose(model.gradient(theta, 1.0)[s], truth.gradient.T.ravel(), rtol=1e-6)
+
+
+def test_sigma_that_is_learned_leaves_the_gradient_unknown():
+    env, policy, theta, _ = episodes_of(compose("env=lqg").config)
+    assert known(env, policy).gradient(theta, 1.0) is None
+
+
+@pytest.mark.parametrize("overrides", [("env=cartpole",), ("env=pendulum",), ("env=corridor",)])
+def test_no_exact_critic_without_a_model_or_a_state_to_see(overrides):
+    with pytest.raises(Impossible, match="critic=exact"):
+        compose(*overrides, "phi=td", "critic=exact")
