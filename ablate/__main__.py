@@ -15,7 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ablate.config import CONF, Config, Impossible, resolve
+from ablate.config import CONF, RANGES, Config, Impossible, resolve
 from ablate.refusal import Refusal
 from ablate.screen import Screen, error
 
@@ -44,16 +44,19 @@ def main() -> None:
     traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it first
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     try:
         job()
     except KeyboardInterrupt:
         error("interrupted. What is finished is kept and what was under way is saved; the same command goes on:")
-        print(f"  python -m ablate {shlex.join(sys.argv[1:])}", file=sys.stderr)
+        again = [word for word in sys.argv[1:] if not word.startswith("overwrite=")]  # that would begin anew
+        print(f"  python -m ablate {shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
     except (HydraException, OmegaConfBaseException, Refusal) as problem:
         if traces:
             raise
+        if "ablate.sweep" in sys.modules:
+            sys.modules["ablate.sweep"].Sweep.refused()
         error(_one_line(problem))
         sys.exit(2)
     if "ablate.sweep" in sys.modules:
@@ -71,13 +74,16 @@ def _one_line(problem: Exception) -> str:
         key, _, value = match[1].partition("=")
         return f"{match[1]} is several values: add -m to sweep over them, or write '{key}=\"{value}\"' for one job"
     if match := re.match(r"Could not override '(.*?)'", said):
-        close = get_close_matches(match[1], Config.__dataclass_fields__, n=1)
+        close = get_close_matches(match[1], Config.__dataclass_fields__, n=1) if "." not in match[1] else []
         meant = f"did you mean {close[0]}? " if close else ""
         return (
             f"{match[1]} is not a setting here; {meant}`python -m ablate --help` lists them, `--cfg job` shows them all"
         )
-    if match := re.match(r"Error merging override (.*)", said):
-        return f"{match[1]}: {cause}"
+    if match := re.match(r"Error merging override ((.*?)=.*)", said):
+        if match[2] in RANGES:
+            _, what, example = RANGES[match[2]]
+            return f"{match[1]} is not {what}; write for example {match[2]}={example}"
+        return f"{match[1]}: {cause}" + ("; write true or false" if "bool" in cause else "")
     return f"{said} ({cause})" if cause else said
 
 

@@ -42,6 +42,7 @@ def estimator(variant: Config, config: Config) -> Any:
         measured_from=variant["phi"]["about"]["measured_from"],
         discount_scores=config["discount_scores"],
         whiten=config["whiten"],
+        group=config["env"].get("group"),
     )
 
 
@@ -60,6 +61,10 @@ def learner(config: Config) -> Any:
 
 def probe(config: Config) -> Any:
     """The probe of the run, or None for `probe=off`."""
+    if config["probe"]["name"] == "exact":
+        from ablate import exact_probe
+
+        return exact_probe.probe(config)
     from ablate.probe import probe
 
     return probe(config)

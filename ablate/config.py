@@ -3,10 +3,12 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from ablate.refusal import Refusal
 # In a checkout conf/ stands beside the package, in a wheel inside it.
 CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf") if p.is_dir())
 MOST_SEEDS = 100_000
+GROUPS = "policy", "optimizer", "critic", "algorithm", "phi", "baseline", "probe", "env", "study"
 
 
 @dataclass
@@ -96,13 +99,15 @@ def parse_seeds(value: Any) -> tuple[int, ...]:
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise Refusal(f"seed={text} runs backwards; write seed={last}-{first}")
-        if max(last - first, last >> 63) >= MOST_SEEDS:
-            raise Refusal(f"seed={text} is more than the {MOST_SEEDS} seeds of a job, or above 2^63; name fewer")
+        if last >= 1 << 63:
+            raise Refusal(f"seed={text} is not below 2^63; write a smaller seed")
+        if len(seeds) + last - first >= MOST_SEEDS:
+            raise Refusal(f"seed={_shown(value)} is more than the {MOST_SEEDS} seeds of a job; name fewer")
         seeds += range(first, last + 1)
     if not seeds:
         raise Refusal("seed names no seed; write seed=3, 0-9 or [0,1,7]")
     if len(set(seeds)) < len(seeds):
-        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+        twice = Counter(seeds).most_common(1)[0][0]
         raise Refusal(f"seed={_shown(value)} names seed {twice} twice; name each seed once")
     return tuple(seeds)
 
@@ -122,17 +127,18 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     from ablate import build
 
     config: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    _check_shape(config)
+    _check_ranges(config)
     seeds = parse_seeds(config.pop("seed"))
     workers = _workers(config.pop("workers"))
     outputs, overwrite = config.pop("outputs"), config.pop("overwrite")
     checkpoint_seconds, study = config.pop("checkpoint_seconds"), config.pop("study")
-    if not checkpoint_seconds > 0:
-        raise Refusal(f"checkpoint_seconds={checkpoint_seconds:g} is not above 0; write checkpoint_seconds=10")
-    _check_ranges(config)
+    _check_group(config)
     _check_variant(config)
     _check_probe(config)
     if not build.needs(config):
-        if typed := next((o for o in overrides if re.match(r"\+*critic[=.]", o)), None):
+        typed = next((o for o in overrides if re.match(r"\+*critic[=.]", o)), None)
+        if typed and not config["probe"].get("fitted"):
             cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
             raise Impossible(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
         config["critic"] = None
@@ -140,6 +146,40 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     if digests := {path: _digest(path) for path in _paths(config["env"])}:
         config["files"] = digests
     return Job(config, tuple(overrides), seeds, workers, outputs, study["name"], overwrite, checkpoint_seconds)
+
+
+ABOUT = {
+    "phi": {"label", "symbol", "order", "needs", "measured_from", "unbiased", "takes_baseline"},
+    "baseline": {"label", "symbol", "order", "needs", "unbiased", "fewest_episodes", "couples"},
+}
+"""What a Phi and a baseline say of themselves, also a user's own."""
+
+
+def _check_shape(config: dict[str, Any]) -> None:
+    """Nothing is there that nobody reads, every group has its choice, and the choice says what it must."""
+    if unknown := sorted(config.keys() - Config.__dataclass_fields__.keys()):
+        raise Refusal(f"{unknown[0]} is not a setting here; `python -m ablate --help` lists them")
+    for group in GROUPS:
+        node = config[group]
+        if not isinstance(node, dict) or not node.get("name"):
+            raise Refusal(f"{group} has no choice; write {group}=..., and in a yaml of your own a line `name: ...`")
+        if unsaid := sorted(ABOUT.get(group, set()) - (node.get("about") or {}).keys()):
+            known = {"phi": "conf/phi/rtg.yaml", "baseline": "conf/baseline/value.yaml"}[group]
+            raise Refusal(f"{group}={node['name']} does not say about.{unsaid[0]}; add it to its yaml, as in {known}")
+        module = str(node.get("_target_", "ablate.")).rpartition(".")[0]
+        if not _exists(module):
+            raise Refusal(f"{group}={node['name']} is in {module}, which is not found; is its folder in PYTHONPATH?")
+
+
+def _exists(module: str) -> bool:
+    """Whether a module can be found (a class counts as one), without importing it."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        outer = module.rpartition(".")[0]
+        return bool(outer) and module.rpartition(".")[2][:1].isupper() and _exists(outer)
+    except (ImportError, ValueError):
+        return False
 
 
 def _workers(value: Any) -> int | None:
@@ -165,6 +205,7 @@ def _share(x: Any) -> bool:
 RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "iterations": (_count, "a whole number of at least 1", "100"),
     "episodes": (_count, "a whole number of at least 1", "16"),
+    "checkpoint_seconds": (_positive, "above 0", "10"),
     "gamma": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.99"),
     "threshold": (lambda x: x is None or abs(x) < float("inf"), "a finite number or null", "null"),
     "optimizer.lr": (_positive, "above 0", "0.003"),
@@ -183,7 +224,11 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "probe.every": (_count, "a whole number of at least 1", "50"),
     "probe.critic": (lambda x: x in ("run", "exact", "fitted"), "run, exact or fitted", "run"),
     "env.horizon": (_count, "a whole number of at least 1", "200"),
+    "env.group": (_count, "a whole number of at least 1", "4"),
 }
+
+
+DERIVED = "env.horizon", "env.group"  # null: from the rest
 
 
 def _check_ranges(config: dict[str, Any]) -> None:
@@ -191,7 +236,7 @@ def _check_ranges(config: dict[str, Any]) -> None:
         group, _, key = name.rpartition(".")
         node = config[group] if group else config
         value = node.get(key)
-        if key in node and not (name == "env.horizon" and value is None) and not allowed(value):
+        if key in node and not (name in DERIVED and value is None) and not allowed(value):
             raise Refusal(f"{name}={_shown(value)} is not {what}; write for example {name}={example}")
 
 
@@ -202,12 +247,24 @@ def _check_variant(config: dict[str, Any]) -> None:
             f"phi={phi['name']} baseline={baseline['name']} cannot be: phi={phi['name']} has V(s_t) in it already; "
             "write baseline=none"
         )
-    fewest = baseline["about"].get("fewest_episodes", 1)
-    if config["episodes"] < fewest:
+    fewest, group = baseline["about"].get("fewest_episodes", 1), config["env"].get("group")
+    size, what = (config["episodes"], "episodes") if group is None else (group, "env.group")
+    if size < fewest:
         raise Impossible(
-            f"baseline={baseline['name']} with episodes={config['episodes']} cannot be: it takes other episodes of "
-            f"the batch; write episodes={fewest} or more"
+            f"baseline={baseline['name']} with {what}={size} cannot be: it takes other episodes of "
+            f"the batch; write {what}={fewest} or more"
         )
+
+
+def _check_group(config: dict[str, Any]) -> None:
+    """Give an environment that groups its episodes the size of a group, and hold the batch against it."""
+    env, episodes = config["env"], config["episodes"]
+    if "group" not in env:
+        return
+    group = env["group"] = env["group"] or episodes
+    if episodes % group:
+        more = -(-episodes // group) * group
+        raise Impossible(f"env.group={group} does not divide episodes={episodes}; write episodes={more}")
 
 
 def _check_environment(config: dict[str, Any]) -> None:
@@ -235,6 +292,32 @@ def _check_environment(config: dict[str, Any]) -> None:
     mdp = getattr(env, "mdp", None)
     if wants and mdp is not None and mdp.features.shape[1] < mdp.num_states:
         raise Impossible(f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda")
+    if config["probe"]["name"] == "exact":
+        _check_exact_probe(config, known=mdp is not None)
+
+
+def _check_exact_probe(config: dict[str, Any], known: bool) -> None:
+    """Hold `probe=exact` against the rest: there must be exact values of what the run does."""
+    policy, env = config["policy"], config["env"]["name"]
+    if "group" in config["env"]:
+        raise Impossible(
+            f"probe=exact takes episodes as independent, which they are not in env={env}; write probe=matched"
+        )
+    if not known:
+        raise Impossible(f"probe=exact needs a finite known model, which env={env} does not have; write probe=matched")
+    if policy["name"] != "categorical" or policy["hidden"]:
+        raise Impossible(
+            f"probe=exact needs a linear softmax policy, not policy.hidden={_shown(policy['hidden'])}; "
+            "write policy=categorical policy.hidden=[]"
+        )
+    if config["whiten"]:
+        raise Impossible("probe=exact has no values of whitened estimators; write whiten=false, or probe=matched")
+    fewest = max(variant["baseline"]["about"].get("fewest_episodes", 1) for variant in variants(config))
+    if config["episodes"] < fewest:
+        raise Impossible(
+            f"probe=exact with episodes={config['episodes']} cannot be: it judges baselines of the other episodes of "
+            f"the batch; write episodes={fewest} or more"
+        )
 
 
 def _check_probe(config: dict[str, Any]) -> None:
@@ -242,9 +325,10 @@ def _check_probe(config: dict[str, Any]) -> None:
     from ablate import build
 
     probe, batch = config["probe"], config["episodes"]
-    if probe["name"] == "off":
+    if probe["name"] in ("off", "exact"):
         return
-    fewest = 16 * batch if any(v["baseline"]["about"]["couples"] for v in variants(config)) else 16
+    coupled = "group" in config["env"] or any(v["baseline"]["about"]["couples"] for v in variants(config))
+    fewest = 16 * batch if coupled else 16
     probe["episodes"] = max(-(-probe["episodes"] // batch) * batch, fewest)
     needed = set().union(*(build.needs(variant) for variant in variants(config)))
     if probe["critic"] == "run" and needed - build.needs(config):

@@ -24,6 +24,7 @@ class Estimator:
     | measured_from   | "step": Phi_t discounts from t; "start": from 0, so that it takes no further w_t             |
     | discount_scores | w_t = gamma^t, the exact gradient of J; else w_t = 1, the usual practice, biased if gamma < 1|
     | whiten          | divide Phi - b, less its mean, by its standard deviation: biased at every scale              |
+    | group           | neighbouring episodes that make the batch of a baseline and of whitening; None: all N        |
     """
 
     phi: Callable[[Signals], Floats]
@@ -31,12 +32,24 @@ class Estimator:
     measured_from: str = "step"
     discount_scores: bool = True
     whiten: bool = False
+    group: int | None = None
 
     def weights(self, signals: Signals, score_products: ScoreProducts) -> Floats:
         """w_t (Phi_t - b_t), [S,N,T], 0 where no step was taken: what the score of each step is multiplied with.
 
         ``score_products(u, v)`` gives <sum_t u_t z_t, sum_t v_t z_t> of each trajectory, [S,N], for weights [S,N,T].
         """
+        if not (size := self.group):
+            return self._weights(signals, score_products)
+        shape, grouped = signals.mask.shape, signals.in_batches_of(size)
+
+        def products(u: Floats, v: Floats) -> Floats:
+            u, v = (np.broadcast_to(x, grouped.mask.shape).reshape(shape) for x in (u, v))
+            return score_products(u, v).reshape(-1, size)
+
+        return self._weights(grouped, products).reshape(shape)
+
+    def _weights(self, signals: Signals, score_products: ScoreProducts) -> Floats:
         w = self.time_weights(signals)
         phi = self.phi(signals)
         baseline = self.baseline(phi, signals, lambda u, v: score_products(w * u, w * v))

@@ -73,6 +73,12 @@ class TabularModel:
         both = zip(self._policies(theta), self._scores(theta), strict=True)
         return np.stack([exact.gradient(mdp, pi, z) for pi, z in both])
 
+    def ground_truths(self, theta: Tensor, gamma: float, discount_scores: bool) -> list[exact.GroundTruth]:
+        """Everything exact about each seed's policy."""
+        mdp = replace(self.mdp, gamma=gamma)
+        both = zip(self._policies(theta), self._scores(theta), strict=True)
+        return [exact.GroundTruth(mdp, pi, z, discount_scores=discount_scores) for pi, z in both]
+
     def _policies(self, theta: Tensor) -> Floats:
         """pi(a|s) of each seed, [S, states, A]."""
         features = torch.from_numpy(self.mdp.features.astype(np.float32)).expand(len(theta), -1, -1)

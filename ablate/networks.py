@@ -5,7 +5,7 @@ operations. Forward and backward are written out: the backward pass in the form 
 gradient of every layer is a sum over rows of (layer input) x (output score).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,14 +24,15 @@ def tanh_(x: Tensor) -> Tensor:
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a b + bias for batches of matrices [S, R, K] and [S, K, O], batch-invariant.
 
-    On a CPU the bits of a matrix product depend on whether the matrices start at a multiple of 16 bytes, and a single
-    row or column goes through code of its own: rows are filled up to a multiple of 4, one column to 2, with zeros.
+    On a CPU the bits of a matrix product depend on whether the matrices start at a multiple of 16 bytes, a single row
+    or column goes through code of its own, and with 5 to 11 columns, but for 8, a row's bits depend on its place among
+    the rows: rows are filled up to a multiple of 4, these columns too, one column to 2, with zeros.
     """
     rows, columns = a.shape[1], b.shape[2]
     if rows % 4:
         return product(pad(a, (0, 0, 0, -rows % 4)), b, bias)[:, :rows]
-    if columns == 1:
-        wide = product(a, pad(b, (0, 1)))[..., :1]
+    if spare := 1 if columns == 1 else -columns % 4 if 4 < columns < 12 else 0:
+        wide = product(a, pad(b, (0, spare)))[..., :columns]
         return wide if bias is None else wide + bias
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
 
@@ -87,15 +88,24 @@ class Network:
         return theta
 
     def forward(self, theta: Tensor, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """outputs [S, R, O] and the input of every layer, [S, R, in] each, which `score_factors` takes."""
-        inputs = []
-        for k, (weight, bias) in enumerate(self.layers(theta)):
-            x = tanh_(x) if k else x
-            inputs.append(x)
-            x = product(x, weight) if bias is None else product(x, weight, bias)
-        if self.free:
-            x = torch.cat([x, theta[:, None, -self.free :].expand(-1, x.shape[1], -1)], dim=-1)
-        return x, inputs
+        """outputs [S, R, O] and the input of every layer, [S, R, in] each, which `output_scores` takes."""
+        return self.at(theta)(x)
+
+    def at(self, theta: Tensor) -> Callable[[Tensor], tuple[Tensor, list[Tensor]]]:
+        """`forward` at one theta, for many x: the layers are looked up once."""
+        layers = self.layers(theta)
+
+        def forward(x: Tensor) -> tuple[Tensor, list[Tensor]]:
+            inputs = []
+            for k, (weight, bias) in enumerate(layers):
+                x = tanh_(x) if k else x
+                inputs.append(x)
+                x = product(x, weight, bias)
+            if self.free:
+                x = torch.cat([x, theta[:, None, -self.free :].expand(-1, x.shape[1], -1)], dim=-1)
+            return x, inputs
+
+        return forward
 
     def output_scores(self, theta: Tensor, inputs: list[Tensor], d: Tensor) -> list[Tensor]:
         """d_l = dy/dz_l, the scores of every layer's outputs [S, R, out], from those of the network's, d [S, R, O].

@@ -5,7 +5,8 @@ discounted gradient is wanted (`discount_scores`), the weight gamma^t is applied
 which is measured from 0 already. To add a Phi: one function here or in a package of your own, one yaml in conf/phi.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,14 @@ class Signals:
     def returns(self) -> Floats:
         """R(tau) = sum_t gamma^t r_t, [S,N]."""
         return discounted_sum(self.rewards, self.gamma)[..., 0]
+
+    def in_batches_of(self, size: int) -> "Signals":
+        """Each `size` neighbouring episodes as a row of their own, [S,N,T] -> [S * N / size, size, T]."""
+
+        def batched(x: NDArray | None) -> Any:
+            return None if x is None else x.reshape(-1, size, x.shape[-1])
+
+        return replace(self, **{f.name: batched(getattr(self, f.name)) for f in fields(self) if f.name != "gamma"})
 
 
 def total_return(signals: Signals) -> Floats:

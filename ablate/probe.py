@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate import build, noise
@@ -36,7 +35,7 @@ FITS = 100  # iterations' worth of updates that a fitted critic gets on its held
 
 @dataclass(frozen=True)
 class Variant:
-    """An estimator, what names it in a row, and whether the episodes of a batch share its baseline."""
+    """An estimator, what names it in a row, and whether the episodes of a batch share its baseline or a context."""
 
     facts: Mapping[str, str]
     estimator: Estimator
@@ -76,8 +75,10 @@ def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) ->
         "baseline": node["baseline"]["name"],
         "critic": critic if build.needs(node) else "none",
     }
-    couples = node["baseline"]["about"]["couples"] or config["whiten"]
-    return Variant(facts, build.estimator(node, config), couples)
+    estimator = build.estimator(node, config)
+    group = estimator.group or config["episodes"]
+    couples = node["baseline"]["about"]["couples"] or config["whiten"] or estimator.group is not None
+    return Variant(facts, replace(estimator, group=group), couples)
 
 
 @dataclass(frozen=True)
@@ -134,23 +135,13 @@ class Probe:
         return state
 
     def _weights(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Floats:
-        """w_t (Phi_t - b_t) of every variant, [K, S, N, T]; batch baselines over batches of the training's size.
-
-        A batch is made a row of its own, [S, N, T] -> [S * N / batch, batch, T], which is what estimators see.
-        """
-        shape = signals.mask.shape
-
-        def batched(x: NDArray | None) -> Any:
-            return None if x is None else x.reshape(-1, self.batch, *shape[2:])
+        """w_t (Phi_t - b_t) of every variant, [K, S, N, T]; batch baselines over batches of the training's size."""
 
         def score_products(u: Floats, v: Floats) -> Floats:
-            u, v = (np.broadcast_to(x, batched(signals.mask).shape).reshape(shape) for x in (u, v))
             left, right = per_trajectory_gradients(self.policy, theta, episodes, np.stack([u, v]))
-            return (left * right).sum(-1).numpy().astype(np.float64).reshape(-1, self.batch)
+            return (left * right).sum(-1).numpy().astype(np.float64)
 
-        fields = ("rewards", "mask", "values", "next_values", "action_values", "next_action_values")
-        view = replace(signals, **{name: batched(getattr(signals, name)) for name in fields})
-        return np.stack([v.estimator.weights(view, score_products).reshape(shape) for v in self.variants])
+        return np.stack([v.estimator.weights(signals, score_products) for v in self.variants])
 
     def _rows(self, theta: Tensor, episodes: Trajectories, weights: Floats, truth: Floats | None) -> list[Row]:
         """The measures of one seed: episodes of [1, N], weights [K, 1, N, T]."""

@@ -44,10 +44,10 @@ def rollout(
 
     rows = np.arange(S * N).reshape(S, N)  # where the numbers of each episode that is still stepped belong
     alive = np.ones((S, N), bool)
-    playing = theta
+    network = policy.network.at(theta)
     for t in range(H):
         at = rows.ravel()
-        outputs, _ = policy.network.forward(playing, torch.from_numpy(observation))
+        outputs, _ = network(torch.from_numpy(observation))
         action = policy.sample(outputs, noise[t].take(at, axis=0).reshape(*rows.shape, *noise.shape[2:]))
         observations[t, at] = observation.reshape(at.size, -1)
         actions[t, at] = action.reshape(at.size, *actions.shape[2:])
@@ -64,7 +64,7 @@ def rollout(
                 env.keep(kept)
                 rows, alive = rows.take(kept), alive.take(kept)
                 observation = np.ascontiguousarray(observation.reshape(-1, observation.shape[-1])[kept])
-                playing = theta[torch.from_numpy(rows[:, 0] // N)]
+                network = policy.network.at(theta[torch.from_numpy(rows[:, 0] // N)])
 
     steps = int(lengths.max())
 

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from ablate.config import Job
 from ablate.refusal import Refusal
 from ablate.screen import Line, Screen
 from ablate.store import Cell, check_writable
-from ablate.workers import Ticket, Workers, cores
+from ablate.workers import Ticket, Workers, cores, uninterrupted
 
 LARGEST_BLOCK = 32  # seeds; more gain no speed
 
@@ -51,33 +51,38 @@ def run(job: Job, label: str, screen: Screen) -> Summary:
     if job.overwrite:
         for seed in job.seeds:
             cell.discard(seed)
-    todo: dict[int, int] = {}  # seed -> the iteration where it stands
-    for seed in job.seeds:
-        screen.warn(*cell.repair(seed))
-        match cell.status(seed):
-            case "complete":
-                summary.skipped.append(seed)
-            case "diverged":
-                summary.diverged[seed] = _divergence(cell, seed) + "; overwrite=true tries again"
-            case _:
-                checkpoint = cell.load_checkpoint(seed)
-                todo[seed] = checkpoint.iteration if checkpoint else 0
+    outcomes, todo = _standing(cell, job.seeds, screen)
+    for seed, outcome in outcomes.items():
+        if outcome == "complete":
+            summary.skipped.append(seed)
+        else:
+            summary.diverged[seed] = _divergence(cell, seed) + "; overwrite=true tries again"
     if todo:
         _train(cell, todo, job, summary, screen)
     return summary
 
 
+def _standing(cell: Cell, seeds: Iterable[int], screen: Screen) -> tuple[dict[int, str], dict[int, int]]:
+    """What became of the seeds that are done, and the iteration where each of the others stands."""
+    outcomes: dict[int, str] = {}
+    todo: dict[int, int] = {}
+    for seed in seeds:
+        screen.warn(*cell.repair(seed))
+        status = cell.status(seed)
+        if status in ("complete", "diverged"):
+            outcomes[seed] = status
+        else:
+            checkpoint = cell.load_checkpoint(seed)
+            todo[seed] = checkpoint.iteration if checkpoint else 0
+    return outcomes, todo
+
+
 def _train(cell: Cell, todo: dict[int, int], job: Job, summary: Summary, screen: Screen) -> None:
-    processes = job.workers or cores()
-    iterations = job.config["iterations"]
     began = time.monotonic()
-    with screen.job(summary.label, iterations * len(todo), sum(todo.values())) as line:
-        handed = _Handed(cell, job.checkpoint_seconds, processes, line)
+    with screen.job(summary.label, job.config["iterations"] * len(todo), sum(todo.values())) as line:
+        handed = _Handed(cell, job, screen, line)
         try:
-            handed.work(blocks(todo, processes))
-            # What took a process or a block down is tried once more, a seed at a time: then only the guilty fail.
-            for seed in list(handed.again):
-                handed.work([(seed,)])
+            handed.train(todo)
         finally:
             summary.env_steps += handed.env_steps
             summary.seconds += time.monotonic() - began
@@ -86,58 +91,97 @@ def _train(cell: Cell, todo: dict[int, int], job: Job, summary: Summary, screen:
             summary.complete.append(seed)
         elif outcome == "diverged":
             summary.diverged[seed] = _divergence(cell, seed)
-    for seed, trouble in sorted(handed.troubles.items()):
-        summary.failed[seed] = trouble
+    summary.failed |= dict(sorted(handed.troubles.items()))
 
 
 class _Handed:
-    """The blocks of one job, handed to the workers and waited for."""
+    """The seeds of one job, handed to the workers and waited for."""
 
-    def __init__(self, cell: Cell, checkpoint_seconds: float, processes: int, line: Line) -> None:
-        self.cell, self.checkpoint_seconds, self.processes, self.line = cell, checkpoint_seconds, processes, line
+    def __init__(self, cell: Cell, job: Job, screen: Screen, line: Line) -> None:
+        self.cell, self.checkpoint_seconds, self.screen, self.line = cell, job.checkpoint_seconds, screen, line
+        self.processes = job.workers or cores()
         self.outcomes: dict[int, str] = {}
         self.troubles: dict[int, str] = {}
-        self.again: list[int] = []
-        self.done = self.env_steps = 0
+        self.iterations = job.config["iterations"]
+        self.at: dict[int, int] = {}  # the iteration where each seed stands that is not under way
+        self.before = self.env_steps = 0
 
-    def work(self, blocks: Sequence[tuple[int, ...]]) -> None:
-        workers = _workers.get(self.processes) or _workers.setdefault(self.processes, Workers(self.processes))
-        tickets = [workers.submit(self.cell, seeds, self.checkpoint_seconds) for seeds in blocks]
-        pending = {ticket.future for ticket in tickets}
+    def train(self, todo: dict[int, int]) -> None:
+        """All seeds side by side. The seeds of a block that raised are tried once more, each by itself. Those whose
+        process died, as they were: it may have been killed by mistake. If it dies again, one at a time, so that only
+        the guilty fail."""
+        self.at, self.before = dict(todo), sum(todo.values())
+        again = self._work(blocks(todo, self.processes))
+        if again.died or again.raised:
+            alone = [(seed,) for seed in self._unfinished(again.raised)]
+            again = self._work(alone + blocks(self._unfinished(again.died), self.processes))
+        for seed in again.died + again.raised:
+            if self._unfinished([seed]):
+                self._work([(seed,)])
+
+    def _unfinished(self, seeds: Iterable[int]) -> dict[int, int]:
+        """Those that were not done before their block came down, and the iteration where each stands."""
+        outcomes, todo = _standing(self.cell, seeds, self.screen)
+        self._note(outcomes)
+        self.at |= todo
+        return todo
+
+    def _note(self, outcomes: dict[int, str]) -> None:
+        self.outcomes |= outcomes
+        for seed in outcomes:
+            self.at[seed] = self.iterations
+            self.troubles.pop(seed, None)
+
+    def _work(self, blocks: Sequence[tuple[int, ...]]) -> "_Again":
+        tickets: list[Ticket] = []
         try:
+            with uninterrupted():
+                workers = _workers.get(self.processes) or _workers.setdefault(self.processes, Workers(self.processes))
+                tickets += [workers.submit(self.cell, seeds, self.checkpoint_seconds) for seeds in blocks]
+            pending = {ticket.future for ticket in tickets}
             while pending:
                 _, pending = wait(pending, timeout=0.1)
                 self._show(tickets)
         except KeyboardInterrupt:
-            del _workers[self.processes]
-            workers.stop()
+            if self.processes in _workers:
+                _workers.pop(self.processes).stop()
             raise
+        self.env_steps += _total(tickets)[1]
+        again = _Again()
         for ticket in tickets:
-            self._settle(ticket)
-        done, steps, _ = _total(tickets)
-        self.done, self.env_steps = self.done + done, self.env_steps + steps
+            self._settle(ticket, again)
+        return again
 
     def _show(self, tickets: Sequence[Ticket]) -> None:
         done, steps, mean_return = _total(tickets)
-        self.line.update(self.done + done, self.env_steps + steps, mean_return)
+        self.line.update(sum(self.at.values()) - self.before + done, self.env_steps + steps, mean_return)
 
-    def _settle(self, ticket: Ticket) -> None:
+    def _settle(self, ticket: Ticket, again: "_Again") -> None:
         try:
-            self.outcomes |= ticket.future.result()
-            for seed in ticket.seeds:
-                self.troubles.pop(seed, None)
+            self._note(ticket.future.result())
+        except Refusal as refusal:  # a full disk, say, which another try does not mend
+            self.troubles |= dict.fromkeys(ticket.seeds, str(refusal))
+        except BrokenProcessPool:
+            _workers.pop(self.processes, None)
+            again.died += ticket.seeds
+            self._fail(ticket.seeds, RuntimeError("its process was killed (out of memory?)"))
         except Exception as error:
-            if isinstance(error, Refusal):
-                self.troubles |= dict.fromkeys(ticket.seeds, str(error))
-                return
-            if isinstance(error, BrokenProcessPool):
-                _workers.pop(self.processes, None)
-                error = RuntimeError("its process was killed (out of memory?)")
-            self.again += [seed for seed in ticket.seeds if seed not in self.troubles]
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            for seed in ticket.seeds:
-                self.troubles[seed] = f"{line[:200]} (all of it in {self.cell.path}/.unfinished/seed={seed}/failed.txt)"
-                self.cell.fail(seed, "".join(traceback.format_exception(error)))
+            if len(ticket.seeds) > 1:
+                again.raised += ticket.seeds
+            self._fail(ticket.seeds, error)
+
+    def _fail(self, seeds: Sequence[int], error: Exception) -> None:
+        self.troubles |= dict.fromkeys(seeds, " ".join(f"{type(error).__name__}: {error}".split())[:200])
+        for seed in seeds:
+            self.cell.fail(seed, "".join(traceback.format_exception(error)))
+
+
+@dataclass
+class _Again:
+    """Seeds that did not come to their end: their process died, or their block raised."""
+
+    died: list[int] = field(default_factory=list)
+    raised: list[int] = field(default_factory=list)
 
 
 def blocks(todo: dict[int, int], processes: int) -> list[tuple[int, ...]]:

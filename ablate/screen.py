@@ -38,7 +38,9 @@ class Screen:
         """A job of ``total`` iterations over all its seeds, ``done`` of them earlier."""
         if not self.live:
             self.say(f"{label}: training")
-            yield _LogLine(self, label, total, done)
+            line = _LogLine(self, label, total, done)
+            yield line
+            line.end()
             return
         columns = (
             TextColumn("{task.description}"),
@@ -66,19 +68,23 @@ class _LogLine:
     def __init__(self, screen: Screen, label: str, total: int, before: int) -> None:
         self.screen, self.label, self.total, self.before = screen, label, total, before
         self.began = self.last = time.monotonic()
+        self.done, self.rate, self.mean_return = 0, 0.0, float("nan")
 
     def update(self, done: int, env_steps: int, mean_return: float) -> None:
         now = time.monotonic()
-        finished = self.before + done >= self.total
-        if not done or (now - self.last < LOG_SECONDS and not finished) or self.last == float("inf"):
-            return
-        self.last = float("inf") if finished else now
         elapsed = max(now - self.began, 1e-9)
-        left = elapsed / done * (self.total - self.before - done)
-        self.screen.say(
-            f"{self.label}: {(self.before + done) / self.total:.0%}, return {mean_return:.4g}, "
-            f"{env_steps / elapsed:,.0f} steps/s, {'done' if finished else f'about {left:.0f} s left'}"
-        )
+        self.done, self.rate, self.mean_return = done, env_steps / elapsed, mean_return
+        if done > 0 and now - self.last >= LOG_SECONDS:
+            self.last = now
+            self._say(f"about {elapsed / done * (self.total - self.before - done):.0f} s left")
+
+    def end(self) -> None:
+        if self.done > 0:
+            self._say("done")
+
+    def _say(self, then: str) -> None:
+        share = (self.before + self.done) / self.total
+        self.screen.say(f"{self.label}: {share:.0%}, return {self.mean_return:.4g}, {self.rate:,.0f} steps/s, {then}")
 
 
 def error(text: str) -> None:

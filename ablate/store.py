@@ -224,7 +224,11 @@ class Cell:
 
     def fail(self, seed: int, text: str) -> None:
         """Keep what went wrong with a seed. It counts as unfinished and is tried again."""
-        self._write(self._work(seed) / "failed.txt", f"seed={seed}", text.encode(errors="replace"))
+        self._write(self.failure(seed), f"seed={seed}", text.encode(errors="replace"))
+
+    def failure(self, seed: int) -> Path:
+        """Where `fail` keeps it."""
+        return self._work(seed) / "failed.txt"
 
     def discard(self, seed: int) -> None:
         """Forget a seed, to run it anew. Each folder leaves by one rename, the unfinished work before the result."""
@@ -386,6 +390,15 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
     """What the jobs of a sweep recorded, in their order; of a single run, its own record."""
     paths = [*folder.glob("summary.json"), *folder.glob("*/summary.json")]
     return [json.loads(path.read_bytes()) for path in sorted(paths, key=lambda path: (len(path.parent.name), path))]
+
+
+def forget_jobs(folder: Path) -> None:
+    """Remove what a sweep recorded that ran nothing, and the folders that were made for it."""
+    for path in [*folder.glob("summary.json"), *folder.glob("*/summary.json"), *folder.glob("multirun.yaml")]:
+        path.unlink(missing_ok=True)
+    for path in (*filter(Path.is_dir, _entries(folder)), folder, folder.parent):
+        with suppress(OSError):  # something else is in it
+            path.rmdir()
 
 
 def check_writable(outputs: str | Path) -> None:

@@ -1,8 +1,9 @@
 """A sweep as a whole: what is refused before it begins, and the table at its end."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,21 @@ class Sweep(Callback):
     """Hydra's hooks around a run or a multirun."""
 
     exit_code = 0  # of the last sweep
+    folder: Path | None = None  # of its records
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         _refuse_early(config)
+        Sweep.folder = Path(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _refuse_early(config)
+        Sweep.folder = Path(config.hydra.sweep.dir)
+
+    @classmethod
+    def refused(cls) -> None:
+        """Leave nothing behind of a sweep that could not begin."""
+        if cls.folder and not store.read_jobs(cls.folder):
+            store.forget_jobs(cls.folder)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         Sweep.exit_code = conclude(Path(config.hydra.run.dir))
@@ -68,12 +78,18 @@ def conclude(folder: Path) -> int:
         for study in sorted({f"{summary.outputs}/{summary.study}" for summary in ran}):
             console.print(f"results: {escape(study)}/<cell>/seed=<k>/", soft_wrap=True)
     for summary in ran:
-        for seed, trouble in sorted((summary.diverged | summary.failed).items()):
-            screen.error(f"{summary.label} seed={seed}: {trouble}")
+        troubles = summary.diverged | summary.failed
+        for trouble in dict.fromkeys(text for _, text in sorted(troubles.items())):
+            seeds = [seed for seed, text in sorted(troubles.items()) if text == trouble]
+            log = _cell(summary).failure(seeds[0])
+            more = f" (all of it in {log})" if seeds[0] in summary.failed and log.exists() else ""
+            screen.error(f"{summary.label} seed={ranges(seeds)}: {trouble}{more}")
     refused = {summary.label: summary for summary in summaries if summary.refused}
     for reason in dict.fromkeys(summary.refused for summary in refused.values()):
         labels = [label for label, summary in refused.items() if summary.refused == reason]
         screen.error(f"skipped {', '.join(labels)}: {reason}" if ran else str(reason))
+    if not ran:
+        store.forget_jobs(folder)
     if any(summary.diverged or summary.failed for summary in ran):
         return 1
     return 2 if not ran or any(not summary.impossible for summary in refused.values()) else 0
@@ -104,13 +120,24 @@ def table(summaries: list[Summary]) -> Table:
     for title in titles:
         result.add_column(title, justify="right")
     for summary in summaries:
-        cell = store.Cell(Path(summary.outputs) / summary.study / summary.cell)
+        cell = _cell(summary)
         curves = [cell.curves(seed) for seed in sorted(summary.complete + summary.skipped)]
         counts = len(summary.complete), len(summary.skipped), len(summary.diverged) + len(summary.failed)
         rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
         solved = steps_to_threshold(curves, cell.read_config().get("threshold"))
         result.add_row(escape(summary.label), *map(str, counts), *final_return(curves), *solved, rate)
     return result
+
+
+def _cell(summary: Summary) -> store.Cell:
+    return store.Cell(Path(summary.outputs) / summary.study / summary.cell)
+
+
+def ranges(seeds: Sequence[int]) -> str:
+    """Sorted seeds as they are typed: 0-4,7."""
+    ends = [k for k in range(1, len(seeds)) if seeds[k] != seeds[k - 1] + 1]
+    parts = [seeds[i:j] for i, j in pairwise([0, *ends, len(seeds)])]
+    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
 def final_return(curves: list) -> tuple[str, str]:

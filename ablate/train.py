@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ablate import build
+from ablate.exact_probe import ExactProbe
 from ablate.learners.base import Record, State, part
 from ablate.probe import Probe
 from ablate.store import Cell, Checkpoint
@@ -92,7 +93,7 @@ class _Population:
                 curve.setdefault(name, []).append(value)
         self.state, self.iteration = state, self.iteration + 1
 
-    def measure(self, probe: Probe) -> None:
+    def measure(self, probe: Probe | ExactProbe) -> None:
         with np.errstate(all="ignore"):
             rows = probe.measure(self.state["theta"], part("critic", self.state), self.seeds, self.iteration)
         for probed, new in zip(self.probed, rows, strict=True):

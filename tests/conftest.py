@@ -13,6 +13,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hypothesis import settings
 from numpy.typing import ArrayLike, NDArray
+from omegaconf import DictConfig
 from torch import Tensor, distributions
 
 from ablate import build
@@ -34,10 +35,16 @@ settings.load_profile("deterministic")
 
 
 @cache
-def compose(*overrides: str) -> Job:
-    """The job that `python -m ablate OVERRIDES` runs. Shared between tests: leave it as it is."""
+def composed(*overrides: str) -> DictConfig:
+    """What Hydra makes of a command line. Shared between tests, as is the next: leave it as it is."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve(hydra_compose("config", list(overrides)), overrides)
+        return hydra_compose("config", list(overrides))
+
+
+@cache
+def compose(*overrides: str) -> Job:
+    """The job that `python -m ablate OVERRIDES` runs."""
+    return resolve(composed(*overrides), overrides)
 
 
 def choices(group: str) -> list[str]:

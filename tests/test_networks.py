@@ -29,6 +29,7 @@ SIZES = [
     (9, 33, 17, 6),
 ]
 NETWORKS = [Network(sizes, bias=len(sizes) > 2, free=free) for sizes in SIZES for free in (0, 2)]
+NETWORKS += [Network((16, columns)) for columns in (3, 5, 6, 7, 8, 9, 10, 11, 13)]
 NETWORKS += [Network((5, 2)), Network((3, 1)), Network((4, 8, 2), bias=False)]
 ROWS = [1, 2, 3, 4, 5, 6, 7, 16, 512]
 SEEDS = range(5)

@@ -18,6 +18,7 @@ from ablate.randomness import streams
 from ablate.rollout import rollout
 from ablate.trajectories import Trajectories
 
+QUICK = "critic.updates=1", "critic.batch_size=16"  # where it does not matter how good the fitted critic is
 SETTINGS = "gamma=0.9", "discount_scores=true", "episodes=5"
 
 
@@ -98,7 +99,7 @@ def test_engine_agrees_with_ground_truth(mdp_file):
 @pytest.mark.parametrize("probe", ["online", "matched"])
 def test_training_does_not_notice_the_probe(env, probe):
     overrides = (f"env={env}", "phi=advantage", "episodes=4", "iterations=3", "policy.hidden=[8]", "critic.hidden=[8]")
-    small = ("probe.episodes=16", "probe.every=1")
+    small = ("probe.episodes=16", "probe.every=1", *QUICK)
 
     def curves(*more):
         config = compose(*overrides, *more).config
@@ -110,14 +111,16 @@ def test_training_does_not_notice_the_probe(env, probe):
             state, record = learner.iterate(state, [4, 7], iteration)
         return state, record
 
-    (state, record), (probed, probed_record) = curves("probe=off"), curves(f"probe={probe}", *small)
+    (state, record), (probed, probed_record) = curves("probe=off", *QUICK), curves(f"probe={probe}", *small)
     assert all(torch.equal(state[name], probed[name]) for name in state)
     assert all(np.array_equal(record[name], probed_record[name], equal_nan=True) for name in record)
 
 
 @pytest.mark.parametrize("env", ["cartpole", "chain", "lqg"])
 def test_rows_of_a_seed_do_not_depend_on_its_neighbours(env):
-    config = compose(f"env={env}", "probe=matched", "probe.episodes=64", "episodes=4", "policy.hidden=[8]").config
+    config = compose(
+        f"env={env}", "probe=matched", "probe.episodes=64", "episodes=4", "policy.hidden=[8]", *QUICK
+    ).config
     probe = build.probe(config)
     theta = build.learner(config).initial([4, 7, 11])["theta"]
     among = probe.measure(theta, {}, [4, 7, 11], 0)
@@ -127,7 +130,7 @@ def test_rows_of_a_seed_do_not_depend_on_its_neighbours(env):
 
 def test_matched_variants_differ_in_the_estimator_alone():
     """Where two estimators are the same function, their rows are equal: on a bandit, return is reward-to-go."""
-    config = compose("env=bandit", "probe=matched", "probe.episodes=160", "episodes=8").config
+    config = compose("env=bandit", "probe=matched", "probe.episodes=160", "episodes=8", *QUICK).config
     (rows,) = build.probe(config).measure(build.learner(config).initial([3])["theta"], {}, [3], 0)
     by_name = {(row["phi"], row["baseline"]): row for row in rows}
     for baseline in ("none", "mean", "loo"):
@@ -139,7 +142,7 @@ def test_matched_variants_differ_in_the_estimator_alone():
 
 def test_batch_baselines_are_measured_from_replicate_batches():
     """trace_variance of `mean` is N times the variance of the N-episode estimate: (1 - 1/N)^2 that of leave-one-out."""
-    config = compose("env=bandit", "probe=matched", "probe.episodes=400", "episodes=4").config
+    config = compose("env=bandit", "probe=matched", "probe.episodes=400", "episodes=4", *QUICK).config
     (rows,) = build.probe(config).measure(build.learner(config).initial([3])["theta"], {}, [3], 0)
     by_name = {row["baseline"]: row for row in rows if row["phi"] == "rtg"}
     assert by_name["mean"]["trace_variance"] == pytest.approx(0.75**2 * by_name["loo"]["trace_variance"], rel=1e-5)

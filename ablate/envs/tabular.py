@@ -1,6 +1,7 @@
 """Every finite MDP as an environment over [S, N], and the small known MDPs themselves."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from ablate.envs.base import Bools, Discrete, Float32, need, need_count, need_flag, need_number, need_probability
 from ablate.mdp import MDP
+from ablate.randomness import stream
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -67,6 +69,23 @@ class Tabular:
         self._episodes = self._episodes.take(rows)
 
 
+class Grouped(Tabular):
+    """Episodes in groups of `group` neighbours with the same s_0: N samples of one context, as an answerer is asked N
+    times. Batch baselines are taken within a group (`build.estimator`). None: all episodes of a reset."""
+
+    def __init__(self, mdp: MDP, time_limit: bool, group: int | None = None) -> None:
+        if group is not None:
+            need_count("group", group)
+        super().__init__(mdp, time_limit)
+        self.group = group
+
+    def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
+        super().reset(streams, episodes)
+        size = self.group or episodes
+        self.states = self.states[:, np.arange(episodes) // size * size]  # that of each group's first
+        return self._features[self.states]
+
+
 def thresholds(probabilities: Floats) -> Floats:
     """c_k such that the outcome of a uniform u in [0, 1) is #{k : u >= c_k}: the cumulative sums over the last axis,
     with 1 from the last possible outcome on, so that rounding never picks an impossible one."""
@@ -78,6 +97,11 @@ def thresholds(probabilities: Floats) -> Floats:
 def build(mdp: Callable[..., MDP], time_limit: bool, **parameters: object) -> Tabular:
     """Tabular(mdp(**parameters), time_limit): so a yaml can list the MDP's parameters flat (env.horizon, env.slip)."""
     return Tabular(mdp(**parameters), time_limit)
+
+
+def build_grouped(mdp: Callable[..., MDP], time_limit: bool, group: int | None = None, **parameters: object) -> Grouped:
+    """Grouped(mdp(**parameters), time_limit, group)."""
+    return Grouped(mdp(**parameters), time_limit, group)
 
 
 def from_outcomes(
@@ -161,6 +185,66 @@ def chain(length: int = 5, slip: float = 0.2, horizon: int = 20, gamma: float = 
         return [(on, s if end else s + 1, 10.0 if end else 0.0, False), (1 - on, 0, 2.0, False)]
 
     return from_outcomes(outcomes, length, 2, start=0, horizon=horizon, gamma=gamma)
+
+
+def contextual_bandit(success: Sequence[Sequence[float]], gamma: float = 1.0) -> MDP:
+    """One step: a context x, all equally likely, is seen; arm a earns 1 with probability success[x][a], else nothing.
+
+    As in post-training of language models: contexts are prompts, arms answers, and the mean of a row is how likely
+    the first policy is to be right. Exact values of group estimators: `ablate.groups`.
+    """
+    rows = list(success) if isinstance(success, Sequence) else []
+    regular = bool(rows) and all(isinstance(row, Sequence) and len(row) == len(rows[0]) > 0 for row in rows)
+    need(regular, "success", success, "a list of contexts, each a list of as many chances: [[0.9, 0.1], [0.2, 0.4]]")
+    for row in rows:
+        for chance in row:
+            need_probability("success", chance)
+    over = len(rows)
+
+    def outcomes(s: int, a: int) -> list[Outcome]:
+        chance = 0.0 if s == over else rows[s][a]
+        return [(chance, over, 1.0, True), (1 - chance, over, 0.0, True)]
+
+    mdp = from_outcomes(outcomes, over + 1, len(rows[0]), start=0, horizon=1, gamma=gamma)
+    return replace(mdp, rho0=np.append(np.full(over, 1 / over), 0.0))
+
+
+def random_mdp(
+    index: int = 0,
+    states: int = 10,
+    actions: int = 4,
+    successors: int = 3,
+    offset: float = 0.0,
+    scale: float = 1.0,
+    horizon: int = 20,
+    gamma: float = 1.0,
+) -> MDP:
+    """The random MDP number `index`: (s, a) leads to `successors` states drawn without replacement, with probabilities
+    that are the gaps between sorted uniform numbers; R(s, a, s') ~ N(offset, scale^2); s_0 is uniform.
+
+    The same `index` has the same transitions, and the same rewards less `offset`, whatever the seed of the run.
+    Source: Garnet problems, Archibald, McKinnon & Thomas (1995); Bhatnagar et al. (2009), section 6.
+    """
+    need(isinstance(index, int) and not isinstance(index, bool) and index >= 0, "index", index, "a whole number from 0")
+    for name, count in (("states", states), ("actions", actions), ("successors", successors), ("horizon", horizon)):
+        need_count(name, count)
+    need(successors <= states, "successors", successors, f"at most env.states={states}")
+    need_number("offset", offset)
+    need_number("scale", scale)
+    shape = states, actions, successors
+    rng = stream(index, "random MDP")
+    cuts = np.sort(rng.random((states, actions, successors - 1)), axis=-1)
+    return MDP(
+        successors=rng.random((states, actions, states)).argsort(-1)[..., :successors],
+        probabilities=np.diff(cuts, prepend=0.0, append=1.0),
+        rewards=offset + scale * rng.standard_normal(shape),
+        rho0=np.full(states, 1 / states),
+        horizon=horizon,
+        gamma=gamma,
+        terminal=np.zeros(states, bool),
+        features=np.eye(states),
+        logits=np.zeros((states, actions)),
+    )
 
 
 def corridor(horizon: int = 1000, gamma: float = 1.0) -> MDP:

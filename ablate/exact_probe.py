@@ -1,0 +1,103 @@
+"""The probe without sampling: what every estimator is worth at the run's own policy, from the known model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ablate import build
+from ablate.exact import GroundTruth, Moments
+from ablate.models import TabularModel
+
+Row = dict[str, Any]
+CRITICS = ("exact", "clockless")  # V_t(s), and V(s) that does not see the time
+NAMES = {"optimal": "optimal constant"}  # of the command line -> of `ablate.exact`, where they differ
+
+
+def probe(config: Mapping[str, Any]) -> "ExactProbe":
+    """The probe of a resolved configuration with `probe=exact`, which `config.resolve` has found possible."""
+    node = config["probe"]
+    env = build.environment(config)
+    policy = build.policy(config, env)
+    return ExactProbe(
+        model=TabularModel(env.mdp, policy),  # type: ignore[attr-defined]
+        variants=node["variants"],
+        reference=node["reference"],
+        batch=config["episodes"],
+        every=node["every"],
+        last=config["iterations"],
+        gamma=config["gamma"],
+        discount_scores=config["discount_scores"],
+    )
+
+
+@dataclass(frozen=True)
+class ExactProbe:
+    """A row a variant and critic. Columns with the name of one of `probe.measures` are what that one estimates:
+
+        trace_variance, squared_signal, snr, nsr, log_ratio, bias_squared, mse (at N = `batch`)
+        v_s0, v_action, v_transition    of the trace variance, along s_0, a_0, s_1, a_1, ...
+        v_coupling                      of it, by a baseline that the episodes of a batch share
+        J                               of the policy, discounted
+
+    The critic is the true one of the state, also where the agent does not see the state.
+    """
+
+    model: TabularModel
+    variants: Mapping[str, Mapping[str, Any]]
+    reference: str
+    batch: int
+    every: int
+    last: int
+    gamma: float
+    discount_scores: bool
+
+    def due(self, iteration: int) -> bool:
+        """Whether the policy after this many iterations is measured."""
+        return iteration in (0, self.last) or iteration % self.every == 0
+
+    def measure(self, theta: Tensor, critic: Any, seeds: Sequence[int], iteration: int) -> list[list[Row]]:
+        """A row for every variant and critic, for every seed. The run's own ``critic`` is not looked at."""
+        head = {"iteration": iteration, "mode": "exact"}
+        truths = self.model.ground_truths(theta, self.gamma, self.discount_scores)
+        return [[head | row for row in self._rows(truth)] for truth in truths]
+
+    def _rows(self, truth: GroundTruth) -> list[Row]:
+        reference = self._moments(truth, self.variants[self.reference], "exact").trace_variance
+        rows = []
+        for node in self.variants.values():
+            for critic in CRITICS if build.needs(node) else ("none",):
+                facts = {"phi": node["phi"]["name"], "baseline": node["baseline"]["name"], "critic": critic}
+                numbers = columns(self._moments(truth, node, critic), reference, self.batch)
+                rows.append(facts | {"batch": self.batch} | numbers | {"J": truth.J})
+        return rows
+
+    def _moments(self, truth: GroundTruth, node: Mapping[str, Any], critic: str) -> Moments:
+        phi, baseline = node["phi"], node["baseline"]["name"]
+        return truth.moments(
+            phi["name"],
+            NAMES.get(baseline, baseline),
+            critic if build.needs(node) else "none",
+            gae_lambda=phi.get("gae_lambda", 1.0),
+            episodes=self.batch,
+        )
+
+
+def columns(found: Moments, reference: float, batch: int) -> dict[str, float]:
+    """The numbers of a row, given the trace variance of the reference."""
+    signal, noise = found.mean @ found.mean, np.float64(found.trace_variance)
+    return {
+        "trace_variance": float(noise),
+        "squared_signal": float(signal),
+        "snr": found.snr,
+        "nsr": float(noise / signal),
+        "log_ratio": float(np.log(noise / reference)),
+        "bias_squared": found.bias_squared,
+        "mse": found.mse(batch),
+        "v_s0": found.v_s0,
+        "v_action": found.v_action,
+        "v_transition": found.v_transition,
+        "v_coupling": found.v_coupling,
+    }

@@ -1,0 +1,156 @@
+"""Seed ranges, and what a composed configuration is refused for."""
+
+from pathlib import Path
+
+import pytest
+from conftest import compose
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.config import CONF, MOST_SEEDS, RANGES, Impossible, Job, parse_seeds, resolve
+from ablate.refusal import Refusal
+from ablate.sweep import ranges
+
+SEEDS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=20, unique=True)
+
+
+def job(*overrides: str) -> Job:
+    """Not cached as `compose` is, so that files may change."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolve(hydra_compose("config", list(overrides)), overrides)
+
+
+# Seeds
+
+
+@given(SEEDS)
+def test_seeds_in_any_notation(seeds: list[int]) -> None:
+    assert parse_seeds(seeds) == tuple(seeds)
+    assert parse_seeds(",".join(map(str, seeds))) == tuple(seeds)
+    assert parse_seeds([str(seed) for seed in seeds]) == tuple(seeds)
+    assert parse_seeds(ranges(sorted(seeds))) == tuple(sorted(seeds))
+
+
+@given(st.integers(0, 10**9), st.integers(0, 500))
+def test_a_range_has_both_ends(first: int, more: int) -> None:
+    assert parse_seeds(f"{first}-{first + more}") == tuple(range(first, first + more + 1))
+    assert parse_seeds([f"{first}-{first + more}", first + more + 1])[-1] == first + more + 1
+    if more:
+        with pytest.raises(Refusal, match=f"write seed={first}-{first + more}"):
+            parse_seeds(f"{first + more}-{first}")
+
+
+@given(SEEDS, st.integers(0, 30))
+def test_a_seed_named_twice_is_refused(seeds: list[int], which: int) -> None:
+    twice = seeds[which % len(seeds)]
+    with pytest.raises(Refusal, match=f"names seed {twice} twice"):
+        parse_seeds([*seeds, twice])
+
+
+@given(st.text(max_size=6))
+def test_other_text_is_refused_in_one_line_with_a_remedy(text: str) -> None:
+    try:
+        assert all(0 <= seed < 2**63 for seed in parse_seeds(text))
+    except Refusal as refusal:
+        assert "write seed=" in str(refusal) or "name" in str(refusal)
+
+
+@pytest.mark.parametrize("seed", [True, None, 1.5, -1, "٣", "0x3", "1_0", "3-", "-", [[0]], [], "", 2**63, "1-2-3"])
+def test_no_seeds(seed: object) -> None:
+    with pytest.raises(Refusal):
+        parse_seeds(seed)
+
+
+def test_as_many_seeds_as_a_job_takes() -> None:
+    assert len(parse_seeds(f"1-{MOST_SEEDS}")) == MOST_SEEDS
+    for too_many in (f"0-{MOST_SEEDS}", f"0-9,10-{MOST_SEEDS}", "0-9999999999999"):
+        with pytest.raises(Refusal, match="name fewer"):
+            parse_seeds(too_many)
+
+
+# Settings
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_every_range_names_an_example_that_it_allows(name: str) -> None:
+    allowed, what, example = RANGES[name]
+    assert what
+    values = {"null": None}
+    value = values.get(example, example)
+    if isinstance(value, str) and value[0] in "0123456789[":
+        value = __import__("json").loads(value)
+    assert allowed(value), (name, example)
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("episodes=0", "write for example episodes=16"),
+        ("iterations=-1", "write for example iterations=100"),
+        ("gamma=0", r"gamma=0.0 is not in \(0, 1\]"),
+        ("gamma=1.01", "gamma=0.99"),
+        ("gamma=nan", "gamma=0.99"),
+        ("threshold=inf", "threshold=null"),
+        ("checkpoint_seconds=0", "checkpoint_seconds=10"),
+        ("checkpoint_seconds=inf", "checkpoint_seconds=10"),
+        ("workers=0", "workers=auto, or 1 or more"),
+        ("workers=2.5", "workers=auto"),
+        ("optimizer.lr=0", "optimizer.lr=0.003"),
+        ("optimizer.max_grad_norm=-1", "optimizer.max_grad_norm=0.5"),
+        ("policy.hidden=[8,0]", r"policy.hidden=\[64,64\]"),
+        ("policy.hidden=8", r"policy.hidden=\[64,64\]"),
+        ("phi=td critic.updates=0", "critic.updates=16"),
+        ("phi=td critic.td_lambda=1.5", "critic.td_lambda=0.95"),
+        ("phi=advantage phi.gae_lambda=-0.1", "phi.gae_lambda=0.95"),
+        ("env.horizon=0", "env.horizon=200"),
+        ("env=pendulum policy.spread=wide", "policy.spread=learned"),
+        ("env=mdp", "add env.path="),
+        ("env=gym", "add env.id="),
+        ("+episode=3", "episode is not a setting here"),
+        ("~phi", "phi has no choice; write phi="),
+        ("phi=null", "phi has no choice"),
+        ("phi.name=null", "phi has no choice"),
+        ("~phi.about.measured_from", "phi=rtg does not say about.measured_from; add it"),
+        ("phi._target_=mine.phi.fancy", "phi=rtg is in mine.phi, which is not found"),
+        ("env._target_=nowhere.Thing", "env=cartpole is in nowhere, which is not found"),
+    ],
+)
+def test_refused(words: str, remedy: str) -> None:
+    with pytest.raises(Refusal, match=remedy) as refused:
+        job(*words.split())
+    assert not isinstance(refused.value, Impossible)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("phi=td baseline=value", "write baseline=none"),
+        ("phi=advantage baseline=mean", "write baseline=none"),
+        ("baseline=loo episodes=1", "write episodes=2 or more"),
+        ("critic=td", "uses no critic; leave out critic=td"),
+        ("critic.lr=0.1", "leave out critic.lr=0.1"),
+        ("policy=gaussian", "write policy=categorical"),
+        ("env=pendulum policy=categorical", "write policy=gaussian"),
+        ("env=gym env.id=Pendulum-v1", "write policy=gaussian"),
+        ("phi=td critic=exact", "needs a known model"),
+    ],
+)
+def test_impossible(words: str, remedy: str) -> None:
+    with pytest.raises(Impossible, match=remedy):
+        job(*words.split())
+
+
+def test_what_a_variant_does_not_use_is_no_part_of_its_configuration() -> None:
+    assert compose("phi=rtg").config["critic"] is None
+    assert compose("phi=rtg", "baseline=value").config["critic"]["name"] == "lambda"
+
+
+def test_the_digest_of_an_environments_file_is_part_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "mdp.json"
+    path.write_text('{"P": [[[1.0]]], "R": [[1.0]], "rho0": [1.0], "horizon": 2}')
+    one = job("env=mdp", f"env.path={path}").config
+    path.write_text('{"P": [[[1.0]]], "R": [[2.0]], "rho0": [1.0], "horizon": 2}')
+    assert job("env=mdp", f"env.path={path}").config["files"] != one["files"]

@@ -1,0 +1,148 @@
+"""Every yaml in conf/: it composes, resolves, builds, trains an iteration, and says of itself what others read."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import choices, compose
+
+from ablate import build
+from ablate.config import CONF, Impossible, Job
+from ablate.refusal import Refusal
+
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
+TWO_STATES = '{"P": [[[0.5, 0.5]], [[0.1, 0.9]]], "R": [[1], [0]], "rho0": [0.5, 0.5], "horizon": 6}'
+SHORT = {"cartpole": 20, "pendulum": 20, "corridor": 30, "cliffwalking": 30, "frozenlake": 30, "gridworld": 30}
+
+
+def node(group: str, choice: str) -> dict[str, Any]:
+    return yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+
+
+def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
+    """What to write on the command line to have this choice used; a choice with wishes of its own gets a line here."""
+    mdp = folder / "mdp.json"
+    mdp.write_text(TWO_STATES)
+    more = {
+        ("env", "mdp"): [f"env.path={mdp}"],
+        ("env", "gym"): ["env.id=Acrobot-v1", "env.horizon=20"],
+        ("policy", "gaussian"): ["env=pendulum", "env.horizon=20"],
+        ("critic", "exact"): ["env=chain", "phi=q", "baseline=value"],
+        ("probe", "exact"): ["env=chain"],
+    }.get((group, choice), [])
+    if group == "env" and choice in SHORT:
+        more = [f"env.horizon={SHORT[choice]}"]
+    if group == "critic" and not more:
+        more = ["phi=advantage"]
+    if group != "env" and not any(word.startswith("env=") for word in more):
+        more = [*more, "env.horizon=20"]
+    return [f"{group}='{choice}'" if choice == "off" else f"{group}={choice}", *more, "episodes=2"]
+
+
+def assert_trains(job: Job) -> None:
+    build.probe(job.config)
+    learner = build.learner(job.config)
+    state = learner.initial([0, 1])
+    state, record = learner.iterate(state, [0, 1], 1)
+    assert all(x.shape[0] == 2 and x.isfinite().all() for x in state.values())
+    for name in ("env_steps", "episodes", "return_mean", "grad_norm"):
+        assert record[name].shape == (2,)
+        assert np.isfinite(record[name]).all()
+
+
+def test_every_group_is_looked_at() -> None:
+    """A folder in conf/ is a group of config.yaml's defaults, and the other way round."""
+    defaults = yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
+    named = {key for entry in defaults if isinstance(entry, dict) for key in entry if "/" not in key}
+    assert named == set(GROUPS)
+
+
+CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_a_choice_says_what_it_is(group: str, choice: str) -> None:
+    """In a comment on its first line of its own, which --help shows; and by its name, which is its file's."""
+    lines = (CONF / group / f"{choice}.yaml").read_text().splitlines()
+    first = lines[1] if lines[0] == "# @package _global_" else lines[0]
+    assert first.startswith("# ")
+    assert 5 < len(first) <= 120
+    of = node(group, choice)
+    assert (of[group] if lines[0] == "# @package _global_" else of)["name"] == choice
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_a_choice_composes_resolves_builds_and_trains(group: str, choice: str, tmp_path: Path) -> None:
+    job = compose(*overrides_of(group, choice, tmp_path))
+    assert job.config.get(group, {"name": choice})["name"] == choice
+    assert_trains(job)
+
+
+@pytest.mark.parametrize("phi", choices("phi"))
+def test_a_phi_says_what_analysis_and_estimator_read(phi: str) -> None:
+    about = node("phi", phi)["about"]
+    assert set(about["needs"]) <= {"V", "Q"}
+    assert about["unbiased"] in ("always", "exact critic", "never")
+    assert about["measured_from"] in ("step", "start")
+    assert isinstance(about["takes_baseline"], bool)
+
+
+@pytest.mark.parametrize("baseline", choices("baseline"))
+def test_a_baseline_says_what_analysis_and_configuration_read(baseline: str) -> None:
+    about = node("baseline", baseline)["about"]
+    assert set(about["needs"]) <= {"V", "Q"}
+    assert about["unbiased"] in ("always", "exact critic", "never")
+    assert about["fewest_episodes"] >= 1
+    assert isinstance(about["couples"], bool)
+    assert about["couples"] == (about["fewest_episodes"] > 1)
+
+
+@pytest.mark.parametrize("group", ["phi", "baseline"])
+def test_labels_symbols_and_places_in_plots_are_told_apart(group: str) -> None:
+    for field in ("label", "symbol", "order"):
+        said = [node(group, choice)["about"][field] for choice in choices(group)]
+        assert len(set(said)) == len(said), field
+
+
+@pytest.mark.parametrize("baseline", choices("baseline"))
+@pytest.mark.parametrize("phi", choices("phi"))
+def test_a_pair_is_refused_just_where_the_phi_takes_no_baseline(phi: str, baseline: str) -> None:
+    if node("phi", phi)["about"]["takes_baseline"] or baseline == "none":
+        job = compose(f"phi={phi}", f"baseline={baseline}")
+        needed = {*node("phi", phi)["about"]["needs"], *node("baseline", baseline)["about"]["needs"]}
+        assert build.needs(job.config) == needed
+        assert (job.config["critic"] is not None) == bool(needed)
+    else:
+        with pytest.raises(Impossible, match=f"phi={phi} baseline={baseline}"):
+            compose(f"phi={phi}", f"baseline={baseline}")
+
+
+@pytest.mark.parametrize("env", choices("env"))
+@pytest.mark.parametrize("phi", ["rtg", "advantage"])
+def test_every_environment_trains_with_and_without_a_critic(env: str, phi: str, tmp_path: Path) -> None:
+    """Its own defaults of policy, critic and optimiser go with it; and the wrong policy does not."""
+    words = overrides_of("env", env, tmp_path)
+    job = compose(*words, f"phi={phi}")
+    assert_trains(job)
+    other = {"categorical": "gaussian", "gaussian": "categorical"}[job.config["policy"]["name"]]
+    with pytest.raises(Refusal, match=f"write policy={job.config['policy']['name']}"):
+        compose(*words, f"phi={phi}", f"policy={other}")
+
+
+@pytest.mark.parametrize("spread", ["constant", "learned", "state"])
+def test_every_spread_of_a_gaussian_trains(spread: str) -> None:
+    assert_trains(compose("env=lqg", f"policy.spread={spread}", "policy.hidden=[8]", "phi=q", "episodes=2"))
+
+
+def test_a_function_of_ones_own_is_a_phi_with_nothing_but_its_name_given() -> None:
+    """`_target_` may name anything importable: a package of the user's own extends the tool without a registry."""
+    job = compose("phi=rtg", "phi._target_=test_contract.reward_alone", "env=chain", "episodes=2")
+    assert build.estimator(job.config, job.config).phi.func is reward_alone
+    assert_trains(job)
+
+
+def reward_alone(signals: Any) -> np.ndarray:
+    """Phi_t = r_t."""
+    return signals.rewards

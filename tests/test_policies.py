@@ -1,0 +1,183 @@
+"""Policies against torch.distributions and autograd, and the facts that the lecture states of their scores."""
+
+from math import pi, sqrt
+
+import numpy as np
+import pytest
+import torch
+from conftest import plain_distribution
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.polynomial.hermite_e import hermegauss
+from scipy.stats import chi2, kstest
+from torch import Tensor
+
+from ablate.policies import Categorical, Gaussian, Policy
+from ablate.randomness import stream
+
+POLICIES: dict[str, Policy] = {
+    "categorical 2": Categorical(3, 2),
+    "categorical 5": Categorical(3, 5, [4]),
+    "one action": Categorical(3, 1),
+    "gaussian constant": Gaussian(3, 2, [], 0.5, "constant"),
+    "gaussian learned": Gaussian(3, 2, [4], 0.5, "learned"),
+    "gaussian state": Gaussian(3, 1, [4], 2.0, "state"),
+}
+GAUSSIANS = {name: policy for name, policy in POLICIES.items() if isinstance(policy, Gaussian)}
+each = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+each_gaussian = pytest.mark.parametrize("policy", GAUSSIANS.values(), ids=GAUSSIANS)
+
+
+def outputs_of(policy: Policy, rows: int = 50, scale: float = 1.0) -> Tensor:
+    size = policy.network.sizes[-1] + policy.network.free
+    return scale * torch.randn(2, rows, size, generator=torch.Generator().manual_seed(0))
+
+
+def actions_of(policy: Policy, outputs: Tensor) -> Tensor:
+    noise = policy.noise(np.random.default_rng(0), tuple(outputs.shape[:2]))
+    return torch.from_numpy(policy.sample(outputs, noise))
+
+
+@each
+def test_log_probability_score_and_entropy_are_torchs(policy: Policy) -> None:
+    """The score to 1e-6, in double precision, where rounding does not get in the way."""
+    outputs = outputs_of(policy).double().requires_grad_()
+    actions = actions_of(policy, outputs_of(policy))
+    plain = plain_distribution(policy, outputs)
+    log_prob = plain.log_prob(actions)
+    (slopes,) = torch.autograd.grad(log_prob.sum(), outputs)
+    own = outputs.detach()
+    torch.testing.assert_close(policy.log_prob(own, actions), log_prob.detach(), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(policy.score(own, actions), slopes, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(policy.entropy(own), plain.entropy().detach(), rtol=1e-10, atol=1e-10)
+
+
+@each
+def test_so_they_are_in_single_precision(policy: Policy) -> None:
+    outputs = outputs_of(policy)
+    actions = actions_of(policy, outputs)
+    double = outputs.double().requires_grad_()
+    plain = plain_distribution(policy, double)
+    (slopes,) = torch.autograd.grad(plain.log_prob(actions.double()).sum(), double)
+    score = policy.score(outputs, actions)
+    assert score.dtype == torch.float32
+    assert score.shape == outputs.shape
+    torch.testing.assert_close(score.double(), slopes, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(policy.entropy(outputs).double(), plain.entropy().detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", [POLICIES["categorical 2"], POLICIES["categorical 5"]])
+def test_a_categorical_score_has_mean_zero_and_sums_to_zero(policy: Policy) -> None:
+    outputs = outputs_of(policy, scale=3.0).double()
+    every = torch.arange(outputs.shape[-1])
+    scores = [policy.score(outputs, torch.full(outputs.shape[:2], int(a))) for a in every]
+    probabilities = torch.softmax(outputs, -1)
+    mean = sum(probabilities[..., a, None] * scores[a] for a in every)
+    assert isinstance(mean, Tensor)
+    assert mean.abs().max() < 1e-12
+    assert max(float(score.sum(-1).abs().max()) for score in scores) < 1e-12
+
+
+@each_gaussian
+def test_a_gaussian_score_has_mean_zero_and_the_fisher_information_of_the_slides(policy: Gaussian) -> None:
+    """diag(1 / sigma^2, 2) for (mu, log sigma), by Gauss-Hermite quadrature: exact for these polynomials."""
+    outputs = outputs_of(policy, rows=4).double()
+    mu, log_sigma = policy.mean_and_log_sigma(outputs)
+    sigma = log_sigma.exp()
+    nodes, weights = hermegauss(8)
+    mean, information = torch.zeros_like(outputs), torch.zeros(*outputs.shape, outputs.shape[-1]).double()
+    for point in np.ndindex(*(len(nodes),) * policy.action_size):
+        noise = torch.from_numpy(nodes[list(point)])
+        share = float(np.prod(weights[list(point)] / sqrt(2 * pi)))
+        z = policy.score(outputs, mu + sigma * noise)
+        mean += share * z
+        information += share * z[..., :, None] * z[..., None, :]
+    assert mean.abs().max() < 1e-9
+    of_sigma = [] if policy.spread == "constant" else [torch.full_like(sigma, 2.0)]
+    torch.testing.assert_close(
+        information, torch.diag_embed(torch.cat([sigma**-2, *of_sigma], -1)), rtol=1e-9, atol=1e-9
+    )
+
+
+@each_gaussian
+def test_sigma_is_what_was_asked_for_at_first(policy: Gaussian) -> None:
+    """Whichever way it goes on: a network's outputs start at 0, or close to it."""
+    outputs = torch.zeros(1, 1, policy.network.sizes[-1] + policy.network.free)
+    mu, log_sigma = policy.mean_and_log_sigma(outputs)
+    assert not mu.any()
+    torch.testing.assert_close(log_sigma.exp(), torch.full_like(mu, policy.sigma))
+
+
+def test_what_changes_the_spread() -> None:
+    """Nothing; a parameter that all states share; the state."""
+    x = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(0))
+    for name, policy in GAUSSIANS.items():
+        theta = torch.randn(1, policy.network.num_parameters, generator=torch.Generator().manual_seed(1))
+        spreads = [policy.mean_and_log_sigma(policy.network.forward(t, x)[0])[1] for t in (theta, 2 * theta)]
+        by_parameters = not torch.equal(spreads[0], spreads[1])
+        by_state = not torch.equal(spreads[0], spreads[0][:, :1].expand_as(spreads[0]))
+        expected = {"constant": (False, False), "learned": (True, False), "state": (True, True)}
+        assert (by_parameters, by_state) == expected[policy.spread], name
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 4.0])
+def test_actions_are_sampled_as_often_as_they_are_likely(scale: float) -> None:
+    """Chi-squared over 10^5 draws in each of 5 states; a fair sampler fails one of these 15 tests with 15e-6."""
+    policy, draws = POLICIES["categorical 5"], 100_000
+    for row in range(5):
+        outputs = outputs_of(policy, scale=scale)[:1, row : row + 1].expand(1, draws, 5).contiguous()
+        actions = policy.sample(outputs, policy.noise(stream(row, "sampling test"), (1, draws)))
+        counts = np.bincount(actions.ravel(), minlength=5)
+        expected = draws * torch.softmax(outputs[0, 0].double(), -1).numpy()
+        assert ((counts - expected) ** 2 / expected).sum() < chi2(4).isf(1e-6)
+
+
+@each_gaussian
+def test_gaussian_actions_are_normal(policy: Gaussian) -> None:
+    """Kolmogorov-Smirnov with 50 000 draws; a fair sampler fails one of these 5 tests with 5e-6."""
+    outputs = outputs_of(policy)[:1, :1].expand(1, 50_000, -1)
+    actions = policy.sample(outputs, policy.noise(stream(0, "sampling test"), (1, 50_000)))
+    assert actions.dtype == np.float32
+    mu, log_sigma = (x[0, 0].double().numpy() for x in policy.mean_and_log_sigma(outputs))
+    for j in range(policy.action_size):
+        z = (actions[0, :, j] - mu[j]) / np.exp(log_sigma[j])
+        assert kstest(z, "norm").pvalue > 1e-6
+
+
+@given(st.lists(st.floats(-80, 80), min_size=2, max_size=6), st.floats(0, 1, exclude_max=True))
+def test_an_action_is_the_one_whose_share_of_the_unit_the_noise_falls_into(logits: list[float], u: float) -> None:
+    """Up to rounding at its bounds; and it is always an action."""
+    policy = Categorical(1, len(logits))
+    (action,) = policy.sample(torch.tensor([logits]), np.array([u]))
+    assert 0 <= action < len(logits)
+    bounds = np.concatenate([[0], np.cumsum(np.exp(np.array(logits) - max(logits)))])
+    bounds /= bounds[-1]
+    assert bounds[action] - 1e-6 <= u <= bounds[action + 1] + 1e-6
+
+
+def test_what_has_no_chance_is_not_drawn_and_large_logits_do_no_harm() -> None:
+    policy = Categorical(1, 4)
+    outputs = torch.tensor([[[-1e30, 1000.0, -1e30, 1000.0]]]).expand(1, 1001, 4).contiguous()
+    actions = policy.sample(outputs, np.linspace(0, 1, 1001, endpoint=False)[None])
+    assert set(actions.ravel()) == {1, 3}
+    assert policy.score(outputs, torch.from_numpy(actions)).isfinite().all()
+    assert policy.log_prob(outputs, torch.from_numpy(actions)).isfinite().all()
+
+
+@each
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 17, 512])
+def test_a_seeds_bits_are_the_same_alone_and_among_others(policy: Policy, rows: int) -> None:
+    """At the tail of an array torch's kernels may take other code; what is used here must not."""
+    generator = torch.Generator().manual_seed(rows)
+    outputs = torch.randn(5, rows, policy.network.sizes[-1] + policy.network.free, generator=generator)
+    noise = policy.noise(np.random.default_rng(0), (5, rows))
+    actions = policy.sample(outputs, noise)
+    chosen = torch.from_numpy(actions)
+    together = policy.score(outputs, chosen), policy.entropy(outputs), policy.log_prob(outputs, chosen)
+    for s in range(5):
+        own = outputs[s : s + 1].clone()
+        assert np.array_equal(policy.sample(own, noise[s : s + 1])[0], actions[s])
+        alone = policy.score(own, chosen[s : s + 1]), policy.entropy(own), policy.log_prob(own, chosen[s : s + 1])
+        assert all(torch.equal(a[0], b[s]) for a, b in zip(alone, together, strict=True))
+        half = own[:, : (rows + 1) // 2]  # and of fewer rows
+        assert np.array_equal(policy.sample(half, noise[s : s + 1, : half.shape[1]])[0], actions[s, : half.shape[1]])

@@ -1,0 +1,116 @@
+"""Rollouts: what is recorded is what happened, and a seed's episodes are its own."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from conftest import parameters
+from numpy.typing import NDArray
+
+from ablate.envs import tabular
+from ablate.envs.base import Continuous, Discrete, Environment
+from ablate.envs.cartpole import CartPole
+from ablate.envs.lqg import build as lqg
+from ablate.envs.pendulum import Pendulum
+from ablate.envs.tabular import Tabular
+from ablate.policies import Categorical, Gaussian, Policy
+from ablate.randomness import stream, streams
+from ablate.rollout import rollout
+from ablate.trajectories import Trajectories
+
+DOUBLE = dict(A=[[1.0, 1.0], [0.0, 1.0]], B=[[0.0], [1.0]], Q=[[1.0, 0.0], [0.0, 0.0]], R=[[1.0]])
+NOISE = dict(W=[[0.01, 0.0], [0.0, 0.01]], s0_mean=[-1.0, 0.0], s0_cov=[[0.1, 0.0], [0.0, 0.1]])
+CASES = {
+    "cartpole": lambda: (CartPole(), Categorical(4, 2, [64, 64])),
+    "cartpole, hidden 5": lambda: (CartPole(), Categorical(4, 2, [5])),
+    "chain": lambda: (Tabular(tabular.chain(), time_limit=False), Categorical(5, 2)),
+    "gridworld": lambda: (Tabular(tabular.gridworld(horizon=40), time_limit=True), Categorical(25, 4)),
+    "corridor": lambda: (Tabular(tabular.corridor(horizon=60), time_limit=True), Categorical(1, 2)),
+    "bandit of 6": lambda: (
+        Tabular(tabular.bandit([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]), time_limit=False),
+        Categorical(1, 6),
+    ),
+    "lqg": lambda: (lqg(**DOUBLE, **NOISE, horizon=10), Gaussian(2, 1)),
+    "pendulum": lambda: (Pendulum(horizon=30), Gaussian(3, 1, [64, 64], 1.0, "state")),
+}
+each = pytest.mark.parametrize("case", CASES)
+
+
+def played(env: Environment, policy: Policy, seeds: Sequence[int], N: int) -> Trajectories:
+    theta = parameters(policy.network, seeds)
+    return rollout(policy, theta, env, N, streams(seeds, "environment", 1), streams(seeds, "actions", 1))
+
+
+@each
+@pytest.mark.parametrize("N", [1, 3, 16])
+def test_a_seeds_episodes_are_the_same_bits_alone_and_among_others(case: str, N: int) -> None:
+    """Which episodes are still stepped together, and when ended ones are dropped, depends on all seeds' lengths."""
+    env, policy = CASES[case]()
+    alone = played(env, policy, [7], N)
+    for seeds in ([7, 8], [3, 7], [0, 1, 2, 3, 7, 4], list(range(12))):
+        together = played(env, policy, seeds, N).of(seeds.index(7))
+        for name in Trajectories.__dataclass_fields__:
+            assert np.array_equal(getattr(together, name), getattr(alone, name)), (name, seeds)
+
+
+@each
+def test_an_episode_is_what_the_environment_and_the_policy_say_step_by_step(case: str) -> None:
+    """Stepped once more without dropping anything, with the recorded actions; and the actions from the recorded
+    observations and the action stream."""
+    env, policy = CASES[case]()
+    seeds, N = [3, 1, 4], 6
+    episodes, theta = played(env, policy, seeds, N), parameters(policy.network, seeds)
+    noise = np.stack([policy.noise(stream(seed, "actions", 1), (N, env.horizon + 1)) for seed in seeds])
+    observation = env.reset(streams(seeds, "environment", 1), N)
+    for t in range(episodes.rewards.shape[2]):
+        taken, last = episodes.mask[:, :, t], episodes.lengths == t + 1
+        assert np.array_equal(episodes.observations[:, :, t][taken], observation[taken])
+        outputs, _ = policy.network.forward(theta, torch.from_numpy(observation))
+        action = policy.sample(outputs, noise[:, :, t])
+        assert_actions(episodes.actions[:, :, t][taken], action[taken])
+        observation, reward, terminated, truncated = env.step(episodes.actions[:, :, t])
+        assert np.array_equal(episodes.rewards[:, :, t][taken], reward[taken])
+        assert ((terminated | truncated) & taken).tolist() == last.tolist()
+        assert np.array_equal(episodes.terminated[last], terminated[last])
+        assert np.array_equal(episodes.final_observations[last], observation[last])
+    outputs, _ = policy.network.forward(theta, torch.from_numpy(episodes.final_observations))
+    assert_actions(episodes.final_actions, policy.sample(outputs, noise[:, :, env.horizon]))
+
+
+def assert_actions(found: NDArray, wanted: NDArray) -> None:
+    """Equal, or as good as equal: fewer rows are stepped together here than in the rollout, or more."""
+    assert found.dtype == wanted.dtype
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@each
+def test_shapes_and_padding(case: str) -> None:
+    env, policy = CASES[case]()
+    episodes = played(env, policy, [0, 1], 5)
+    T = episodes.lengths.max()
+    assert episodes.rewards.shape == (2, 5, T)
+    assert episodes.observations.shape == (2, 5, T, env.observation_size)
+    match env.actions:
+        case Discrete(n):
+            assert episodes.actions.shape == (2, 5, T)
+            assert episodes.actions.max() < n
+        case Continuous(size):
+            assert episodes.actions.shape == (2, 5, T, size)
+    assert (episodes.lengths >= 1).all()
+    assert (episodes.lengths <= env.horizon).all()
+    for x in (episodes.rewards, episodes.observations, episodes.actions):
+        assert not x[~episodes.mask].any()
+
+
+def test_a_time_limit_truncates_and_the_problems_own_end_terminates() -> None:
+    always_up = Categorical(4, 2)
+    theta = torch.zeros(1, 8)
+    sources = streams([0], "environment"), streams([0], "actions")
+    cut = rollout(always_up, theta, CartPole(horizon=5), 4, *sources)
+    assert not cut.terminated.any()
+    assert (cut.lengths == 5).all()
+    sources = streams([0], "environment"), streams([0], "actions")
+    fallen = rollout(always_up, theta, CartPole(horizon=500), 4, *sources)
+    assert fallen.terminated.all()
+    assert len(np.unique(fallen.lengths)) > 1

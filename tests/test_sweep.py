@@ -1,0 +1,133 @@
+"""The table at the end of a sweep and its exit code, on stores made by hand."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablate.run import Summary
+from ablate.store import Cell
+from ablate.sweep import conclude, final_return, merge, ranges, steps_to_threshold, table
+
+MANIFEST = {"iterations": 20, "env_steps": 2000, "wall_time_s": 1.0, "started": "2026-01-01T00:00:00+00:00"}
+
+
+def curve(returns: list[float] | np.ndarray) -> pd.DataFrame:
+    n = len(returns)
+    return pd.DataFrame({"iteration": range(1, n + 1), "env_steps": np.arange(1, n + 1) * 100, "return_mean": returns})
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> Summary:
+    """A cell with two complete seeds, of constant return 1 and 3."""
+    cell = Cell.at(tmp_path / "outputs", "pilot", ["phi=rtg"], {"threshold": 2.5})
+    cell.prepare()
+    for seed, level in [(0, 1.0), (1, 3.0)]:
+        cell.finish(seed, curve([level] * 20).to_dict("list"), [], MANIFEST)
+    outputs = str(tmp_path / "outputs")
+    return Summary("phi=rtg", cell.name, outputs, "pilot", complete=[0], skipped=[1], env_steps=600, seconds=2.0)
+
+
+def concluded(tmp_path: Path, *summaries: Summary) -> int:
+    """The exit code of a sweep whose jobs came to this."""
+    for number, summary in enumerate(summaries):
+        job = tmp_path / ".sweeps" / "now" / str(number)
+        job.mkdir(parents=True)
+        (job / "summary.json").write_text(json.dumps(asdict(summary)))
+    return conclude(tmp_path / ".sweeps" / "now")
+
+
+def test_table_has_a_row_a_cell(summary: Summary) -> None:
+    failed = replace(summary, failed={2: "no"}, diverged={3: "inf", 4: "inf"})
+    cells = [list(column.cells) for column in table([failed, summary]).columns]
+    assert cells[0] == ["phi=rtg", "phi=rtg"]
+    assert cells[1:4] == [["1", "1"], ["1", "1"], ["3", "0"]]
+    assert cells[4] == ["2", "2"]
+    assert cells[6:] == [["100", "100"], ["1/2", "1/2"], ["300", "300"]]
+
+
+def test_table_of_a_cell_that_has_nothing(summary: Summary) -> None:
+    empty = replace(summary, complete=[], skipped=[], failed={0: "no"}, env_steps=0)
+    assert [list(column.cells)[0] for column in table([empty]).columns[1:]] == ["0", "0", "1", *["-"] * 5]
+
+
+def test_merge_adds_up_the_jobs_of_a_cell(summary: Summary) -> None:
+    one = replace(summary, label="seed by seed", complete=[0], skipped=[], failed={5: "no"})
+    two = replace(summary, label="seed by seed", complete=[1], skipped=[7], diverged={6: "inf"})
+    other = replace(summary, cell="other-00000000")
+    whole, rest = merge([one, other, two])
+    assert (whole.label, whole.complete, whole.skipped) == ("seed by seed", [0, 1], [7])
+    assert (whole.failed, whole.diverged) == ({5: "no"}, {6: "inf"})
+    assert (whole.env_steps, whole.seconds) == (1200, 4.0)
+    assert rest == other
+    assert one.complete == [0], "what was merged is left alone"
+
+
+@pytest.mark.parametrize(
+    ("returns", "threshold", "expected"),
+    [
+        ([[0.0] * 10], None, ("-", "-")),
+        ([], 1.0, ("-", "-")),
+        ([[0.0] * 10], 1.0, ("-", "0/1")),
+        ([[0.0] * 5 + [1.0] * 5], 1.0, ("1,000", "1/1")),  # the mean of five iterations is there at the tenth
+        ([[0.0, 0, 0, 0, 5, 0, 0, 0]], 1.0, ("500", "1/1")),
+        ([[3.0] * 10, [0.0] * 5 + [3.0] * 5, [0.0] * 10], 3.0, ("550", "2/3")),
+        ([[float("nan")] * 10], 1.0, ("-", "0/1")),
+    ],
+)
+def test_steps_to_threshold(returns: list, threshold: float | None, expected: tuple[str, str]) -> None:
+    assert steps_to_threshold([curve(r) for r in returns], threshold) == expected
+
+
+def test_final_return() -> None:
+    assert final_return([]) == ("-", "-")
+    assert final_return([curve([0.0] * 9 + [7.0])]) == ("7", "-"), "the last tenth; one seed has no interval"
+    assert final_return([curve([5.0])]) == ("5", "-")
+    value, interval = final_return([curve(np.full(20, level)) for level in (0.0, 1.0, 2.0, 100.0)])
+    assert value == "1.5", "the mean of the middle half"
+    low, high = map(float, interval.strip("[]").split(","))
+    assert 0 <= low <= 1.5 <= high <= 100
+    assert interval == final_return([curve(np.full(20, level)) for level in (0.0, 1.0, 2.0, 100.0)])[1]
+
+
+def test_exit_codes(tmp_path: Path, summary: Summary, capsys: pytest.CaptureFixture) -> None:
+    impossible = Summary("phi=td", refused="cannot be", impossible=True)
+    wrong = Summary("gamma=2", refused="gamma=2 is not in (0, 1]")
+    bad = replace(summary, failed={2: "no", 3: "no", 5: "no"})
+    gone = replace(summary, diverged={4: "inf"})
+    cases = [
+        ([summary], 0),
+        ([summary, impossible], 0),
+        ([summary, wrong], 2),
+        ([impossible], 2),
+        ([wrong], 2),
+        ([bad], 1),
+        ([summary, gone], 1),
+        ([bad, wrong], 1),
+    ]
+    for k, (summaries, expected) in enumerate(cases):
+        assert concluded(tmp_path / str(k), *summaries) == expected, summaries
+    said = capsys.readouterr().err
+    assert "skipped phi=td: cannot be\n" in said
+    assert "phi=rtg seed=2-3,5: no" in said
+    assert "phi=rtg seed=4: inf" in said
+
+
+def test_nothing_is_left_of_a_sweep_that_was_refused(tmp_path: Path) -> None:
+    assert concluded(tmp_path, Summary("a", refused="no"), Summary("b", refused="no")) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_file_among_the_records_stays(tmp_path: Path) -> None:
+    (tmp_path / ".sweeps" / "now").mkdir(parents=True)
+    (tmp_path / ".sweeps" / "now" / "notes.txt").write_text("mine")
+    assert concluded(tmp_path, Summary("a", refused="no")) == 2
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["notes.txt"]
+
+
+def test_ranges() -> None:
+    assert ranges([3]) == "3"
+    assert ranges([0, 1, 2, 3, 4, 7, 9, 10]) == "0-4,7,9-10"
