@@ -19,6 +19,8 @@ from ablate.config import CONF, RANGES, Config, Impossible, resolve
 from ablate.refusal import Refusal
 from ablate.screen import Screen, error
 
+NO_CHOICE = "Config group override must be"  # the one bad input that Hydra answers with an exception of Python's own
+
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def job(composed: DictConfig) -> None:
@@ -52,8 +54,8 @@ def main() -> None:
         again = [word for word in sys.argv[1:] if not word.startswith("overwrite=")]  # that would begin anew
         print(f"  python -m ablate {shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
-    except (HydraException, OmegaConfBaseException, Refusal) as problem:
-        if traces:
+    except (HydraException, OmegaConfBaseException, Refusal, ValueError) as problem:
+        if traces or (isinstance(problem, ValueError) and not str(problem).startswith(NO_CHOICE)):
             raise
         if "ablate.sweep" in sys.modules:
             sys.modules["ablate.sweep"].Sweep.refused()

@@ -13,6 +13,7 @@ from ablate.models import TabularModel
 
 Row = dict[str, Any]
 CRITICS = ("exact", "clockless")  # V_t(s), and V(s) that does not see the time
+ROUNDING = 1e-24  # a squared signal below this share of the reference's noise is what rounding leaves of 0
 NAMES = {"optimal": "optimal constant"}  # of the command line -> of `ablate.exact`, where they differ
 
 
@@ -42,7 +43,8 @@ class ExactProbe:
         v_coupling                      of it, by a baseline that the episodes of a batch share
         J                               of the policy, discounted
 
-    The critic is the true one of the state, also where the agent does not see the state.
+    The critic is the true one of the state, also where the agent does not see the state; `time` and `optimal` are the
+    true ones too, which a batch only estimates.
     """
 
     model: TabularModel
@@ -88,10 +90,11 @@ class ExactProbe:
 def columns(found: Moments, reference: float, batch: int) -> dict[str, float]:
     """The numbers of a row, given the trace variance of the reference."""
     signal, noise = found.mean @ found.mean, np.float64(found.trace_variance)
+    signal = signal * (signal > ROUNDING * reference)
     return {
         "trace_variance": float(noise),
         "squared_signal": float(signal),
-        "snr": found.snr,
+        "snr": float(signal / noise),
         "nsr": float(noise / signal),
         "log_ratio": float(np.log(noise / reference)),
         "bias_squared": found.bias_squared,

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablate.baselines import ScoreProducts
 from ablate.policies import Policy
 from ablate.trajectories import Trajectories
 
@@ -69,6 +70,16 @@ def gradient_chunks(policy: Policy, theta: Tensor, episodes: Trajectories, phis:
         for i, s, steps in _batches(episodes.lengths[:, chunk]):
             gradients.numpy()[i, s] = _gradients_of(policy, theta, episodes, phis, s, start + i, steps).numpy()
         yield gradients
+
+
+def score_products(policy: Policy, theta: Tensor, episodes: Trajectories) -> ScoreProducts:
+    """(u, v) -> <sum_t u_t z_t, sum_t v_t z_t> per trajectory [S, N], for baselines that weigh scores."""
+
+    def products(u: Floats, v: Floats) -> Floats:
+        chunks = gradient_chunks(policy, theta, episodes, np.stack([u, v]))
+        return torch.cat([(chunk[:, :, 0] * chunk[:, :, 1]).sum(-1) for chunk in chunks]).T.numpy().astype(np.float64)
+
+    return products
 
 
 CHUNK = 2**21  # numbers in a chunk of gradients

@@ -16,7 +16,7 @@ from ablate import build, noise
 from ablate.critics import Critic
 from ablate.envs.base import Environment
 from ablate.estimator import Estimator
-from ablate.gradients import per_trajectory_gradients
+from ablate.gradients import per_trajectory_gradients, score_products
 from ablate.models import Model, known
 from ablate.noise import Blocks, Interval
 from ablate.phi import Signals
@@ -136,12 +136,8 @@ class Probe:
 
     def _weights(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Floats:
         """w_t (Phi_t - b_t) of every variant, [K, S, N, T]; batch baselines over batches of the training's size."""
-
-        def score_products(u: Floats, v: Floats) -> Floats:
-            left, right = per_trajectory_gradients(self.policy, theta, episodes, np.stack([u, v]))
-            return (left * right).sum(-1).numpy().astype(np.float64)
-
-        return np.stack([v.estimator.weights(signals, score_products) for v in self.variants])
+        products = score_products(self.policy, theta, episodes)
+        return np.stack([v.estimator.weights(signals, products) for v in self.variants])
 
     def _rows(self, theta: Tensor, episodes: Trajectories, weights: Floats, truth: Floats | None) -> list[Row]:
         """The measures of one seed: episodes of [1, N], weights [K, 1, N, T]."""
@@ -151,10 +147,10 @@ class Probe:
         for start in range(0, self.episodes, step):
             part = slice(start, start + step)
             gradients = per_trajectory_gradients(self.policy, theta, episodes.between(part), weights[:, :, part])
-            chunk = np.moveaxis(gradients.numpy()[:, 0].astype(np.float64), 0, 1)  # [n, K, P]
+            chunk = np.moveaxis(gradients.numpy()[:, 0], 0, 1)  # [n, K, P]
             single.add(chunk)
             if self._coupled:
-                means.add(chunk.reshape(-1, self.batch, *chunk.shape[1:]).mean(1))
+                means.add(chunk.reshape(-1, self.batch, *chunk.shape[1:]).mean(1, dtype=np.float64))
         units = [(single.blocks(), 1)] + ([(means.blocks(), self.batch)] if self._coupled else [])
         measured = [measures(blocks, unit, self.batch, self.reference, truth) for blocks, unit in units]
         return [

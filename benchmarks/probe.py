@@ -141,11 +141,10 @@ def main() -> None:
     spent, memory = map(float, subprocess.run(line, check=True, capture_output=True, text=True).stdout.split())
     print(f"\n{K} variants on 10000 episodes x 500 steps, measured: {spent:.1f} s, peak memory {memory:.0f} MB")
 
-    iterations = f"iterations={options.iterations}"
-    pair = race({"off": command(iterations, "probe=off"), "default": command(iterations)}, min(options.repeats, 3))
-    print(
-        f"\nmain command: {pair['off']:.1f} s without a probe, {pair['default'] / pair['off'] - 1:+.1%} with the default"
-    )
+    shared = f"iterations={options.iterations}"
+    seconds = race({"off": command(shared, "probe=off"), "default": command(shared)}, min(options.repeats, 3))
+    more = seconds["default"] / seconds["off"] - 1
+    print(f"\nmain command: {seconds['off']:.1f} s without a probe, {more:+.1%} with the default one")
 
 
 if __name__ == "__main__":

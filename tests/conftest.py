@@ -30,7 +30,7 @@ from ablate.trajectories import Trajectories
 torch.set_num_threads(1)  # as the engine's processes do: bits are promised for one thread
 
 # The same examples at every run: a failure is a change of the code, never of the dice.
-settings.register_profile("deterministic", derandomize=True, deadline=None)
+settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("deterministic")
 
 

@@ -28,8 +28,7 @@ from torch import Tensor
 from ablate import exact
 from ablate.config import Job
 from ablate.estimator import Estimator
-from ablate.gradients import policy_gradient
-from ablate.learners.policy_gradient import score_products
+from ablate.gradients import policy_gradient, score_products
 from ablate.mdp import MDP
 from ablate.phi import Signals
 from ablate.policies import Categorical, Gaussian, Policy

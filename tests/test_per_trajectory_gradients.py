@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate import gradients
-from ablate.gradients import gradient_chunks, per_trajectory_gradients, policy_gradient
-from ablate.learners.policy_gradient import score_products
+from ablate.gradients import gradient_chunks, per_trajectory_gradients, policy_gradient, score_products
 from ablate.policies import Categorical, Gaussian, Policy
 from ablate.trajectories import Trajectories
 

@@ -43,7 +43,7 @@ def played(env: Environment, policy: Policy, seeds: Sequence[int], N: int) -> Tr
 
 
 @each
-@pytest.mark.parametrize("N", [1, 3, 16])
+@pytest.mark.parametrize("N", [1, 3, 16, 50])
 def test_a_seeds_episodes_are_the_same_bits_alone_and_among_others(case: str, N: int) -> None:
     """Which episodes are still stepped together, and when ended ones are dropped, depends on all seeds' lengths."""
     env, policy = CASES[case]()

@@ -5,21 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ablate import build
-from ablate.baselines import ScoreProducts
 from ablate.critics import Critic
 from ablate.envs.base import Environment
 from ablate.estimator import Estimator
-from ablate.gradients import gradient_chunks, policy_gradient
+from ablate.gradients import policy_gradient, score_products
 from ablate.learners.base import Record, State, part, prefixed
 from ablate.optimizers import Optimizer
 from ablate.phi import Signals
 from ablate.policies import Policy
 from ablate.randomness import streams
-from ablate.returns import Floats, ordered_sum
+from ablate.returns import ordered_sum
 from ablate.rollout import rollout
 from ablate.trajectories import Trajectories
 
@@ -83,16 +80,6 @@ class PolicyGradient:
         norm = gradient.double().square().sum(1).sqrt().numpy()
         record = summary(episodes) | {"entropy": entropy, "grad_norm": norm} | learnt
         return {"theta": theta} | prefixed("optimizer", moments) | prefixed("critic", critic), record
-
-
-def score_products(policy: Policy, theta: Tensor, episodes: Trajectories) -> ScoreProducts:
-    """(u, v) -> <sum_t u_t z_t, sum_t v_t z_t> per trajectory [S, N], for baselines that weigh scores."""
-
-    def products(u: Floats, v: Floats) -> Floats:
-        chunks = gradient_chunks(policy, theta, episodes, np.stack([u, v]))
-        return torch.cat([(chunk[:, :, 0] * chunk[:, :, 1]).sum(-1) for chunk in chunks]).T.numpy().astype(np.float64)
-
-    return products
 
 
 def summary(episodes: Trajectories) -> Record:

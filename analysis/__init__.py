@@ -1,0 +1,1 @@
+"""Figures from what the engine wrote. Reads the store and pure mathematics, never the engine."""
