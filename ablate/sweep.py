@@ -22,8 +22,13 @@ from ablate.refusal import Refusal
 from ablate.run import Summary
 
 FINAL = 0.1  # the final return is the mean over this last share of the iterations
-LOG_WIDTH = 140  # columns where there is no terminal
+LOG_WIDTH = 160  # columns where there is no terminal
+NOISE = "noise at start", "NSR at start", "NSR at end"
 SMOOTHING = 5  # iterations averaged before a return is held against the threshold
+LEGEND = f"""\
+return: IQM over seeds of the last {FINAL:.0%} of the iterations; solve: {SMOOTHING}-iteration mean at the threshold
+noise: trace variance tr C of the one-trajectory gradient; NSR: tr C / |mean|^2; medians over seeds, same trajectories \
+at the start"""
 
 
 class Sweep(Callback):
@@ -72,9 +77,7 @@ def conclude(folder: Path) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     if ran:
         console.print(table(ran))
-        console.print(
-            f"return: IQM over seeds of the last {FINAL:.0%} of the iterations; solve: {SMOOTHING}-iteration mean"
-        )
+        console.print(LEGEND)
         for study in sorted({f"{summary.outputs}/{summary.study}" for summary in ran}):
             console.print(f"results: {escape(study)}/<cell>/seed=<k>/", soft_wrap=True)
     for summary in ran:
@@ -116,8 +119,8 @@ def table(summaries: list[Summary]) -> Table:
     """What a sweep came to, a row a cell."""
     result = Table(box=None, pad_edge=False, header_style="bold")
     result.add_column("cell", overflow="fold")
-    titles = "done", "skipped", "failed", "return", "95% interval", "env steps to solve", "solved", "steps/s"
-    for title in titles:
+    titles = "done", "skipped", "failed", "return", "95% interval", "env steps to solve", "solved"
+    for title in (*titles, *NOISE, "steps/s"):
         result.add_column(title, justify="right")
     for summary in summaries:
         cell = _cell(summary)
@@ -125,8 +128,24 @@ def table(summaries: list[Summary]) -> Table:
         counts = len(summary.complete), len(summary.skipped), len(summary.diverged) + len(summary.failed)
         rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
         solved = steps_to_threshold(curves, cell.read_config().get("threshold"))
-        result.add_row(escape(summary.label), *map(str, counts), *final_return(curves), *solved, rate)
+        result.add_row(
+            escape(summary.label), *map(str, counts), *final_return(curves), *solved, *noise(cell, summary), rate
+        )
     return result
+
+
+def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
+    """What the probe found of the cell's own estimator at the first policy and at the last: medians over seeds."""
+    config = cell.read_config()
+    probes = (
+        [cell.probe(seed) for seed in summary.complete + summary.skipped] if config["probe"]["name"] != "off" else []
+    )
+    own = [p[(p["phi"] == config["phi"]["name"]) & (p["baseline"] == config["baseline"]["name"])] for p in probes]
+    own = [p.sort_values("iteration") for p in own if len(p)]
+    if not own:
+        return "-", "-", "-"
+    values = np.array([(p["trace_variance"].iloc[0], p["nsr"].iloc[0], p["nsr"].iloc[-1]) for p in own])
+    return tuple(f"{x:.3g}" if np.isfinite(x) else "unbounded" for x in np.median(values, axis=0))
 
 
 def _cell(summary: Summary) -> store.Cell:

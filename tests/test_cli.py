@@ -199,10 +199,15 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def beside(folder: Path) -> str:
+    """The folder before whatever is on the path already."""
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
 def test_failing_seeds_do_not_take_the_others_with_them(own: Path) -> None:
     """One seed raises, one diverges, one kills its process: the others end with the numbers that they have anyhow."""
     words = *SHORT, "seed=0-6", "workers=2"
-    done = ablate("--config-dir=own", "algorithm=grief", *words, cwd=own, PYTHONPATH=str(own), exit_code=1)
+    done = ablate("--config-dir=own", "algorithm=grief", *words, cwd=own, PYTHONPATH=beside(own), exit_code=1)
     assert row(done, "algorithm=grief") == [4, 0, 3]
     (cell,) = cells(own / "outputs", "main")
     assert [cell.status(seed) for seed in range(7)] == [
@@ -226,7 +231,7 @@ def test_failing_seeds_do_not_take_the_others_with_them(own: Path) -> None:
 
 def test_a_phi_of_the_users_own_beside_one_that_fails(own: Path) -> None:
     words = "--config-dir=own", *SHORT, "seed=0-1"
-    done = ablate("-m", *words, "phi=function,class,broken,rtg", cwd=own, PYTHONPATH=str(own), exit_code=1)
+    done = ablate("-m", *words, "phi=function,class,broken,rtg", cwd=own, PYTHONPATH=beside(own), exit_code=1)
     assert row(done, "env=bandit iterations=5 probe=off phi=class") == [2, 0, 0]
     assert row(done, "env=bandit iterations=5 probe=off phi=broken") == [0, 0, 2]
     assert "phi=broken seed=0-1: RuntimeError: this Phi is broken (all of it in " in done.stderr

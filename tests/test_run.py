@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from conftest import choices
 from ablate.run import blocks
 from ablate.store import cells
 
-LONG = ("-m", "env=chain", "phi=td,advantage", "seed=0-3", "iterations=160", "episodes=8", "probe=off")
-SAVING = (*LONG, "critic.updates=2", "critic.batch_size=32", "checkpoint_seconds=0.05")
+LONG = ("-m", "env=chain", "phi=td,advantage", "seed=0-3", "iterations=200", "episodes=8", "probe=off")
+SAVING = (*LONG, "critic.updates=2", "critic.batch_size=32", "checkpoint_seconds=0.2")
 SHORT = ("env=bandit", "phi=rtg", "iterations=5", "probe=off")
 KILLS = int(os.environ.get("ABLATE_KILLS", "6"))
 
@@ -109,23 +110,32 @@ def readable(outputs: Path) -> None:
             assert not (cell.path / ".damaged").exists()
 
 
+def saved(outputs: Path) -> dict[Path, int]:
+    """When each unfinished seed was last saved."""
+    times = {}
+    for path in checkpoints(outputs):
+        with suppress(FileNotFoundError):  # it has just finished
+            times[path] = path.stat().st_mtime_ns
+    return times
+
+
 def test_kills_leave_no_trace(tmp_path: Path, whole: dict, running: list[Running]) -> None:
     """kill -9 of the whole process group at random moments, then the same command, again and again."""
     outputs, dice = tmp_path / "outputs", random.Random(0)
     done: dict = {}
+    under_way = 0
     for kill in range(KILLS):
         sweep = start(running, *SAVING, cwd=tmp_path)
-        seconds = dice.uniform(0, 1.5) if kill % 3 else dice.uniform(0, 1)
-        if kill % 3:
-            while sweep.process.poll() is None and "training" not in sweep.output:
-                time.sleep(0.02)
-        deadline = time.monotonic() + seconds
-        while sweep.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        if kill % 3:  # the others while it starts
+            written = saved(outputs)
+            sweep.until(lambda: saved(outputs) != written or sweep.process.poll() is not None)  # noqa: B023
+        time.sleep(dice.uniform(0, 0.6))
+        under_way += sweep.process.poll() is None
         sweep.kill()
         readable(outputs)
         assert done.items() <= manifests(outputs).items(), "a finished run was run again"
         done = manifests(outputs)
+    print(f"{under_way} of {KILLS} kills hit a sweep under way, {len(done)} runs were finished by then")
     ablate(*SAVING, cwd=tmp_path)
     assert done.items() <= manifests(outputs).items(), "a finished run was run again"
     assert numbers(outputs) == whole
@@ -137,9 +147,9 @@ def test_interruptions_save_what_is_under_way(tmp_path: Path, whole: dict, runni
     outputs = tmp_path / "outputs"
 
     def interrupt(number: int, group: bool, **more: object) -> Running:
-        before = {path: path.stat().st_mtime_ns for path in checkpoints(outputs)}
+        before = saved(outputs)
         sweep = start(running, *SAVING, cwd=tmp_path, **more)
-        sweep.until(lambda: any(path.stat().st_mtime_ns != before.get(path) for path in checkpoints(outputs)))
+        sweep.until(lambda: saved(outputs).items() - before.items())
         (sweep.send_to_group if group else sweep.send)(number)
         return sweep
 
@@ -147,11 +157,12 @@ def test_interruptions_save_what_is_under_way(tmp_path: Path, whole: dict, runni
         # A shell starts commands in the background with SIGINT ignored: SIGTERM must do all the same.
         deaf = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)} if not group else {}
         sweep = interrupt(number, group, **deaf)
+        sent = time.time_ns()
         assert sweep.wait() == 130, sweep.output
         assert "interrupted" in sweep.output
         assert "python -m ablate -m env=chain phi=td,advantage" in sweep.output
         assert "Traceback" not in sweep.output
-        assert checkpoints(outputs), "nothing was saved"
+        assert max(saved(outputs).values()) > sent, "it was not saved where it stood"
         readable(outputs)
     sweep = interrupt(signal.SIGKILL, group=False)
     assert sweep.wait() == -signal.SIGKILL  # and the workers ended by themselves
@@ -168,8 +179,9 @@ def test_interruptions_save_what_is_under_way(tmp_path: Path, whole: dict, runni
 
 def test_interrupted_with_overwrite_goes_on_without_it(tmp_path: Path, running: list[Running]) -> None:
     sweep = start(running, *SAVING, "overwrite=true", cwd=tmp_path)
-    sweep.until(lambda: "training" in sweep.output)
-    sweep.send_to_group(signal.SIGINT)  # while the workers start
+    sweep.until(lambda: any("multiprocessing.forkserver" in line for line in sweep.group().values()))
+    time.sleep(0.3)
+    sweep.send_to_group(signal.SIGINT)  # while the processes start
     assert sweep.wait() == 130
     assert "Traceback" not in sweep.output
     assert "overwrite" not in sweep.output.partition("goes on:")[2]
