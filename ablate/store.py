@@ -27,6 +27,23 @@ Columns of curves.parquet (int64 for counts, float64 otherwise; those of the cri
     critic_explained_variance   1 - Var[target - value] / Var[target]
     wall_time                   seconds since the run began; the only column that differs from one repetition to another
 
+Columns of probe.parquet, a row per (iteration, estimator); NAME_low and NAME_high are 95% limits of NAME:
+
+    iteration, mode             of the policy that was judged; online, matched (on shared trajectories) or exact
+    phi, baseline, critic       the estimator; where its V and Q came from
+    return_mean                 undiscounted return of the probe's episodes (J where mode is exact)
+    episodes, batch             episodes of the probe; N, those of one gradient step
+    trace_variance              tr C of the one-trajectory gradient; N Var of the estimate where episodes share b
+    squared_signal              |mu|^2, unbiased and so at times negative
+    snr, nsr                    |mu|^2 / tr C and its inverse, inf where the sample sets no bound
+    pairwise_cosine             between the means of 16 batches of the probe's episodes
+    log_ratio                   log of trace_variance over the reference's, on the same trajectories (matched)
+    log_ratio_unpaired          the same as if each had had trajectories of its own (matched)
+    effective_rank              (tr C)^2 / tr C^2 (matched)
+    bias_squared, mse           against grad J, where it is known; mse of the estimate of N episodes
+    cosine                      of batch means to grad J;  directional_variance: the variance along grad J
+    v_s0, v_action, v_transition    the parts of the trace variance (exact)
+
 Fields of manifest.json: schema, status, seed, iterations, env_steps, wall_time_s, started and finished (ISO 8601),
 versions, git_revision (None without a checkout), files (rows and sha256 of each); for a diverged run also iteration
 and reason.
