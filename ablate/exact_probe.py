@@ -91,12 +91,12 @@ def columns(found: Moments, reference: float, batch: int) -> dict[str, float]:
     """The numbers of a row, given the trace variance of the reference."""
     signal, noise = found.mean @ found.mean, np.float64(found.trace_variance)
     signal = signal * (signal > ROUNDING * reference)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = {"snr": signal / noise, "nsr": noise / signal, "log_ratio": np.log(noise / reference)}
     return {
         "trace_variance": float(noise),
         "squared_signal": float(signal),
-        "snr": float(signal / noise),
-        "nsr": float(noise / signal),
-        "log_ratio": float(np.log(noise / reference)),
+        **{name: float(ratio) for name, ratio in ratios.items()},
         "bias_squared": found.bias_squared,
         "mse": found.mse(batch),
         "v_s0": found.v_s0,

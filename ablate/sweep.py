@@ -25,8 +25,8 @@ FINAL = 0.1  # the final return is the mean over this last share of the iteratio
 LOG_WIDTH = 160  # columns where there is no terminal
 NOISE = "noise at start", "NSR at start", "NSR at end"
 SMOOTHING = 5  # iterations averaged before a return is held against the threshold
-LEGEND = f"""\
-return: IQM over seeds of the last {FINAL:.0%} of the iterations; solve: {SMOOTHING}-iteration mean at the threshold
+LEGEND = f"return: IQM over seeds of the last {FINAL:.0%} of the iterations; solve: {SMOOTHING}-iteration mean"
+NOISE_LEGEND = """\
 noise: trace variance tr C of the one-trajectory gradient; NSR: tr C / |mean|^2; medians over seeds, same trajectories \
 at the start"""
 
@@ -78,6 +78,8 @@ def conclude(folder: Path) -> int:
     if ran:
         console.print(table(ran))
         console.print(LEGEND)
+        if any(noise(_cell(summary), summary) for summary in ran):
+            console.print(NOISE_LEGEND)
         for study in sorted({f"{summary.outputs}/{summary.study}" for summary in ran}):
             console.print(f"results: {escape(study)}/<cell>/seed=<k>/", soft_wrap=True)
     for summary in ran:
@@ -120,22 +122,26 @@ def table(summaries: list[Summary]) -> Table:
     result = Table(box=None, pad_edge=False, header_style="bold")
     result.add_column("cell", overflow="fold")
     titles = "done", "skipped", "failed", "return", "95% interval", "env steps to solve", "solved"
-    for title in (*titles, *NOISE, "steps/s"):
+    measured = [noise(_cell(summary), summary) for summary in summaries]
+    probed = any(measured)
+    for title in (*titles, *(NOISE if probed else ()), "steps/s"):
         result.add_column(title, justify="right")
-    for summary in summaries:
+    for summary, own_noise in zip(summaries, measured, strict=True):
         cell = _cell(summary)
         curves = [cell.curves(seed) for seed in sorted(summary.complete + summary.skipped)]
         counts = len(summary.complete), len(summary.skipped), len(summary.diverged) + len(summary.failed)
         rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
         solved = steps_to_threshold(curves, cell.read_config().get("threshold"))
-        result.add_row(
-            escape(summary.label), *map(str, counts), *final_return(curves), *solved, *noise(cell, summary), rate
-        )
+        shown = (own_noise or ["-"] * len(NOISE)) if probed else ()
+        result.add_row(escape(summary.label), *map(str, counts), *final_return(curves), *solved, *shown, rate)
     return result
 
 
 def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
-    """What the probe found of the cell's own estimator at the first policy and at the last: medians over seeds."""
+    """What the probe found of the cell's own estimator at the first policy and at the last: medians over seeds.
+
+    Empty where there was no probe of it.
+    """
     config = cell.read_config()
     probes = (
         [cell.probe(seed) for seed in summary.complete + summary.skipped] if config["probe"]["name"] != "off" else []
@@ -143,7 +149,7 @@ def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
     own = [p[(p["phi"] == config["phi"]["name"]) & (p["baseline"] == config["baseline"]["name"])] for p in probes]
     own = [p.sort_values("iteration") for p in own if len(p)]
     if not own:
-        return "-", "-", "-"
+        return ()
     values = np.array([(p["trace_variance"].iloc[0], p["nsr"].iloc[0], p["nsr"].iloc[-1]) for p in own])
     return tuple(f"{x:.3g}" if np.isfinite(x) else "unbounded" for x in np.median(values, axis=0))
 

@@ -22,7 +22,7 @@ from analysis.statistics import against_reference, group_curves, pooled, wilson
 WIDTH = 7.2  # inches: two columns of a paper, and readable at one
 MARKERS = "osD^vXP*<>"
 NOTHING = 1e-12  # a ratio of variances below this is rounding: the variant had no noise
-HUES = (7, 1, 0, 4, 2, 3, 5, 8)  # of seaborn's "colorblind" palette, by the order of a Phi
+HUES = (7, 1, 0, 4, 2, 3, 9, 6)  # of seaborn's "colorblind" palette, by the order of a Phi
 SHADES = (0.0, 0.35, -0.25, 0.6, -0.45)  # towards white or black, by the order of a baseline
 
 Colour = tuple[float, ...]
@@ -98,9 +98,7 @@ def survey(frame: pd.DataFrame) -> Figure:
     if "env.index" not in ratios or ratios["env.index"].nunique() < 2:
         raise Refusal("figure survey needs a study over env.index; run python -m ablate -m study=survey")
     split = _varying(ratios, but="env.index")
-    parts = (
-        [(f"{split.removeprefix('env.')} {value:g}", rows) for value, rows in ratios.groupby(split)] if split else []
-    )
+    parts = [(f"{split} = {value:g}", rows) for value, rows in ratios.groupby(split)] if split else []
     parts = parts or [("", ratios)]
     names = [(variant, f"{variant.label}  vs  {variant.reference}") for variant, _ in variants(ratios)]
     figure, axes = plt.subplots(
@@ -119,7 +117,11 @@ def survey(frame: pd.DataFrame) -> Figure:
     axes[0][0].set_yticks(range(len(names)), [name for _, name in names])
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
     number = ratios["env.index"].nunique()
-    figure.suptitle(f"How universal is it? {number} random MDPs (filled: trained policy, hollow: first)", fontsize=10)
+    figure.suptitle(
+        f"How often a variant has less noise than its reference, over {number} random MDPs (exact)\n"
+        "share: filled last policy, hollow first, 95% interval; ratio: last policy, median, 50% and 90% of MDPs",
+        fontsize=9,
+    )
     return figure
 
 

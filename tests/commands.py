@@ -130,10 +130,17 @@ def checkpoints(outputs: Path) -> list[Path]:
     return sorted(outputs.glob("main/*/.unfinished/seed=*/checkpoint.npz"))
 
 
-def row(done: subprocess.CompletedProcess, label: str) -> list[int]:
-    """Runs done, skipped and failed, as the table has it for the first cell whose label begins like this."""
-    lines = [line for line in done.stdout.splitlines() if line.startswith(label)]
-    assert lines, done.stdout
-    counts = re.match(r".*?\s{2,}(\d+)\s+(\d+)\s+(\d+)\s", lines[0])
-    assert counts, lines[0]
-    return [int(count) for count in counts.groups()]
+def row(printed: str, label: str) -> list[int]:
+    """Runs done, skipped and failed, as the last table that was printed has it for a cell; long labels are folded."""
+    rows: list[tuple[str, list[int]]] = []
+    for line in printed[printed.rfind("cell ") :].splitlines()[1:]:
+        counts = re.match(r"(.*?\S)\s{2,}(\d+)\s+(\d+)\s+(\d+)\s", line)
+        if counts:
+            rows.append((counts[1], [int(count) for count in counts.groups()[1:]]))
+        elif line.startswith("return: "):
+            break
+        elif rows:
+            rows[-1] = f"{rows[-1][0]} {line.strip()}", rows[-1][1]
+    found = [counts for name, counts in rows if label in name]
+    assert found, printed
+    return found[0]

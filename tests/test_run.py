@@ -81,7 +81,7 @@ def test_blocks_share_out_all_seeds_that_stand_at_the_same_iteration() -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What an uninterrupted sweep records."""
     folder = tmp_path_factory.mktemp("whole")
-    assert row(ablate(*SAVING, cwd=folder), "env=chain phi=td") == [4, 0, 0]
+    assert row(ablate(*SAVING, cwd=folder).stdout, "env=chain phi=td") == [4, 0, 0]
     return numbers(folder / "outputs")
 
 
@@ -197,16 +197,16 @@ def test_finish_skip_widen_overwrite_and_mend(tmp_path: Path, running: list[Runn
     first = manifests(outputs)
     assert len(first) == 10
 
-    assert row(ablate(*SHORT, "seed=0-11", cwd=tmp_path), "env=bandit") == [2, 10, 0]
+    assert row(ablate(*SHORT, "seed=0-11", cwd=tmp_path).stdout, "env=bandit") == [2, 10, 0]
     assert first.items() <= manifests(outputs).items()
     every, wanted = manifests(outputs), numbers(outputs)
 
     again = ablate(*SHORT, "seed=0-11", cwd=tmp_path)
-    assert row(again, "env=bandit") == [0, 12, 0]
+    assert row(again.stdout, "env=bandit") == [0, 12, 0]
     assert manifests(outputs) == every
     assert "training" not in again.stderr
 
-    assert row(ablate(*SHORT, "seed=0-5", "overwrite=true", cwd=tmp_path), "env=bandit") == [6, 0, 0]
+    assert row(ablate(*SHORT, "seed=0-5", "overwrite=true", cwd=tmp_path).stdout, "env=bandit") == [6, 0, 0]
     kept = {path for path, written in manifests(outputs).items() if every[path] == written}
     assert {path.parent.name for path in every.keys() - kept} == {f"seed={k}" for k in range(6)}
     assert numbers(outputs) == wanted
@@ -221,7 +221,7 @@ def test_finish_skip_widen_overwrite_and_mend(tmp_path: Path, running: list[Runn
     checkpoint.write_bytes(checkpoint.read_bytes()[:-40])
     (cell.path / "config.yaml").write_text("overrides: [")
     mended = ablate(*SHORT, "seed=0-11", cwd=tmp_path)
-    assert row(mended, "env=bandit") == [3, 9, 0]
+    assert row(mended.stdout, "env=bandit") == [3, 9, 0]
     for what in ("seed=0/manifest.json", "seed=1/curves.parquet", "seed=2/checkpoint.npz", "config.yaml"):
         assert any(what in line and "set aside" in line for line in mended.stderr.splitlines()), mended.stderr
     assert len(list((cell.path / ".damaged").iterdir())) == 4

@@ -13,6 +13,7 @@ from ablate.store import Cell
 from ablate.sweep import conclude, final_return, merge, ranges, steps_to_threshold, table
 
 MANIFEST = {"iterations": 20, "env_steps": 2000, "wall_time_s": 1.0, "started": "2026-01-01T00:00:00+00:00"}
+CONFIG = {"threshold": 2.5, "phi": {"name": "rtg"}, "baseline": {"name": "none"}, "probe": {"name": "online"}}
 
 
 def curve(returns: list[float] | np.ndarray) -> pd.DataFrame:
@@ -20,13 +21,20 @@ def curve(returns: list[float] | np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"iteration": range(1, n + 1), "env_steps": np.arange(1, n + 1) * 100, "return_mean": returns})
 
 
+def probe(level: float) -> list[dict]:
+    """Rows of the cell's own estimator, out of order, and of another one."""
+    rows = [("rtg", 20, 7.0, np.inf), ("return", 0, 100.0, 100.0), ("rtg", 0, 10 * level, level)]
+    names = "phi", "iteration", "trace_variance", "nsr"
+    return [dict(zip(names, row, strict=True)) | {"baseline": "none"} for row in rows]
+
+
 @pytest.fixture
 def summary(tmp_path: Path) -> Summary:
     """A cell with two complete seeds, of constant return 1 and 3."""
-    cell = Cell.at(tmp_path / "outputs", "pilot", ["phi=rtg"], {"threshold": 2.5})
+    cell = Cell.at(tmp_path / "outputs", "pilot", ["phi=rtg"], CONFIG)
     cell.prepare()
     for seed, level in [(0, 1.0), (1, 3.0)]:
-        cell.finish(seed, curve([level] * 20).to_dict("list"), [], MANIFEST)
+        cell.finish(seed, curve([level] * 20).to_dict("list"), probe(level), MANIFEST)
     outputs = str(tmp_path / "outputs")
     return Summary("phi=rtg", cell.name, outputs, "pilot", complete=[0], skipped=[1], env_steps=600, seconds=2.0)
 
@@ -46,12 +54,14 @@ def test_table_has_a_row_a_cell(summary: Summary) -> None:
     assert cells[0] == ["phi=rtg", "phi=rtg"]
     assert cells[1:4] == [["1", "1"], ["1", "1"], ["3", "0"]]
     assert cells[4] == ["2", "2"]
-    assert cells[6:] == [["100", "100"], ["1/2", "1/2"], ["300", "300"]]
+    assert cells[6:8] == [["100", "100"], ["1/2", "1/2"]]
+    assert cells[8:11] == [["20", "20"], ["2", "2"], ["unbounded", "unbounded"]]
+    assert cells[11] == ["300", "300"]
 
 
 def test_table_of_a_cell_that_has_nothing(summary: Summary) -> None:
     empty = replace(summary, complete=[], skipped=[], failed={0: "no"}, env_steps=0)
-    assert [next(iter(column.cells)) for column in table([empty]).columns[1:]] == ["0", "0", "1", *["-"] * 5]
+    assert [next(iter(column.cells)) for column in table([empty]).columns[1:]] == ["0", "0", "1", *["-"] * 8]
 
 
 def test_merge_adds_up_the_jobs_of_a_cell(summary: Summary) -> None:

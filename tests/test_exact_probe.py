@@ -1,0 +1,141 @@
+"""probe=exact: rows of ablate.exact at the run's own policy, nothing drawn, and a refusal where there are none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import compose, parameters
+
+from ablate import build
+from ablate.config import Impossible
+from ablate.exact import GroundTruth, scores, softmax
+from ablate.exact_probe import CRITICS
+from ablate.store import Cell
+from ablate.train import train
+
+SMALL = ("env=random_mdp", "env.states=4", "env.actions=2", "env.successors=2", "env.horizon=4", "gamma=0.9")
+SEEDS = (3, 0, 11)
+
+
+def measured(*overrides: str, seeds=SEEDS, iteration: int = 1):
+    """The rows of each seed, the policies that they are of [S, states, A], and the environment."""
+    job = compose(*overrides)
+    env = build.environment(job.config)
+    theta = parameters(build.policy(job.config, env).network, SEEDS)[[SEEDS.index(seed) for seed in seeds]]
+    pi = softmax(theta.double().numpy().reshape(len(seeds), env.observation_size, -1))
+    rows = build.probe(job.config).measure(theta, {}, seeds, iteration)
+    return rows, pi, env.mdp, job.config
+
+
+@pytest.mark.parametrize("discount_scores", ["true", "false"])
+def test_every_row_is_that_of_the_ground_truth(discount_scores: str) -> None:
+    rows, pis, mdp, _ = measured(*SMALL, "probe=exact", "episodes=5", f"discount_scores={discount_scores}")
+    for own, pi in zip(rows, pis, strict=True):
+        truth = GroundTruth(
+            replace(mdp, gamma=0.9), pi, scores(pi, mdp.features), discount_scores=discount_scores == "true"
+        )
+        base = truth.moments("rtg").trace_variance
+        for row in own:
+            baseline = {"optimal": "optimal constant"}.get(row["baseline"], row["baseline"])
+            wanted = truth.moments(row["phi"], baseline, row["critic"], episodes=5)
+            assert row["mode"] == "exact"
+            assert row["batch"] == 5
+            for name in ("trace_variance", "snr", "bias_squared", "v_s0", "v_action", "v_transition", "v_coupling"):
+                assert row[name] == pytest.approx(getattr(wanted, name), rel=1e-10, abs=1e-25), (row, name)
+            parts = row["v_s0"] + row["v_action"] + row["v_transition"] + row["v_coupling"]
+            assert row["trace_variance"] == pytest.approx(parts, rel=1e-10)
+            assert row["squared_signal"] == pytest.approx(wanted.mean @ wanted.mean, rel=1e-10)
+            assert row["nsr"] == pytest.approx(1 / wanted.snr, rel=1e-10)
+            assert row["log_ratio"] == pytest.approx(np.log(wanted.trace_variance / base), abs=1e-10)
+            assert row["mse"] == pytest.approx(wanted.bias_squared + wanted.trace_variance / 5, rel=1e-10)
+            assert row["J"] == pytest.approx(truth.J, rel=1e-12)
+
+
+def test_every_variant_is_there_once_and_with_both_critics_where_it_has_one() -> None:
+    rows, _, _, config = measured(*SMALL, "probe=exact")
+    found = [(row["phi"], row["baseline"], row["critic"]) for row in rows[0]]
+    assert len(set(found)) == len(found)
+    for node in config["probe"]["variants"].values():
+        name = node["phi"]["name"], node["baseline"]["name"]
+        critics = {critic for *variant, critic in found if tuple(variant) == name}
+        assert critics == (set(CRITICS) if build.needs(node) else {"none"})
+
+
+def test_the_matched_probe_estimates_the_same_columns() -> None:
+    """|z| < 4.5 for two seeds x eleven variants: a right program fails with probability below 1.5e-4."""
+    settings = (*SMALL, "env.offset=1", "episodes=4")
+    exact, *_ = measured(*settings, "probe=exact")
+    sampled, *_ = measured(*settings, "probe=matched", "probe.critic=exact", "probe.episodes=8192", seeds=SEEDS[:2])
+    for truth, estimates in zip(exact, sampled, strict=False):
+        wanted = {(row["phi"], row["baseline"]): row for row in truth if row["critic"] != "clockless"}
+        for row in estimates:
+            if row["baseline"] in ("time", "optimal"):  # a batch estimates these; exact ones are of no batch
+                continue
+            value, low, high = (np.log(row[f"trace_variance{end}"]) for end in ("", "_low", "_high"))
+            z = (value - np.log(wanted[row["phi"], row["baseline"]]["trace_variance"])) / ((high - low) / 2 / 1.96)
+            assert abs(z) < 4.5, (row["phi"], row["baseline"], z)
+
+
+def test_a_seed_alone_has_the_same_bits() -> None:
+    together, *_ = measured(*SMALL, "probe=exact")
+    for s, seed in enumerate(SEEDS):
+        alone, *_ = measured(*SMALL, "probe=exact", seeds=(seed,))
+        assert alone[0] == together[s]
+
+
+def test_training_does_not_notice_and_the_schedule_is_kept(tmp_path: Path) -> None:
+    curves = {}
+    for probe in ("off", "exact"):
+        every = () if probe == "off" else ("probe.every=2",)
+        job = compose(*SMALL, f"probe={probe}", "iterations=5", *every)
+        cell = Cell.at(tmp_path, "test", job.overrides, job.config)
+        cell.prepare()
+        train(cell, (0, 1), 1e9, lambda *_: None, lambda: False)
+        curves[probe] = [cell.curves(seed).drop(columns="wall_time") for seed in (0, 1)]
+    for off, exact in zip(curves["off"], curves["exact"], strict=True):
+        assert off.equals(exact)
+    assert list(cell.probe(1)["iteration"].unique()) == [0, 2, 4, 5]
+
+
+def test_a_gradient_that_is_nothing_but_rounding_has_an_unbounded_ratio() -> None:
+    """The goal of the grid is 8 steps away: with 4 steps all returns are alike, and grad J = 0."""
+    rows, *_ = measured("env=gridworld", "env.horizon=4", "gamma=1", "probe=exact", seeds=SEEDS[:1])
+    row = next(row for row in rows[0] if (row["phi"], row["baseline"]) == ("rtg", "none"))
+    assert row["squared_signal"] == 0
+    assert row["snr"] == 0
+    assert row["nsr"] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("env=cartpole",), "env=cartpole does not have"),
+        (("env=lqg",), "env=lqg does not have"),
+        (("env=chain", "policy.hidden=[8]"), "policy.hidden=[8]"),
+        (("env=chain", "whiten=true"), "whiten=false"),
+        (("env=chain", "episodes=1"), "episodes=2"),
+        (("env=contextual_bandit",), "independent"),
+    ],
+)
+def test_what_has_no_exact_values_is_refused_in_one_line(overrides: tuple[str, ...], said: str) -> None:
+    with pytest.raises(Impossible) as refusal:
+        compose(*overrides, "probe=exact")
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert "write" in str(refusal.value)
+
+
+def test_no_random_number_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = compose(*SMALL, "probe=exact")
+    probe = build.probe(job.config)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a random number was asked for")
+
+    monkeypatch.setattr(np.random, "default_rng", refuse)
+    monkeypatch.setattr("ablate.randomness.stream", refuse)
+    state = torch.get_rng_state()
+    probe.measure(torch.zeros(1, 8), {}, (0,), 0)
+    assert torch.equal(state, torch.get_rng_state())

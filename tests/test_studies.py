@@ -1,0 +1,64 @@
+"""Every study of conf/study composes with each of its sweep's values, and a small one of it runs."""
+
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+from conftest import choices, compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from ablate.config import CONF
+from ablate.help import description
+from ablate.store import Cell, cells
+from ablate.train import train
+
+STUDIES = [study for study in choices("study") if study != "main"]
+SMALL = {  # besides the first job of the sweep: what makes a study short
+    "variance": ("env=frozenlake", "iterations=2", "probe.every=1", "probe.episodes=16", "seed=0"),
+    "survey": ("iterations=2",),
+}
+
+
+def jobs(study: str) -> list[tuple[str, ...]]:
+    """What each job of the study's sweep is told, as by Hydra's basic sweeper."""
+    node = OmegaConf.load(CONF / "study" / f"{study}.yaml")
+    params = [f"{key}={value}" for key, value in node.hydra.sweeper.params.items()]
+    parsed = OverridesParser.create().parse_overrides(params)
+    values = [
+        [f"{o.get_key_element()}={x}" for x in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in parsed
+    ]
+    return list(product(*values))
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_composes_and_bears_its_name(study: str) -> None:
+    told = jobs(study)
+    assert len(told) > 1
+    for overrides in {told[0], told[-1]}:
+        job = compose(f"study={study}", *overrides)
+        assert job.study == study
+    assert description(CONF / "study" / f"{study}.yaml")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_small_version_runs(study: str, tmp_path: Path) -> None:
+    job = compose(f"study={study}", *(jobs(study)[0]), *SMALL.get(study, ()))
+    cell = Cell.at(tmp_path, job.study, job.overrides, job.config)
+    cell.prepare()
+    assert set(train(cell, job.seeds[:1], 1e9, lambda *_: None, lambda: False).values()) == {"complete"}
+    rows = cell.probe(job.seeds[0])
+    assert rows["iteration"].max() == job.config["iterations"]
+    assert rows["trace_variance"].notna().all()
+
+
+def test_the_command_line_sweeps_over_what_the_study_says(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ablate", "-m", "study=horizon", "env.horizon=8", "workers=1"]
+    done = subprocess.run([*command, f"outputs={tmp_path}"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert sorted(cell.read_config()["env"]["name"] for cell in cells(tmp_path, "horizon")) == ["chain", "gridworld"]
