@@ -76,9 +76,10 @@ def conclude(folder: Path) -> int:
     ran = merge(summary for summary in summaries if not summary.refused)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     if ran:
-        console.print(table(ran))
+        shown = table(ran)
+        console.print(shown)
         console.print(LEGEND)
-        if any(noise(_cell(summary), summary) for summary in ran):
+        if any(column.header == NOISE[0] for column in shown.columns):
             console.print(NOISE_LEGEND)
         for study in sorted({f"{summary.outputs}/{summary.study}" for summary in ran}):
             console.print(f"results: {escape(study)}/<cell>/seed=<k>/", soft_wrap=True)

@@ -61,7 +61,7 @@ def test_table_has_a_row_a_cell(summary: Summary) -> None:
 
 def test_table_of_a_cell_that_has_nothing(summary: Summary) -> None:
     empty = replace(summary, complete=[], skipped=[], failed={0: "no"}, env_steps=0)
-    assert [next(iter(column.cells)) for column in table([empty]).columns[1:]] == ["0", "0", "1", *["-"] * 8]
+    assert [next(iter(column.cells)) for column in table([empty]).columns[1:]] == ["0", "0", "1", *["-"] * 5]
 
 
 def test_merge_adds_up_the_jobs_of_a_cell(summary: Summary) -> None:
