@@ -36,7 +36,7 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         more = [f"env.horizon={SHORT[choice]}"]
     if group == "critic" and not more:
         more = ["phi=advantage"]
-    if group != "env" and not any(word.startswith("env=") for word in more):
+    if group not in ("env", "study") and not any(word.startswith("env=") for word in more):
         more = [*more, "env.horizon=20"]
     return [f"{group}='{choice}'" if choice == "off" else f"{group}={choice}", *more, "episodes=2"]
 
