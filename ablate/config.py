@@ -289,6 +289,12 @@ def _check_environment(config: dict[str, Any]) -> None:
             f"critic={critic['name']} needs a known model ({' or '.join(wants)}), which env={name} does not have; "
             "write critic=lambda"
         )
+    linear = not policy.get("hidden") and policy.get("spread") != "state"
+    if wants and hasattr(env, "lqg") and not linear:
+        raise Impossible(
+            f"critic={critic['name']} needs a linear policy in env={name}, whose sigma does not depend on the state; "
+            "write policy.hidden=[] policy.spread=learned"
+        )
     mdp = getattr(env, "mdp", None)
     if wants and mdp is not None and mdp.features.shape[1] < mdp.num_states:
         raise Impossible(f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda")
@@ -312,12 +318,7 @@ def _check_exact_probe(config: dict[str, Any], known: bool) -> None:
         )
     if config["whiten"]:
         raise Impossible("probe=exact has no values of whitened estimators; write whiten=false, or probe=matched")
-    fewest = max(variant["baseline"]["about"].get("fewest_episodes", 1) for variant in variants(config))
-    if config["episodes"] < fewest:
-        raise Impossible(
-            f"probe=exact with episodes={config['episodes']} cannot be: it judges baselines of the other episodes of "
-            f"the batch; write episodes={fewest} or more"
-        )
+    _check_others(config)
 
 
 def _check_probe(config: dict[str, Any]) -> None:
@@ -325,15 +326,32 @@ def _check_probe(config: dict[str, Any]) -> None:
     from ablate import build
 
     probe, batch = config["probe"], config["episodes"]
+    for variant in (probe.get("variants") or {}).values():  # the run's own settings hold where it is one of the list
+        variant |= {part: config[part] for part in variant if variant[part]["name"] == config[part]["name"]}
     if probe["name"] in ("off", "exact"):
         return
-    coupled = "group" in config["env"] or any(v["baseline"]["about"]["couples"] for v in variants(config))
+    _check_others(config)
+    coupled = config["whiten"] or "group" in config["env"]
+    coupled = coupled or any(variant["baseline"]["about"]["couples"] for variant in variants(config))
     fewest = 16 * batch if coupled else 16
     probe["episodes"] = max(-(-probe["episodes"] // batch) * batch, fewest)
     needed = set().union(*(build.needs(variant) for variant in variants(config)))
+    if probe["critic"] == "run" and config["critic"]["name"] == "exact" and build.needs(config):
+        probe["critic"] = "exact"
     if probe["critic"] == "run" and needed - build.needs(config):
         probe["critic"] = "fitted"
     probe["fitted"] = dict(config["critic"]) if probe["critic"] == "fitted" and needed else None
+
+
+def _check_others(config: dict[str, Any]) -> None:
+    """Refuse to judge baselines of the other episodes where a batch has too few."""
+    batch = config["env"].get("group") or config["episodes"]
+    fewest = max(variant["baseline"]["about"].get("fewest_episodes", 1) for variant in variants(config))
+    if batch < fewest:
+        raise Impossible(
+            f"probe={config['probe']['name']} with episodes={batch} cannot be: it judges baselines of the other "
+            f"episodes of the batch; write episodes={fewest} or more"
+        )
 
 
 def variants(config: dict[str, Any]) -> list[dict[str, Any]]:

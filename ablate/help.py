@@ -25,6 +25,7 @@ def text(conf: Path) -> str:
             "Settings:",
             *_settings(conf / "config.yaml"),
             "",
+            "See also: python -m ablate.exact --help (bias and variance without sampling), python -m analysis --help.",
             "--cfg job shows the composed configuration; --config-dir DIR adds choices of your own (a yaml each, in",
             "DIR/phi/ and so on); hydra/launcher=joblib runs jobs side by side. The same command again goes on where",
             "the last one stopped. --hydra-help tells the rest of Hydra's flags.",
@@ -40,8 +41,10 @@ def description(path: Path) -> str:
 
 def _choices(group: Path) -> Iterator[str]:
     yield f"\n  {group.name}="
-    for path in sorted(group.glob("*.yaml")):
-        yield f"    {path.stem:<16} {description(path)}"
+    paths = sorted(group.glob("*.yaml"))
+    width = max(len(path.stem) for path in paths)
+    for path in paths:
+        yield f"    {path.stem:<{width}}  {description(path)}"
 
 
 def _settings(path: Path) -> Iterator[str]:

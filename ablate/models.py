@@ -33,7 +33,7 @@ class Model(Protocol):
 
 
 def known(env: Environment, policy: Policy) -> Model | None:
-    """The model of an environment, or None where it has none or hides the state from the agent."""
+    """The model of an environment, or None where it has none, or none that fits the policy."""
     if (mdp := getattr(env, "mdp", None)) is not None:
         return TabularModel(mdp, policy)
     problem = getattr(env, "lqg", None)

@@ -23,26 +23,29 @@ Columns of curves.parquet (int64 for counts, float64 otherwise; those of the cri
     episode_length_mean         steps an episode, over the episodes of this iteration
     entropy                     of the policy, mean over the steps of this iteration
     grad_norm                   norm of the policy-gradient estimate, before clipping
-    critic_loss                 mean squared error of the critic against its targets
+    critic_loss                 mean squared error of the critic against its targets; of V where there are V and Q
     critic_explained_variance   1 - Var[target - value] / Var[target]
     wall_time                   seconds since the run began; the only column that differs from one repetition to another
 
 Columns of probe.parquet, a row per (iteration, estimator); NAME_low and NAME_high are 95% limits of NAME:
 
     iteration, mode             of the policy that was judged; online, matched (on shared trajectories) or exact
-    phi, baseline, critic       the estimator; where its V and Q came from
-    return_mean                 undiscounted return of the probe's episodes (J where mode is exact)
-    episodes, batch             episodes of the probe; N, those of one gradient step
+    phi, baseline               the estimator
+    critic                      where its V and Q came from: none, run (its own), fitted, exact, or clockless (exact
+                                values averaged over time)
+    return_mean, J              undiscounted return of the probe's episodes; J itself where mode is exact
+    episodes, batch             episodes of the probe (none where exact); N, those of one gradient step
     trace_variance              tr C of the one-trajectory gradient; N Var of the estimate where episodes share b
     squared_signal              |mu|^2, unbiased and so at times negative
     snr, nsr                    |mu|^2 / tr C and its inverse, inf where the sample sets no bound
     pairwise_cosine             between the means of 16 batches of the probe's episodes
-    log_ratio                   log of trace_variance over the reference's, on the same trajectories (matched)
+    log_ratio                   log of trace_variance over the reference's, on the same trajectories (matched, exact)
     log_ratio_unpaired          the same as if each had had trajectories of its own (matched)
     effective_rank              (tr C)^2 / tr C^2 (matched)
     bias_squared, mse           against grad J, where it is known; mse of the estimate of N episodes
     cosine                      of batch means to grad J;  directional_variance: the variance along grad J
-    v_s0, v_action, v_transition    the parts of the trace variance (exact)
+    v_s0, v_action, v_transition, v_coupling
+                                the parts of the trace variance (exact), the last between the episodes of a batch
 
 Fields of manifest.json: schema, status, seed, iterations, env_steps, wall_time_s, started and finished (ISO 8601),
 versions, git_revision (None without a checkout), files (rows and sha256 of each); for a diverged run also iteration
@@ -84,10 +87,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 RUNTIME = frozenset({"seed", "workers", "outputs", "overwrite", "checkpoint_seconds", "study"})
-PRESENTATION = frozenset({"label", "symbol", "order", "description", "threshold"})
-IGNORED = RUNTIME | PRESENTATION
-"""Keys that change no number of a run, so that they are not part of a cell: RUNTIME at the top level of the
-configuration, PRESENTATION at any depth, except below `kwargs`, which belongs to someone else's constructor."""
+PRESENTATION = frozenset({"label", "symbol", "order", "description"})
+"""Keys that change no number of a run, so that they are not part of a cell: RUNTIME and `threshold` at the top level of
+the configuration, PRESENTATION in what a choice says `about` itself."""
 
 COUNTS = frozenset({"iteration", "env_steps", "episodes"})
 NAME_LENGTH = 120
@@ -139,13 +141,15 @@ class Cell:
         return self.path.name
 
     def prepare(self) -> list[str]:
-        """Write config.yaml where it is missing or damaged. Returns warnings, a line each."""
+        """Write config.yaml where it is missing, damaged, or differs in presentation. Returns warnings, a line each."""
         path, warnings = self.path / "config.yaml", list[str]()
         with _refusing(self.path):
             try:
-                if self.name.endswith(config_hash(self.read_config())):
+                stored = self.read_config()
+                if stored == {key: value for key, value in self.config.items() if key not in RUNTIME}:
                     return []
-                warnings = self._set_aside(path, "config.yaml", f"{path} is another configuration")
+                if not self.name.endswith(config_hash(stored)):
+                    warnings = self._set_aside(path, "config.yaml", f"{path} is another configuration")
             except Damaged as damage:
                 if path.exists():
                     warnings = self._set_aside(path, "config.yaml", damage.flaw)
@@ -210,7 +214,7 @@ class Cell:
                 with zipfile.ZipFile(path) as archive:  # reading a member to its end checks its CRC
                     members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
                 loaded = {name: np.load(io.BytesIO(data), allow_pickle=False) for name, data in members.items()}
-                curves, probe = (pq.read_table(pa.BufferReader(loaded[name].tobytes())) for name in ("curves", "probe"))
+                curves, probe = (_from_parquet(loaded[name].tobytes()) for name in ("curves", "probe"))
                 return Checkpoint(
                     iteration=int(loaded["iteration"]),
                     arrays={k.removeprefix("array/"): v for k, v in loaded.items() if k.startswith("array/")},
@@ -434,23 +438,25 @@ def check_writable(outputs: str | Path) -> None:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Eight hexadecimal characters that stand for every key of a resolved configuration that is not IGNORED."""
-    meant = _without_presentation({key: value for key, value in config.items() if key not in RUNTIME})
+    """Eight hexadecimal characters that stand for all of a resolved configuration that may change a number."""
+    ignored = {*RUNTIME, "threshold"}
+    meant = _without_presentation({key: value for key, value in config.items() if key not in ignored})
     canonical = json.dumps(meant, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
-def _without_presentation(node: Any) -> Any:
+def _without_presentation(node: Any, about: bool = False) -> Any:
     if isinstance(node, Mapping):
-        kept = {key: value for key, value in node.items() if key not in PRESENTATION}
-        return {key: value if key == "kwargs" else _without_presentation(value) for key, value in kept.items()}
+        kept = {key: value for key, value in node.items() if not (about and key in PRESENTATION)}
+        return {key: _without_presentation(value, key == "about") for key, value in kept.items()}
     return [_without_presentation(value) for value in node] if isinstance(node, list | tuple) else node
 
 
 def names_cell(override: str) -> bool:
     """Whether a typed override tells one cell from another."""
     key = override.lstrip("+~").partition("=")[0]
-    return key not in RUNTIME and key.rpartition(".")[2] not in PRESENTATION
+    outer, _, last = key.rpartition(".")
+    return key not in {*RUNTIME, "threshold"} and not (outer.endswith("about") and last in PRESENTATION)
 
 
 def _is_cell(path: Path) -> bool:
@@ -506,9 +512,14 @@ def _parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
+def _from_parquet(data: bytes) -> pa.Table:
+    # Without threads: a table this small gains nothing, and Arrow's pool at times aborts a process that is ending.
+    return pq.read_table(pa.BufferReader(data), use_threads=False)
+
+
 def _frame(path: Path) -> pd.DataFrame:
     with _reading(path):
-        return pq.ParquetFile(path).read().to_pandas()
+        return pq.ParquetFile(path).read(use_threads=False).to_pandas(use_threads=False)
 
 
 def _contents(curves: Columns, probe: Rows, given: Mapping[str, Any]) -> dict[str, bytes]:

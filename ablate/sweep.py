@@ -27,7 +27,7 @@ NOISE = "noise at start", "NSR at start", "NSR at end"
 SMOOTHING = 5  # iterations averaged before a return is held against the threshold
 LEGEND = f"return: IQM over seeds of the last {FINAL:.0%} of the iterations; solve: {SMOOTHING}-iteration mean"
 NOISE_LEGEND = """\
-noise: trace variance tr C of the one-trajectory gradient; NSR: tr C / |mean|^2; medians over seeds, same trajectories \
+noise: trace variance tr C of the one-trajectory gradient; NSR: tr C / |mean|^2; medians over seeds, same policy \
 at the start"""
 
 
@@ -148,7 +148,7 @@ def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
         [cell.probe(seed) for seed in summary.complete + summary.skipped] if config["probe"]["name"] != "off" else []
     )
     own = [p[(p["phi"] == config["phi"]["name"]) & (p["baseline"] == config["baseline"]["name"])] for p in probes]
-    own = [p.sort_values("iteration") for p in own if len(p)]
+    own = [p[p["critic"] != "clockless"].sort_values("iteration") for p in own if len(p)]
     if not own:
         return ()
     values = np.array([(p["trace_variance"].iloc[0], p["nsr"].iloc[0], p["nsr"].iloc[-1]) for p in own])

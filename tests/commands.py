@@ -73,7 +73,9 @@ class Running:
 
     def group(self) -> dict[int, str]:
         """The command lines of the processes of the group that are alive, by process id."""
-        listing = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,pgid=,stat=,args="], capture_output=True, text=True).stdout
+        listing = subprocess.run(
+            ["ps", "-A", "-ww", "-o", "pid=,pgid=,stat=,args="], capture_output=True, text=True
+        ).stdout
         rows = [line.split(None, 3) for line in listing.splitlines()]
         return {
             int(row[0]): row[-1] for row in rows if len(row) == 4 and int(row[1]) == self.pid and row[2][0] not in "ZX"

@@ -25,7 +25,7 @@ def probe(level: float) -> list[dict]:
     """Rows of the cell's own estimator, out of order, and of another one."""
     rows = [("rtg", 20, 7.0, np.inf), ("return", 0, 100.0, 100.0), ("rtg", 0, 10 * level, level)]
     names = "phi", "iteration", "trace_variance", "nsr"
-    return [dict(zip(names, row, strict=True)) | {"baseline": "none"} for row in rows]
+    return [dict(zip(names, row, strict=True)) | {"baseline": "none", "critic": "none"} for row in rows]
 
 
 @pytest.fixture
