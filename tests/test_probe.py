@@ -10,6 +10,7 @@ from conftest import compose
 from scipy import stats
 
 from ablate import build, exact, noise
+from ablate.config import Impossible
 from ablate.gradients import gradient_chunks
 from ablate.learners.base import part
 from ablate.models import known
@@ -173,3 +174,29 @@ def test_a_seed_keeps_its_own_horizon():
     )
     assert episodes.of(0).rewards.shape == (1, 1, 2)
     assert episodes.of(1).rewards.shape == (1, 1, 5)
+
+
+def test_whitening_couples_a_batch_whatever_the_baseline():
+    config = compose("env=bandit", "whiten=true").config
+    (rows,) = build.probe(config).measure(build.learner(config).initial([3])["theta"], {}, [3], 0)
+    assert config["probe"]["episodes"] == 256
+    assert np.isfinite(rows[0]["trace_variance"])
+
+
+def test_an_exact_critic_is_called_exact():
+    assert compose("env=chain", "phi=td", "critic=exact", "probe=matched").config["probe"]["critic"] == "exact"
+
+
+def test_matched_variants_take_the_settings_of_the_run():
+    config = compose("phi=advantage", "phi.gae_lambda=0.5", "probe=matched").config
+    assert config["probe"]["variants"]["advantage_none"]["phi"]["gae_lambda"] == 0.5
+
+
+def test_no_baseline_of_the_others_is_judged_without_others():
+    with pytest.raises(Impossible, match="other episodes"):
+        compose("probe=matched", "episodes=1")
+
+
+def test_linear_quadratic_values_ask_for_a_linear_policy():
+    with pytest.raises(Impossible, match="linear"):
+        compose("env=lqg", "policy.hidden=[8]", "phi=td", "critic=exact")
