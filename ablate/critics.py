@@ -137,9 +137,7 @@ class LearnedCritic:
     ) -> tuple[State, dict[str, Floats]]:
         rows = episodes.rows
         every = torch.arange(len(seeds))[:, None]
-        steps = [
-            torch.from_numpy(x) for x in (rows.pack(episodes.observations), rows.times, rows.pack(episodes.actions))
-        ]
+        steps = [torch.from_numpy(x) for x in episodes.steps]
         said = {
             "V": (signals.values, signals.next_values),
             "Q": (signals.action_values, signals.next_action_values),
@@ -169,9 +167,7 @@ class LearnedCritic:
     def _judge(self, name: str, w: Tensor, episodes: Trajectories) -> tuple[Floats, Floats]:
         """V_w (Q_w) of each step, and of the step after it: 0 where the episode terminated. [S,N,T] both."""
         rows, approximator = episodes.rows, self.approximators[name]
-        observations, times, actions = (
-            torch.from_numpy(x) for x in (rows.pack(episodes.observations), rows.times, rows.pack(episodes.actions))
-        )
+        observations, times, actions = (torch.from_numpy(x) for x in episodes.steps)
         packed = torch.zeros(rows.valid.shape)
         for block, active in rows.blocks():
             s = torch.from_numpy(active)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ablate import build
 from ablate.exact import GroundTruth, Moments
 from ablate.models import TabularModel
+from ablate.probe import Schedule
 
 Row = dict[str, Any]
 CRITICS = ("exact", "clockless")  # V_t(s), and V(s) that does not see the time
@@ -35,7 +36,7 @@ def probe(config: Mapping[str, Any]) -> "ExactProbe":
 
 
 @dataclass(frozen=True)
-class ExactProbe:
+class ExactProbe(Schedule):
     """A row a variant and critic. Columns with the name of one of `probe.measures` are what that one estimates:
 
         trace_variance, squared_signal, snr, nsr, log_ratio, bias_squared, mse (at N = `batch`)
@@ -51,14 +52,8 @@ class ExactProbe:
     variants: Mapping[str, Mapping[str, Any]]
     reference: str
     batch: int
-    every: int
-    last: int
     gamma: float
     discount_scores: bool
-
-    def due(self, iteration: int) -> bool:
-        """Whether the policy after this many iterations is measured."""
-        return iteration in (0, self.last) or iteration % self.every == 0
 
     def measure(self, theta: Tensor, critic: Any, seeds: Sequence[int], iteration: int) -> list[list[Row]]:
         """A row for every variant and critic, for every seed. The run's own ``critic`` is not looked at."""

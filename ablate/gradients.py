@@ -29,8 +29,7 @@ def policy_gradient(policy: Policy, theta: Tensor, episodes: Trajectories, phi: 
     ascent (slide "PyTorch pseudocode").
     """
     rows = episodes.rows
-    observations = torch.from_numpy(rows.pack(episodes.observations))
-    actions = torch.from_numpy(rows.pack(episodes.actions))
+    observations, _, actions = (torch.from_numpy(x) for x in episodes.steps)
     weights = torch.from_numpy(rows.pack(phi).astype(np.float32) / np.float32(phi.shape[1]))
     valid = torch.from_numpy(rows.valid.astype(np.float32))
     gradient = torch.zeros_like(theta)

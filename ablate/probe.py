@@ -17,6 +17,7 @@ from ablate.critics import Critic
 from ablate.envs.base import Environment
 from ablate.estimator import Estimator
 from ablate.gradients import per_trajectory_gradients, score_products
+from ablate.learners.base import State
 from ablate.models import Model, known
 from ablate.noise import Blocks, Interval
 from ablate.phi import Signals
@@ -26,7 +27,6 @@ from ablate.returns import Floats, ordered_sum
 from ablate.rollout import rollout
 from ablate.trajectories import Trajectories
 
-State = dict[str, Tensor]
 Row = dict[str, Any]
 EPISODES_AT_ONCE = 64  # per-trajectory gradients that are held at a time
 COSINE_BATCHES = 16
@@ -82,7 +82,19 @@ def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) ->
 
 
 @dataclass(frozen=True)
-class Probe:
+class Schedule:
+    """At the first policy, after every so many iterations, and at the last policy."""
+
+    every: int
+    last: int
+
+    def due(self, iteration: int) -> bool:
+        """Whether the policy after this many iterations is measured."""
+        return iteration in (0, self.last) or iteration % self.every == 0
+
+
+@dataclass(frozen=True)
+class Probe(Schedule):
     env: Environment
     policy: Policy
     variants: Sequence[Variant]
@@ -92,13 +104,7 @@ class Probe:
     model: Model | None
     episodes: int
     batch: int  # episodes of the training estimate, N
-    every: int
-    last: int
     gamma: float
-
-    def due(self, iteration: int) -> bool:
-        """Whether the policy after this many iterations is measured."""
-        return iteration in (0, self.last) or iteration % self.every == 0
 
     def measure(self, theta: Tensor, critic: State, seeds: Sequence[int], iteration: int) -> list[list[Row]]:
         """A row for every variant, for every seed. ``critic`` is the state of the run's own."""

@@ -29,7 +29,6 @@ class Summary:
     skipped: list[int] = field(default_factory=list)  # done before
     diverged: dict[int, str] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
-    stopped: list[int] = field(default_factory=list)
     refused: str | None = None
     impossible: bool = False  # refused because such a cell cannot be, not because of a wrong value
     env_steps: int = 0

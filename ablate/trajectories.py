@@ -41,6 +41,11 @@ class Trajectories:
     def rows(self) -> "Rows":
         return Rows(self.mask)
 
+    @cached_property
+    def steps(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray]:
+        """Observation, time and action of every step taken, as rows: [S,R,D], [S,R], [S,R] or [S,R,A]."""
+        return self.rows.pack(self.observations), self.rows.times, self.rows.pack(self.actions)
+
     def of(self, seed: int) -> "Trajectories":
         """The episodes of one row of the seed axis, which stays, up to the end of its own longest."""
         one = {name: getattr(self, name)[seed : seed + 1] for name in self.__dataclass_fields__}
