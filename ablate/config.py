@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -15,7 +16,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from ablate import help
+from ablate import build, help
+from ablate.envs.base import Discrete, Environment
 from ablate.refusal import Refusal
 
 # In a checkout conf/ stands beside the package, in a wheel inside it.
@@ -39,6 +41,7 @@ class Config:
     outputs: str = MISSING
     overwrite: bool = MISSING
     checkpoint_seconds: float = MISSING
+    evaluate: dict[str, Any] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     critic: dict[str, Any] = field(default_factory=dict)
@@ -124,8 +127,6 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     """
     if missing := sorted(OmegaConf.missing_keys(composed)):
         raise Refusal(f"{missing[0]} has no value; add {missing[0]}=...")
-    from ablate import build
-
     config: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     _check_shape(config)
     _check_ranges(config)
@@ -133,26 +134,52 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     workers = _workers(config.pop("workers"))
     outputs, overwrite = config.pop("outputs"), config.pop("overwrite")
     checkpoint_seconds, study = config.pop("checkpoint_seconds"), config.pop("study")
-    _check_group(config)
-    _check_variant(config)
-    _check_probe(config)
-    if not build.needs(config):
-        typed = next((o for o in overrides if re.match(r"\+*critic[=.]", o)), None)
-        if typed and not config["probe"].get("fitted"):
-            cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
-            raise Impossible(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
-        config["critic"] = None
+    _leave_out(config, overrides)
+    if config["phi"]:
+        _check_group(config)
+        _check_variant(config)
+        _check_probe(config)
+        if not build.needs(config):
+            typed = _typed(overrides, "critic")
+            if typed and not config["probe"].get("fitted"):
+                cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
+                raise Impossible(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
+            config["critic"] = None
     _check_environment(config)
     if digests := {path: _digest(path) for path in _paths(config["env"])}:
         config["files"] = digests
     return Job(config, tuple(overrides), seeds, workers, outputs, study["name"], overwrite, checkpoint_seconds)
 
 
+USED = (
+    "policy", "optimizer", "critic", "phi", "baseline", "probe", "evaluate", "episodes", "discount_scores", "whiten"
+)  # fmt: skip
+"""Parts of a configuration that some algorithms have no use for."""
+
+
+def _leave_out(config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Empty what the algorithm does not use; refuse it where it was asked for by name."""
+    name, uses = config["algorithm"]["name"], config["algorithm"]["about"]["uses"]
+    for part in USED:
+        if part in uses:
+            continue
+        typed = _typed(overrides, part)
+        if typed and typed != "probe=off":
+            raise Impossible(f"algorithm={name} uses no {part}; leave out {typed}, or write algorithm=policy_gradient")
+        config[part] = {"name": "off"} if part == "probe" else None
+
+
+def _typed(overrides: Sequence[str], part: str) -> str | None:
+    """The first override of a setting or of a group and its parts."""
+    return next((o for o in overrides if re.match(rf"\+*{part}[=.]", o)), None)
+
+
 ABOUT = {
+    "algorithm": {"label", "order", "uses", "env", "actions"},
     "phi": {"label", "symbol", "order", "needs", "measured_from", "unbiased", "takes_baseline"},
     "baseline": {"label", "symbol", "order", "needs", "unbiased", "fewest_episodes", "couples"},
 }
-"""What a Phi and a baseline say of themselves, also a user's own."""
+"""What an algorithm, a Phi and a baseline say of themselves, also a user's own."""
 
 
 def _check_shape(config: dict[str, Any]) -> None:
@@ -164,7 +191,9 @@ def _check_shape(config: dict[str, Any]) -> None:
         if not isinstance(node, dict) or not node.get("name"):
             raise Refusal(f"{group} has no choice; write {group}=..., and in a yaml of your own a line `name: ...`")
         if unsaid := sorted(ABOUT.get(group, set()) - (node.get("about") or {}).keys()):
-            known = {"phi": "conf/phi/rtg.yaml", "baseline": "conf/baseline/value.yaml"}[group]
+            known = {"phi": "conf/phi/rtg.yaml", "baseline": "conf/baseline/value.yaml"}.get(
+                group, "conf/algorithm/policy_gradient.yaml"
+            )
             raise Refusal(f"{group}={node['name']} does not say about.{unsaid[0]}; add it to its yaml, as in {known}")
         module = str(node.get("_target_", "ablate.")).rpartition(".")[0]
         if not _exists(module):
@@ -223,6 +252,8 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "probe.episodes": (_count, "a whole number of at least 1", "256"),
     "probe.every": (_count, "a whole number of at least 1", "50"),
     "probe.critic": (lambda x: x in ("run", "exact", "fitted"), "run, exact or fitted", "run"),
+    "evaluate.every": (lambda x: x is None or _count(x), "a whole number of at least 1, or null", "10"),
+    "evaluate.episodes": (_count, "a whole number of at least 1", "16"),
     "env.horizon": (_count, "a whole number of at least 1", "200"),
     "env.group": (_count, "a whole number of at least 1", "4"),
 }
@@ -269,11 +300,9 @@ def _check_group(config: dict[str, Any]) -> None:
 
 def _check_environment(config: dict[str, Any]) -> None:
     """Build the environment once, which refuses what is wrong with it, and hold the policy and critic against it."""
-    from ablate import build
-    from ablate.envs.base import Discrete
-
     env = build.environment(config)
-    policy, name = config["policy"], config["env"]["name"]
+    _check_fit(config["algorithm"], config["env"]["name"], env)
+    policy, name = config["policy"] or {}, config["env"]["name"]
     wanted = "discrete" if isinstance(env.actions, Discrete) else "continuous"
     if policy.get("about", {}).get("actions", wanted) != wanted:
         right = "categorical" if wanted == "discrete" else "gaussian"
@@ -302,6 +331,36 @@ def _check_environment(config: dict[str, Any]) -> None:
         _check_exact_probe(config, known=mdp is not None)
 
 
+FITS: dict[str, tuple[Callable[[Environment], bool], str]] = {
+    "any": (lambda env: True, "any environment"),
+    "markov": (lambda env: hasattr(env, "transition"), "an environment whose state can be saved between two steps"),
+    "mdp": (lambda env: hasattr(env, "mdp"), "a finite known model"),
+}
+"""What an algorithm may ask of an environment (`about.env`)."""
+
+
+def _fits(about: dict[str, Any], env: Environment) -> bool:
+    kind = "discrete" if isinstance(env.actions, Discrete) else "continuous"
+    return FITS[about["env"]][0](env) and kind in about["actions"]
+
+
+def _check_fit(algorithm: dict[str, Any], name: str, env: Environment) -> None:
+    """Refuse an environment that an algorithm cannot learn in, with a list of those where it can."""
+    about = algorithm["about"]
+    if _fits(about, env):
+        return
+    fitting = []
+    for path in sorted((CONF / "env").glob("*.yaml")):
+        node: Any = OmegaConf.to_container(OmegaConf.load(path))
+        with suppress(Refusal):  # it asks for a file or an id, and so is not a choice by itself
+            if _fits(about, build.environment(node)):
+                fitting.append(path.stem)
+    wants = f"{FITS[about['env']][1]} with {' or '.join(about['actions'])} actions"
+    raise Impossible(
+        f"algorithm={algorithm['name']} needs {wants}, which env={name} is not; write env= one of {', '.join(fitting)}"
+    )
+
+
 def _check_exact_probe(config: dict[str, Any], known: bool) -> None:
     """Hold `probe=exact` against the rest: there must be exact values of what the run does."""
     policy, env = config["policy"], config["env"]["name"]
@@ -323,8 +382,6 @@ def _check_exact_probe(config: dict[str, Any], known: bool) -> None:
 
 def _check_probe(config: dict[str, Any]) -> None:
     """Round the probe's episodes up to whole batches, and give it the critic that its variants need."""
-    from ablate import build
-
     probe, batch = config["probe"], config["episodes"]
     for variant in (probe.get("variants") or {}).values():  # the run's own settings hold where it is one of the list
         variant |= {part: config[part] for part in variant if variant[part]["name"] == config[part]["name"]}

@@ -48,9 +48,13 @@ def _choices(group: Path) -> Iterator[str]:
 
 
 def _settings(path: Path) -> Iterator[str]:
+    group = ""
     for line in path.read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"(\w+): (\S+)\s+# (.*)", line):
-            yield f"    {match[1] + '=' + match[2]:<24} {match[3]}"
+        if match := re.fullmatch(r"(\w+):", line):
+            group = match[1]
+        elif match := re.fullmatch(r"( *)(\w+): (\S+)\s+# (.*)", line):
+            name = f"{group}.{match[2]}" if match[1] else match[2]
+            yield f"    {name + '=' + match[3]:<24} {match[4]}"
 
 
 def _place(group: Path) -> tuple[int, str]:

@@ -17,8 +17,11 @@ from torch import Tensor
 from ablate.networks import Network
 
 
-class Policy(Protocol):
-    network: Network
+class Actor(Protocol):
+    """What acts: all that a rollout asks for."""
+
+    @property
+    def network(self) -> Network: ...
 
     def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         """The randomness of actions, drawn ahead: shape (episodes, steps) -> [episodes, steps, ...]."""
@@ -26,6 +29,16 @@ class Policy(Protocol):
 
     def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
         """a ~ pi(.|s), a function of the outputs [S, R, O] and the noise [S, R, ...]."""
+        ...
+
+
+class Policy(Actor, Protocol):
+    """A distribution over actions that can be scored."""
+
+    network: Network
+
+    def mode(self, outputs: Tensor) -> NDArray:
+        """The most likely action, [S, R, ...]; the first of equals."""
         ...
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
@@ -67,6 +80,9 @@ class Categorical:
         weights = np.exp(logits - logits.max(-1, keepdims=True))
         cdf = np.cumsum(weights, axis=-1)
         return (noise[..., None] * cdf[..., -1:] >= cdf[..., :-1]).sum(-1)
+
+    def mode(self, outputs: Tensor) -> NDArray:
+        return outputs.numpy().argmax(-1)
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
         return torch.log_softmax(outputs, -1).gather(-1, actions[..., None])[..., 0]
@@ -115,6 +131,9 @@ class Gaussian:
         mu, log_sigma = (x.numpy() for x in self.mean_and_log_sigma(outputs))
         return (mu + np.exp(log_sigma) * noise).astype(np.float32)
 
+    def mode(self, outputs: Tensor) -> NDArray:
+        return self.mean_and_log_sigma(outputs)[0].numpy()
+
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """-1/2 sum_j [log(2 pi sigma_j^2) + (a_j - mu_j)^2 / sigma_j^2]"""
         mu, log_sigma = self.mean_and_log_sigma(outputs)
@@ -131,3 +150,33 @@ class Gaussian:
     def entropy(self, outputs: Tensor) -> Tensor:
         """sum_j [log sigma_j + 1/2 log(2 pi e)]"""
         return (self.mean_and_log_sigma(outputs)[1] + 0.5 * log(2 * pi * e)).sum(-1)
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The mode of a policy: argmax_a pi(a|s) where actions are discrete, mu(s) of a Gaussian."""
+
+    policy: Policy
+
+    @property
+    def network(self) -> Network:
+        return self.policy.network
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+        return np.empty((*shape, 0))
+
+    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
+        return self.policy.mode(outputs)
+
+
+@dataclass(frozen=True)
+class GreedyValues:
+    """argmax_a Q(s, a) of a network with an output an action; the first of equals."""
+
+    network: Network
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+        return np.empty((*shape, 0))
+
+    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
+        return outputs.numpy().argmax(-1)

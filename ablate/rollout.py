@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.envs.base import Continuous, Discrete, Environment
-from ablate.policies import Policy
+from ablate.policies import Actor
 from ablate.trajectories import Trajectories
 
 WORTH_DROPPING = 0.8  # rows are dropped when at most this share of those that are stepped would be left
 
 
 def rollout(
-    policy: Policy,
+    policy: Actor,
     theta: Tensor,
     env: Environment,
     episodes: int,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ablate import build
+from ablate.evaluation import evaluation
 from ablate.exact_probe import ExactProbe
 from ablate.learners.base import Record, State, part
 from ablate.probe import Probe
@@ -29,6 +30,7 @@ def train(
     """
     torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
     learner, probe = build.learner(cell.config), build.probe(cell.config)
+    judge = evaluation(cell.config)
     population = _Population.load(cell, seeds, learner)
     if probe and not population.iteration:
         population.measure(probe)
@@ -42,12 +44,15 @@ def train(
             return outcomes | dict.fromkeys(population.seeds, "stopped")
         with np.errstate(all="ignore"):  # a seed that overflows is told below
             state, record = learner.iterate(population.state, population.seeds, population.iteration + 1)
+            if judge:
+                record = record | judge.measure(learner, state, population.seeds, population.iteration + 1)
         population.advance(state, record)
         outcomes |= dict.fromkeys(population.drop_diverged(), "diverged")
         if probe and population.seeds and probe.due(population.iteration):
             population.measure(probe)
         done, steps = done + len(record["env_steps"]), steps + int(record["env_steps"].sum())
-        report(done, steps, float(np.mean(record["return_mean"])))
+        known = record["return_mean"][~np.isnan(record["return_mean"])]  # NaN where no episode has ended
+        report(done, steps, float(known.mean()) if len(known) else float("nan"))
         if time.monotonic() - saved > checkpoint_seconds:
             population.save()
             saved = time.monotonic()

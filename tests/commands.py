@@ -36,6 +36,9 @@ class Running:
     """A command under way in a process group of its own, its output in files so that no pipe holds it up."""
 
     def __init__(self, *words: str, cwd: Path, **more: Any) -> None:
+        # Ctrl-C is heard even where the tests themselves run in the background of a shell, which ignores it.
+        more = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} | more
+        self.signalled = 0  # when it was interrupted, in nanoseconds
         self.log = cwd / f"log-{time.monotonic_ns()}"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -13,16 +13,16 @@ LAYERS = (
     "envs networks optimizers",
     "policies",
     "gradients functional models",
-    "critics rollout",
-    "learners build",
+    "critics rollout online",
+    "learners build evaluation",
     "probe exact_probe store config",
-    "train screen workers",
+    "train screen workers study",
     "run",
     "sweep",
 )
 HEIGHT = {f"ablate.{name}": height for height, names in enumerate(LAYERS) for name in names.split()}
 TORCHLESS = {name for name in HEIGHT if HEIGHT[name] == 0}
-READ_BY_ANALYSIS = {"ablate.store", "ablate.noise", "ablate.groups", "ablate.refusal"}
+READ_BY_ANALYSIS = {"ablate.store", "ablate.study", "ablate.noise", "ablate.groups", "ablate.refusal"}
 
 
 def modules(package) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from conftest import choices
 from ablate.run import blocks
 from ablate.store import cells
 
-LONG = ("-m", "env=chain", "phi=td,advantage", "seed=0-3", "iterations=200", "episodes=8", "probe=off")
+LONG = ("-m", "env=chain", "phi=td,advantage", "seed=0-3", "iterations=400", "episodes=8", "probe=off")
 SAVING = (*LONG, "critic.updates=2", "critic.batch_size=32", "checkpoint_seconds=0.2")
 SHORT = ("env=bandit", "phi=rtg", "iterations=5", "probe=off")
 KILLS = int(os.environ.get("ABLATE_KILLS", "6"))
@@ -150,6 +150,7 @@ def test_interruptions_save_what_is_under_way(tmp_path: Path, whole: dict, runni
         before = saved(outputs)
         sweep = start(running, *SAVING, cwd=tmp_path, **more)
         sweep.until(lambda: saved(outputs).items() - before.items())
+        sweep.signalled = time.time_ns()
         (sweep.send_to_group if group else sweep.send)(number)
         return sweep
 
@@ -157,12 +158,12 @@ def test_interruptions_save_what_is_under_way(tmp_path: Path, whole: dict, runni
         # A shell starts commands in the background with SIGINT ignored: SIGTERM must do all the same.
         deaf = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)} if not group else {}
         sweep = interrupt(number, group, **deaf)
-        sent = time.time_ns()
         assert sweep.wait() == 130, sweep.output
         assert "interrupted" in sweep.output
         assert "python -m ablate -m env=chain phi=td,advantage" in sweep.output
         assert "Traceback" not in sweep.output
-        assert max(saved(outputs).values()) > sent, "it was not saved where it stood"
+        left = [*saved(outputs).values(), *(written for written, _ in manifests(outputs).values())]
+        assert max(left) > sweep.signalled, "it was neither saved where it stood nor brought to its end"
         readable(outputs)
     sweep = interrupt(signal.SIGKILL, group=False)
     assert sweep.wait() == -signal.SIGKILL  # and the workers ended by themselves

@@ -64,6 +64,35 @@ class Environment(Protocol):
         ...
 
 
+class Markov(Environment, Protocol):
+    """An environment whose whole state is an array, moved on by pure functions: what a learner that learns at every
+    step carries from one iteration to the next, and a checkpoint keeps. States are [S, N, K], of any numeric type.
+
+    An episode that lasts `horizon` steps is truncated where the horizon is a `time_limit`, and terminated where it
+    belongs to the problem; `ablate.online` counts the steps.
+    """
+
+    time_limit: bool
+
+    def starts(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+        """States s_0 ~ rho_0, [*shape, K]."""
+        ...
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """The randomness of `shape` transitions, [*shape, M]; M may be 0."""
+        ...
+
+    def transition(
+        self, states: NDArray, actions: NDArray, noise: NDArray[np.float64]
+    ) -> tuple[NDArray, NDArray[np.float64], Bools]:
+        """s_{t+1} [S,N,K], r_t [S,N] and whether s_{t+1} is terminal [S,N], of s_t, a_t and the noise [S,N,M]."""
+        ...
+
+    def observe(self, states: NDArray) -> Float32:
+        """What the agent sees of states [..., K]: [..., observation_size], float32."""
+        ...
+
+
 def need(holds: bool, name: str, value: object, wanted: str) -> None:
     """Refuse env.`name`=`value` unless `holds`."""
     if not holds:

@@ -26,6 +26,7 @@ class CartPole:
 
     observation_size = 4
     actions = Discrete(2)
+    time_limit = True
 
     def __init__(self, horizon: int = 500) -> None:
         need_count("horizon", horizon)
@@ -34,7 +35,7 @@ class CartPole:
         self._gravity, self._force, self._tau = cart.gravity, cart.force_mag, cart.tau
         self._pole_mass, self._total_mass = cart.masspole, cart.total_mass
         self._length, self._polemass_length = cart.length, cart.polemass_length
-        self._limits = np.array([cart.x_threshold, cart.theta_threshold_radians])[:, None, None]
+        self._farthest, self._steepest = cart.x_threshold, cart.theta_threshold_radians
 
     def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
         states = np.stack([stream.uniform(-0.05, 0.05, size=(episodes, 4)) for stream in streams])
@@ -43,7 +44,32 @@ class CartPole:
         return self._observation()
 
     def step(self, actions: NDArray) -> tuple[Float32, Floats, Bools, Bools]:
-        position, velocity, acceleration = self.state[::2], self.state[1::2], self._acceleration
+        self._advance(self.state, actions, self._acceleration)
+        self._time += 1
+        terminated = self._fallen(self.state)
+        truncated = ~terminated if self._time >= self.horizon else self._never
+        return self._observation(), self._rewards, terminated, truncated
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        self._set_state(self.state.reshape(4, -1).take(rows, axis=1))
+
+    def starts(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        return stream.uniform(-0.05, 0.05, size=(*shape, 4))
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        return np.empty((*shape, 0))
+
+    def transition(self, states: Floats, actions: NDArray, noise: Floats) -> tuple[Floats, Floats, Bools]:
+        state = np.moveaxis(states, -1, 0).copy()
+        self._advance(state, actions, np.empty((2, *actions.shape)))
+        return np.moveaxis(state, 0, -1), np.ones(actions.shape), self._fallen(state)
+
+    def observe(self, states: Floats) -> Float32:
+        return states.astype(np.float32)
+
+    def _advance(self, state: Floats, actions: NDArray, acceleration: Floats) -> None:
+        """Move states [4, ...] on in place; accelerations [2, ...] is room to work in."""
+        position, velocity = state[::2], state[1::2]
         theta, theta_dot, theta_acc = position[1], velocity[1], acceleration[1]
         sin, cos = np.sin(theta), np.cos(theta)
         # In place, with the operands of Gymnasium's formulas in Gymnasium's order:
@@ -72,14 +98,8 @@ class CartPole:
         acceleration *= self._tau
         velocity += acceleration
 
-        self._time += 1
-        outside = np.abs(position) > self._limits
-        terminated = outside[0] | outside[1]
-        truncated = ~terminated if self._time >= self.horizon else self._never
-        return self._observation(), self._rewards, terminated, truncated
-
-    def keep(self, rows: NDArray[np.int64]) -> None:
-        self._set_state(self.state.reshape(4, -1).take(rows, axis=1))
+    def _fallen(self, state: Floats) -> Bools:
+        return (np.abs(state[0]) > self._farthest) | (np.abs(state[2]) > self._steepest)
 
     def _set_state(self, state: Floats) -> None:
         self.state = state

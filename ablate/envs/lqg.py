@@ -20,6 +20,8 @@ class LinearQuadratic:
     normals. Observation: the state as float32 (inside, all is float64). `state` is [S, N, n].
     """
 
+    time_limit = False
+
     def __init__(self, lqg: LQG) -> None:
         self.lqg = lqg
         self.horizon = lqg.horizon
@@ -38,9 +40,7 @@ class LinearQuadratic:
         return self.state.astype(np.float32)
 
     def step(self, actions: NDArray) -> tuple[Float32, Floats, Bools, Bools]:
-        s, a = self.state, actions.astype(np.float64)
-        reward = -((s * apply(self.lqg.Q, s)).sum(-1) + (a * apply(self.lqg.R, a)).sum(-1))
-        self.state = apply(self.lqg.A, s) + apply(self.lqg.B, a) + self._noise[self._time][self._episodes]
+        self.state, reward = self._advance(self.state, actions, self._noise[self._time][self._episodes])
         self._time += 1
         terminated = np.full(reward.shape, self._time >= self.horizon)
         return self.state.astype(np.float32), reward, terminated, np.zeros_like(terminated)
@@ -48,6 +48,24 @@ class LinearQuadratic:
     def keep(self, rows: NDArray[np.int64]) -> None:
         self.state = self.state.reshape(-1, self.observation_size)[rows]
         self._episodes = self._episodes.take(rows)
+
+    def starts(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        return self.lqg.s0_mean + apply(self._start_root, stream.standard_normal((*shape, self.observation_size)))
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        return apply(self._noise_root, stream.standard_normal((*shape, self.observation_size)))
+
+    def transition(self, states: Floats, actions: NDArray, noise: Floats) -> tuple[Floats, Floats, Bools]:
+        successors, reward = self._advance(states, actions, noise)
+        return successors, reward, np.zeros(reward.shape, bool)
+
+    def observe(self, states: Floats) -> Float32:
+        return states.astype(np.float32)
+
+    def _advance(self, s: Floats, actions: NDArray, noise: Floats) -> tuple[Floats, Floats]:
+        a = actions.astype(np.float64)
+        reward = -((s * apply(self.lqg.Q, s)).sum(-1) + (a * apply(self.lqg.R, a)).sum(-1))
+        return apply(self.lqg.A, s) + apply(self.lqg.B, a) + noise, reward
 
 
 def apply(matrix: Floats, x: Floats) -> Floats:

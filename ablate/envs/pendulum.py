@@ -24,6 +24,7 @@ class Pendulum:
 
     observation_size = 3
     actions = Continuous(1)
+    time_limit = True
 
     def __init__(self, horizon: int = 200) -> None:
         need_count("horizon", horizon)
@@ -31,27 +32,44 @@ class Pendulum:
         self._pendulum = PendulumEnv()
 
     def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
-        high = np.array([DEFAULT_X, DEFAULT_Y])
-        states = np.stack([stream.uniform(-high, high, size=(episodes, 2)) for stream in streams])
+        states = np.stack([self.starts(stream, (episodes,)) for stream in streams])
         self._time = 0
         self.state = np.moveaxis(states, -1, 0).copy()
-        return self._observation()
+        return self._observation(self.state)
 
     def step(self, actions: NDArray) -> tuple[Float32, Floats, Bools, Bools]:
-        angle, speed = self.state
+        self.state, cost = self._advance(self.state, actions)
+        self._time += 1
+        terminated = np.zeros(cost.shape, bool)
+        return self._observation(self.state), -cost, terminated, np.full(cost.shape, self._time >= self.horizon)
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        self.state = self.state.reshape(2, -1).take(rows, axis=1)
+
+    def starts(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        high = np.array([DEFAULT_X, DEFAULT_Y])
+        return stream.uniform(-high, high, size=(*shape, 2))
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        return np.empty((*shape, 0))
+
+    def transition(self, states: Floats, actions: NDArray, noise: Floats) -> tuple[Floats, Floats, Bools]:
+        state, cost = self._advance(np.moveaxis(states, -1, 0), actions)
+        return np.moveaxis(state, 0, -1), -cost, np.zeros(cost.shape, bool)
+
+    def observe(self, states: Floats) -> Float32:
+        return self._observation(np.moveaxis(states, -1, 0))
+
+    def _advance(self, state: Floats, actions: NDArray) -> tuple[Floats, Floats]:
+        """The next states [2, ...] and the cost of the step."""
+        angle, speed = state
         g, m, l, dt = self._pendulum.g, self._pendulum.m, self._pendulum.l, self._pendulum.dt
         torque = np.clip(actions[..., 0], -self._pendulum.max_torque, self._pendulum.max_torque)
         cost = angle_normalize(angle) ** 2 + 0.1 * speed**2 + 0.001 * torque**2
         speed = speed + (3 * g / (2 * l) * np.sin(angle) + 3.0 / (m * l**2) * torque) * dt
         speed = np.clip(speed, -self._pendulum.max_speed, self._pendulum.max_speed)
-        self.state = np.stack([angle + speed * dt, speed])
-        self._time += 1
-        terminated = np.zeros(cost.shape, bool)
-        return self._observation(), -cost, terminated, np.full(cost.shape, self._time >= self.horizon)
+        return np.stack([angle + speed * dt, speed]), cost
 
-    def keep(self, rows: NDArray[np.int64]) -> None:
-        self.state = self.state.reshape(2, -1).take(rows, axis=1)
-
-    def _observation(self) -> Float32:
-        angle, speed = self.state
+    def _observation(self, state: Floats) -> Float32:
+        angle, speed = state
         return np.stack([np.cos(angle), np.sin(angle), speed], axis=-1).astype(np.float32)

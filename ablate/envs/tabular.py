@@ -51,22 +51,39 @@ class Tabular:
     def step(self, actions: NDArray) -> tuple[Float32, Floats, Bools, Bools]:
         self._time += 1
         u = self._uniforms[self._time][self._episodes]
-        pairs = self.states * self.mdp.num_actions + actions
-        outcome = (u[..., None] >= self._thresholds[pairs]).sum(-1)
-        outcome += pairs * self._thresholds.shape[1]
-        self.states = self._successors[outcome]
-        terminated = self.mdp.terminal[self.states]
+        self.states, rewards, terminated = self._outcomes(self.states, actions, u)
         truncated = np.zeros_like(terminated)
         if self._time >= self.horizon:
             if self.time_limit:
                 truncated = ~terminated
             else:
                 terminated = np.ones_like(terminated)
-        return self._features[self.states], self._rewards[outcome], terminated, truncated
+        return self._features[self.states], rewards, terminated, truncated
 
     def keep(self, rows: NDArray[np.int64]) -> None:
         self.states = self.states.take(rows)
         self._episodes = self._episodes.take(rows)
+
+    def starts(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+        return np.searchsorted(self._start, stream.random((*shape, 1)), side="right")
+
+    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        return stream.random((*shape, 1))
+
+    def transition(self, states: NDArray, actions: NDArray, noise: Floats) -> tuple[NDArray, Floats, Bools]:
+        successors, rewards, terminated = self._outcomes(states[..., 0], actions, noise[..., 0])
+        return successors[..., None], rewards, terminated
+
+    def observe(self, states: NDArray) -> Float32:
+        return self._features[states[..., 0]]
+
+    def _outcomes(self, states: Integers, actions: NDArray, u: Floats) -> tuple[Integers, Floats, Bools]:
+        """s', r and whether s' is terminal, by the inverse CDF of uniform numbers u."""
+        pairs = states * self.mdp.num_actions + actions
+        outcome = (u[..., None] >= self._thresholds[pairs]).sum(-1)
+        outcome += pairs * self._thresholds.shape[1]
+        successors = self._successors[outcome]
+        return successors, self._rewards[outcome], self.mdp.terminal[successors]
 
 
 class Grouped(Tabular):

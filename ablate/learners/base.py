@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablate.envs.base import Environment
+from ablate.policies import Actor
+
 State = dict[str, Tensor]  # all that is carried from iteration to iteration, each [S, ...]
 Record = dict[str, NDArray[np.float64]]  # what an iteration recorded, each [S]
 
@@ -20,6 +23,11 @@ class Learner(Protocol):
 
     def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
         """Iteration number 1, 2, ...; a record has at least env_steps, episodes, return_mean, grad_norm."""
+        ...
+
+    def deterministic(self, state: State) -> tuple[Environment, Actor, Tensor]:
+        """The environment, the greedy policy that the learner has come to, and that policy's parameters [S, P]; of
+        learners whose yaml says that they use `evaluate`."""
         ...
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ablate import build
 from ablate.critics import Critic
@@ -14,7 +15,7 @@ from ablate.gradients import policy_gradient, score_products
 from ablate.learners.base import Record, State, part, prefixed
 from ablate.optimizers import Optimizer
 from ablate.phi import Signals
-from ablate.policies import Policy
+from ablate.policies import Actor, Greedy, Policy
 from ablate.randomness import streams
 from ablate.returns import ordered_sum
 from ablate.rollout import rollout
@@ -80,6 +81,9 @@ class PolicyGradient:
         norm = gradient.double().square().sum(1).sqrt().numpy()
         record = summary(episodes) | {"entropy": entropy, "grad_norm": norm} | learnt
         return {"theta": theta} | prefixed("optimizer", moments) | prefixed("critic", critic), record
+
+    def deterministic(self, state: State) -> tuple[Environment, Actor, Tensor]:
+        return self.env, Greedy(self.policy), state["theta"]
 
 
 def summary(episodes: Trajectories) -> Record:

@@ -1,0 +1,45 @@
+"""How good the deterministic policy is that a learner has come to, at set intervals and on fresh episodes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ablate.learners.base import Learner, Record, State
+from ablate.randomness import streams
+from ablate.returns import ordered_sum
+from ablate.rollout import rollout
+
+
+def evaluation(config: Mapping[str, Any]) -> "Evaluation | None":
+    """The evaluation of a resolved configuration, or None where `evaluate.every` is null."""
+    wanted = config["evaluate"]
+    if not wanted or wanted["every"] is None:
+        return None
+    return Evaluation(wanted["every"], wanted["episodes"], config["iterations"])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """J of the greedy policy (argmax_a pi(a|s) or Q(s,a), the mean of a Gaussian), estimated from N fresh episodes.
+
+    After every `every`-th iteration and the last one. Its random streams are its own, so a run learns the same with it
+    or without. Returns are undiscounted.
+    """
+
+    every: int
+    episodes: int  # N
+    iterations: int
+
+    def measure(self, learner: Learner, state: State, seeds: Sequence[int], iteration: int) -> Record:
+        """evaluation_return_mean and evaluation_return_std, [S] each; NaN after other iterations."""
+        if iteration % self.every and iteration != self.iterations:
+            nothing = np.full(len(seeds), np.nan)
+            return {"evaluation_return_mean": nothing, "evaluation_return_std": nothing}
+        env, policy, theta = learner.deterministic(state)
+        sources = (streams(seeds, f"evaluation {what}", iteration) for what in ("environment", "actions"))
+        returns = ordered_sum(rollout(policy, theta, env, self.episodes, *sources).rewards, axis=2)
+        mean = ordered_sum(returns, axis=1) / self.episodes
+        spread = ordered_sum((returns - mean[:, None]) ** 2, axis=1) / max(self.episodes - 1, 1)
+        return {"evaluation_return_mean": mean, "evaluation_return_std": np.sqrt(spread)}
