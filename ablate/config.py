@@ -146,6 +146,8 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
                 raise Impossible(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
             config["critic"] = None
     _check_environment(config)
+    if config["algorithm"]["about"]["env"] != "any":
+        build.learner(config)  # which refuses what it cannot learn in; worth the second that importing torch takes
     if digests := {path: _digest(path) for path in _paths(config["env"])}:
         config["files"] = digests
     return Job(config, tuple(overrides), seeds, workers, outputs, study["name"], overwrite, checkpoint_seconds)
@@ -231,6 +233,19 @@ def _share(x: Any) -> bool:
     return x == 0 or (_positive(x) and x <= 1)
 
 
+def _sizes(x: Any) -> bool:
+    return isinstance(x, list) and all(map(_count, x))
+
+
+def _rising(x: Any) -> bool:
+    """A pair [low, high]."""
+    numbers = isinstance(x, list) and len(x) == 2 and all(isinstance(end, int | float) for end in x)
+    return numbers and float("-inf") < x[0] < x[1] < float("inf")
+
+
+A_COUNT = _count, "a whole number of at least 1"
+A_SHARE = _share, "in [0, 1]"
+LAYERS = _sizes, "a list of layer sizes", "[64,64]"
 RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "iterations": (_count, "a whole number of at least 1", "100"),
     "episodes": (_count, "a whole number of at least 1", "16"),
@@ -247,8 +262,39 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "phi.gae_lambda": (_share, "in [0, 1]", "0.95"),
     "policy.sigma": (_positive, "above 0", "1"),
     "policy.spread": (lambda x: x in ("constant", "learned", "state"), "constant, learned or state", "learned"),
-    "policy.hidden": (lambda x: isinstance(x, list) and all(map(_count, x)), "a list of layer sizes", "[64,64]"),
-    "critic.hidden": (lambda x: isinstance(x, list) and all(map(_count, x)), "a list of layer sizes", "[64,64]"),
+    "policy.hidden": LAYERS,
+    "critic.hidden": LAYERS,
+    "algorithm.steps": (*A_COUNT, "500"),
+    "algorithm.environments": (*A_COUNT, "8"),
+    "algorithm.n_steps": (*A_COUNT, "5"),
+    "algorithm.updates": (*A_COUNT, "25"),
+    "algorithm.batch_size": (*A_COUNT, "64"),
+    "algorithm.buffer_size": (*A_COUNT, "100000"),
+    "algorithm.learning_starts": (lambda x: x == 0 or _count(x), "a whole number of at least 0", "1000"),
+    "algorithm.target_every": (*A_COUNT, "1"),
+    "algorithm.double_q": (lambda x: isinstance(x, bool), "true or false", "true"),
+    "algorithm.lr": (_positive, "above 0", "0.001"),
+    "algorithm.critic_lr": (_positive, "above 0", "0.1"),
+    "algorithm.critic_hidden": LAYERS,
+    "algorithm.hidden": LAYERS,
+    "algorithm.clock": (lambda x: x in ("none", "append"), "none or append", "none"),
+    "algorithm.activation": (lambda x: x in ("tanh", "relu"), "tanh or relu", "relu"),
+    "algorithm.value_coefficient": (_positive, "above 0", "0.5"),
+    "algorithm.entropy_coefficient": (lambda x: x == 0 or _positive(x), "0 or above", "0"),
+    "algorithm.max_grad_norm": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
+    "algorithm.step_size": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
+    "algorithm.step_power": (*A_SHARE, "0.6"),
+    "algorithm.initial_epsilon": (*A_SHARE, "1"),
+    "algorithm.final_epsilon": (*A_SHARE, "0.05"),
+    "algorithm.exploration_fraction": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
+    "algorithm.action_bins": (lambda x: _count(x) and x > 1, "a whole number of at least 2", "9"),
+    "algorithm.action_range": (_rising, "a list [low,high]", "[-2,2]"),
+    "algorithm.state_bins": (lambda x: _count(x) or _sizes(x), "a number of bins, or one for each dimension", "10"),
+    "algorithm.state_range": (
+        lambda x: x is None or (isinstance(x, list) and all(map(_rising, x))),
+        "null or a list of [low,high]",
+        "[[-2,2],[-2,2]]",
+    ),
     "probe.episodes": (_count, "a whole number of at least 1", "256"),
     "probe.every": (_count, "a whole number of at least 1", "50"),
     "probe.critic": (lambda x: x in ("run", "exact", "fitted"), "run, exact or fitted", "run"),
@@ -352,10 +398,10 @@ def _check_fit(algorithm: dict[str, Any], name: str, env: Environment) -> None:
     fitting = []
     for path in sorted((CONF / "env").glob("*.yaml")):
         node: Any = OmegaConf.to_container(OmegaConf.load(path))
-        with suppress(Refusal):  # it asks for a file or an id, and so is not a choice by itself
+        with suppress(Refusal, TypeError):  # it asks for a file or an id, and so is not a choice by itself
             if _fits(about, build.environment(node)):
                 fitting.append(path.stem)
-    wants = f"{FITS[about['env']][1]} with {' or '.join(about['actions'])} actions"
+    wants = FITS[about["env"]][1] + (f" with {about['actions'][0]} actions" if len(about["actions"]) == 1 else "")
     raise Impossible(
         f"algorithm={algorithm['name']} needs {wants}, which env={name} is not; write env= one of {', '.join(fitting)}"
     )

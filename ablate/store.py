@@ -2,7 +2,7 @@
 
 A run = one configuration and one seed = one folder. A cell = one configuration without its seed.
 
-    outputs/<study>/<cell>/config.yaml               resolved configuration, and the overrides that name the cell
+    outputs/<study>/<cell>/config.yaml               resolved configuration, and the overrides that make the cell
     outputs/<study>/<cell>/seed=7/curves.parquet     a row per iteration
     outputs/<study>/<cell>/seed=7/probe.parquet      a row per (iteration, estimator), where there is a probe
     outputs/<study>/<cell>/seed=7/manifest.json      which run this is, and the checksum of each file beside it
@@ -16,15 +16,24 @@ pickled, and every number is kept bit for bit.
 
 Columns of curves.parquet (int64 for counts, float64 otherwise; those of the critic only where there is one):
 
-    iteration                   gradient steps taken, from 1
+    iteration                   from 1; a gradient step of policy_gradient, else a fixed number of env steps or a sweep
     env_steps                   valid environment steps so far
     episodes                    episodes so far
-    return_mean, return_std     undiscounted return over the episodes of this iteration
+    return_mean, return_std     undiscounted return over the episodes that ended in this iteration, NaN where none did
     episode_length_mean         steps an episode, over the episodes of this iteration
     entropy                     of the policy, mean over the steps of this iteration
-    grad_norm                   norm of the policy-gradient estimate, before clipping
+    grad_norm                   norm of the policy-gradient estimate, before clipping; of q_actor_critic its mean step, of
+                                dqn the loss's gradient; of td and q_learning the root mean square TD error, of
+                                q_iteration the Bellman residual
     critic_loss                 mean squared error of the critic against its targets; of V where there are V and Q
     critic_explained_variance   1 - Var[target - value] / Var[target]
+    evaluation_return_mean, evaluation_return_std
+                                undiscounted return of the greedy policy on fresh episodes, where `evaluate.every` is
+                                set; NaN after the other iterations
+    value_rms_error             td: root mean square of V - V^pi over the states that the policy can reach, all alike
+    visit_distance              td: total variation distance of the visits so far to the exact occupancy
+    q_error                     q_iteration: sup norm of Q - Q*
+    epsilon                     q_learning, dqn: the chance of a random action, at the end of the iteration
     wall_time                   seconds since the run began; the only column that differs from one repetition to another
 
 Columns of probe.parquet, a row per (iteration, estimator); NAME_low and NAME_high are 95% limits of NAME:
@@ -44,6 +53,7 @@ Columns of probe.parquet, a row per (iteration, estimator); NAME_low and NAME_hi
     effective_rank              (tr C)^2 / tr C^2 (matched)
     bias_squared, mse           against grad J, where it is known; mse of the estimate of N episodes
     cosine                      of batch means to grad J;  directional_variance: the variance along grad J
+    projection                  <mu, grad J> / |grad J|^2, 1 where unbiased;  wald_p: the p-value of mu = grad J
     v_s0, v_action, v_transition, v_coupling
                                 the parts of the trace variance (exact), the last between the episodes of a batch
 
@@ -129,12 +139,12 @@ class Cell:
     @classmethod
     def at(cls, outputs: str | Path, study: str, overrides: Sequence[str], config: Mapping[str, Any]) -> Cell:
         """The cell of a resolved configuration: the folder that has it already, else a name made of the overrides."""
-        folder, kept = _study(outputs, study), tuple(sorted(filter(names_cell, overrides)))
+        folder, kept = study_folder(outputs, study), tuple(sorted(filter(names_cell, overrides)))
         suffix = f"-{config_hash(config)}"
         with _refusing(folder):
             known = sorted(path.name for path in _entries(folder) if _is_cell(path) and path.name.endswith(suffix))
         name = known[0] if known else _safe_name(",".join(kept))[: NAME_LENGTH - len(suffix)] + suffix
-        return cls(folder / name, config, kept)
+        return cls(folder / name, config, (*(typed for typed in overrides if typed.startswith("study=")), *kept))
 
     @property
     def name(self) -> str:
@@ -264,6 +274,15 @@ class Cell:
             _retrying(functools.partial(leave, self._run(seed)))
             self._clear(seed)
 
+    def contents(self, seed: int) -> tuple[dict[str, Any], dict[str, bytes]] | None:
+        """The manifest of a complete or diverged run and the bytes of its files, checked; None where there is neither.
+
+        Raises Damaged where a file is not what its manifest describes.
+        """
+        with _refusing(self.path):
+            published = next((folder for folder in self._published(seed) if folder.exists()), None)
+            return _sound(published, seed) if published else None
+
     def manifest(self, seed: int) -> dict[str, Any]:
         """What a complete or diverged run says of itself."""
         with _reading(self._home(seed) / "manifest.json") as path:
@@ -363,40 +382,11 @@ class Cell:
 
 def cells(outputs: str | Path, study: str) -> list[Cell]:
     """The cells of a study, by name."""
-    folder = _study(outputs, study)
+    folder = study_folder(outputs, study)
     with _refusing(folder):
         if not folder.is_dir():
             raise Refusal(f"no study {study!r} in {folder.parent}: run it first, or name its folder with outputs=")
         return [Cell(path) for path in sorted(filter(_is_cell, folder.iterdir()))]
-
-
-def runs_table(outputs: str | Path, study: str) -> tuple[pd.DataFrame, list[tuple[str, int, Status]]]:
-    """The curves of all complete runs, led by their cell and seed; and (cell, seed, status) of every other run.
-
-    A column that only some runs have is NaN in the others.
-    """
-    import pyarrow.dataset as ds  # imports pandas, which a run does without
-    from pyarrow.fs import LocalFileSystem
-
-    states = [(cell.name, seed, cell.status(seed)) for cell in cells(outputs, study) for seed in cell.seeds()]
-    folder = _study(outputs, study).resolve()
-    done = [folder / name / f"seed={seed}" for name, seed, status in states if status == "complete"]
-    rest = [entry for entry in states if entry[2] != "complete"]
-    keys = ds.DirectoryPartitioning(pa.schema({"cell": pa.string(), "folder": pa.string()}), segment_encoding="none")
-    with _refusing(folder):
-        source = ds.dataset(
-            [str(run / "curves.parquet") for run in done],
-            pa.schema({}),
-            "parquet",
-            LocalFileSystem(),
-            partitioning=keys,
-            partition_base_dir=str(folder),
-        )
-        schemas = [fragment.physical_schema for fragment in source.get_fragments()]
-        table = source.replace_schema(pa.unify_schemas([keys.schema, *schemas])).to_table().to_pandas()
-    table.insert(0, "cell", table.pop("cell"))
-    table.insert(1, "seed", table.pop("folder").str.removeprefix("seed=").astype("int64"))
-    return table, rest
 
 
 def record_job(folder: Path, summary: Mapping[str, Any]) -> None:
@@ -482,7 +472,8 @@ def _root(outputs: str | Path) -> Path:
     return Path(outputs).expanduser()
 
 
-def _study(outputs: str | Path, study: str) -> Path:
+def study_folder(outputs: str | Path, study: str) -> Path:
+    """Where a study is, whether or not there is one. Raises Refusal for a name that no folder can have."""
     if not re.fullmatch(r"\w[\w.,=+ -]*", study):
         allowed = "letters, digits, spaces and _ . , = + - (not first)"
         raise Refusal(f"study={study!r} is not a folder name: {allowed}; type for example study=pilot")
@@ -535,20 +526,30 @@ def _contents(curves: Columns, probe: Rows, given: Mapping[str, Any]) -> dict[st
     return files | {"manifest.json": json.dumps(full, indent=1, default=lambda scalar: scalar.item()).encode()}
 
 
-def _flaw(folder: Path, seed: int) -> str | None:
-    """What is wrong with a run, whose manifest vouches for the files beside it; None for a sound one."""
+def _sound(folder: Path, seed: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The manifest of a run, and the bytes of the files that it vouches for. Raises Damaged where they differ."""
     path = folder / "manifest.json"
     try:
         manifest = json.loads(path.read_bytes())
         if FIELDS - manifest.keys() or "curves.parquet" not in manifest["files"] or manifest["seed"] != seed:
-            return f"{path} is not a manifest of seed {seed}"
+            raise Damaged(f"{path} is not a manifest of seed {seed}")
+        files = {name: (folder / name).read_bytes() for name in manifest["files"]}
         for name, stated in manifest["files"].items():
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != stated["sha256"]:
-                return f"{folder / name} is not the file that its manifest describes"
+            if hashlib.sha256(files[name]).hexdigest() != stated["sha256"]:
+                raise Damaged(f"{folder / name} is not the file that its manifest describes")
     except (FileNotFoundError, IsADirectoryError) as error:
-        return f"{error.filename} is missing"
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return f"{path} is damaged"
+        raise Damaged(f"{error.filename} is missing") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{path} is damaged") from error
+    return manifest, files
+
+
+def _flaw(folder: Path, seed: int) -> str | None:
+    """What is wrong with a run, whose manifest vouches for the files beside it; None for a sound one."""
+    try:
+        _sound(folder, seed)
+    except Damaged as damage:
+        return damage.flaw
     return None
 
 

@@ -31,6 +31,9 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         ("policy", "gaussian"): ["env=pendulum", "env.horizon=20"],
         ("critic", "exact"): ["env=chain", "phi=q", "baseline=value"],
         ("probe", "exact"): ["env=chain"],
+        ("algorithm", "td"): ["env=chain"],
+        ("algorithm", "q_learning"): ["env=chain"],
+        ("algorithm", "q_iteration"): ["env=chain", "gamma=0.9"],
     }.get((group, choice), [])
     if group == "env" and choice in SHORT:
         more = [f"env.horizon={SHORT[choice]}"]
@@ -38,7 +41,8 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         more = ["phi=advantage"]
     if group not in ("env", "study") and not any(word.startswith("env=") for word in more):
         more = [*more, "env.horizon=20"]
-    return [f"{group}='{choice}'" if choice == "off" else f"{group}={choice}", *more, "episodes=2"]
+    batches = [] if group == "algorithm" and choice != "policy_gradient" else ["episodes=2"]
+    return [f"{group}='{choice}'" if choice == "off" else f"{group}={choice}", *more, *batches]
 
 
 def assert_trains(job: Job) -> None:

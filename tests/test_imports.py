@@ -9,7 +9,7 @@ import ablate
 import analysis
 
 LAYERS = (
-    "refusal help returns randomness noise lqg groups mdp phi baselines estimator trajectories exact",
+    "refusal help returns randomness noise lqg groups mdp phi baselines estimator trajectories exact schedules",
     "envs networks optimizers",
     "policies",
     "gradients functional models",

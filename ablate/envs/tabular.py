@@ -8,7 +8,17 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.envs.base import Bools, Discrete, Float32, need, need_count, need_flag, need_number, need_probability
+from ablate.envs.base import (
+    Bools,
+    Continuous,
+    Discrete,
+    Float32,
+    need,
+    need_count,
+    need_flag,
+    need_number,
+    need_probability,
+)
 from ablate.mdp import MDP
 from ablate.randomness import stream
 
@@ -33,7 +43,7 @@ class Tabular:
         self.time_limit = time_limit
         self.horizon = mdp.horizon
         self.observation_size = mdp.features.shape[1]
-        self.actions = Discrete(mdp.num_actions)
+        self.actions: Discrete | Continuous = Discrete(mdp.num_actions)
         self._features = mdp.features.astype(np.float32)
         self._start = thresholds(mdp.rho0)
         width = mdp.successors.shape[2]
@@ -279,6 +289,23 @@ def corridor(horizon: int = 1000, gamma: float = 1.0) -> MDP:
         return [(1.0, successor, -1.0, successor == 3)]
 
     return from_outcomes(outcomes, 4, 2, start=0, horizon=horizon, gamma=gamma, features=np.ones((4, 1)))
+
+
+def random_walk(length: int = 5, horizon: int = 1000, gamma: float = 1.0) -> MDP:
+    """`length` states in a row between two ends, from the middle one; actions left (0) and right (1). Leaving on the
+    right earns 1, all else nothing. States 1 .. length; 0 and length + 1 are the ends.
+
+    Under the uniform policy V(s) = s / (length + 1): 1/6 to 5/6. Source: Sutton and Barto (2018), example 6.2.
+    """
+    need_count("length", length)
+    need(length % 2 == 1, "length", length, "an odd number, which has a middle")
+    right = length + 1
+
+    def outcomes(s: int, a: int) -> list[Outcome]:
+        to = min(max(s + 2 * a - 1, 0), right)
+        return [(1.0, to, float(to == right), to in (0, right))]
+
+    return from_outcomes(outcomes, length + 2, 2, start=right // 2, horizon=horizon, gamma=gamma)
 
 
 def gridworld(
