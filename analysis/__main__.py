@@ -1,15 +1,38 @@
-"""`python -m analysis FIGURE [--study NAME] [--outputs DIR] [--out DIR]`: a figure as PNG and SVG."""
+"""`python -m analysis COMMAND [--study NAME] [--outputs DIR] [--out DIR]`: the tables and figures of a study.
+
+A command is a function of the parsed options with a line in `COMMANDS`; it imports what it needs when it runs.
+"""
 
 import argparse
-import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ablate.refusal import Refusal
 
-FIGURES = ("horizon", "survey", "variance", "group_baselines")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from analysis.frames import Study
+
+FIGURES = {
+    "learning": "learning curves against env steps",
+    "trade": "noise against what is learnt and how steadily, a point a variant",
+    "noise": "noise of each run's own estimator along training",
+    "variance": "noise of every variant on the same trajectories (probe=matched)",
+    "split": "what the exact variance comes from, and the floor under every baseline",
+    "horizon": "exact noise against the horizon",
+    "survey": "on how many random MDPs an ordering of variants holds",
+    "profiles": "performance profiles",
+    "improvement": "how likely one variant ends above another",
+    "td": "convergence of TD learning",
+    "bellman": "convergence of Bellman iteration",
+    "corridor": "the short corridor's J(p), and where learners end",
+    "group_baselines": "one baseline a prompt: mean and noise, computed (no study)",
+}
+OWN_STUDY = ("horizon", "survey", "variance")  # figures with a study of their own name
+ENDINGS = ("png", "svg", "pdf")
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,44 +40,143 @@ class Parser(argparse.ArgumentParser):
         raise Refusal(f"{message}; python -m analysis --help tells what there is")
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(prog="python -m analysis", description="Draw a figure of a finished study.", allow_abbrev=False)
-    parser.add_argument("figure", metavar="FIGURE", choices=FIGURES, help=", ".join(FIGURES))
-    parser.add_argument("--study", metavar="NAME", help="the study to show (default: the figure's own name)")
-    parser.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
-    parser.add_argument("--out", metavar="DIR", default=Path(), type=Path, help="where pictures go (default: here)")
-    return parser.parse_args(arguments)
+def figure(options: argparse.Namespace) -> None:
+    """One figure by its name."""
+    from analysis import plots
 
-
-def run(arguments: Sequence[str] | None) -> None:
-    options = parse(arguments)
-    from analysis import frames, plots
-
-    draw = plots.FIGURES[options.figure]
     plots.theme()
-    if inspect.signature(draw).parameters:
-        study = options.study or options.figure
-        table, unfinished = frames.probed(options.outputs, study)
-        for cell, seed, status in unfinished:
-            print(f"left out: {cell} seed={seed} is {status}", file=sys.stderr)
-        figure = draw(table)
+    name = options.command
+    if name not in plots.COMPUTED:
+        study = _load(options.outputs, options.study or (name if name in OWN_STUDY else "main"))
+        _save(plots.draw(name, study), options.out, name)
     elif options.study:
-        raise Refusal(f"figure {options.figure} is computed, not run; leave out --study {options.study}")
+        raise Refusal(f"figure {name} is computed, not run; leave out --study {options.study}")
     else:
-        figure = draw()
+        _save(plots.COMPUTED[name](), options.out, name)
+
+
+def figures(options: argparse.Namespace) -> None:
+    """All figures that the study has data for."""
+    import matplotlib.pyplot as plt
+
+    from analysis import plots
+
+    plots.theme()
+    drawn = plots.figures(_load(options.outputs, options.study or "main"))
+    if not drawn:
+        raise Refusal(f"study {options.study or 'main'!r} has data for no figure; python -m analysis tables shows it")
+    for name, (draw, _) in drawn.items():
+        picture = draw()
+        _save(picture, options.out, name)
+        plt.close(picture)
+
+
+def tables(options: argparse.Namespace) -> None:
+    """All tables of the study, on the screen and as CSV, Markdown and LaTeX."""
+    from rich.console import Console
+
+    from analysis import tables
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    made = tables.tables(_load(options.outputs, options.study or "main"))
+    if not made:
+        raise Refusal(f"study {options.study or 'main'!r} has data for no table: its runs record no return")
+    for name, frame in made.items():
+        tables.show(frame, name.replace("_", " "), console)
+        for path in tables.save(frame, options.out, name):
+            print(path)
+        print()
+
+
+def report(options: argparse.Namespace) -> None:
+    """The study as one HTML page."""
+    from analysis.report import write
+
+    print(write(options.outputs, options.study, options.out))
+
+
+def claims(options: argparse.Namespace) -> None:
+    """The lecture's claims as verdicts."""
+    from analysis.claims.command import run
+
+    run(options.outputs, "full" if options.full else "quick", options.only, options.json, options.page)
+
+
+def _of_claims(part: argparse.ArgumentParser) -> None:
+    scale = part.add_mutually_exclusive_group()
+    scale.add_argument("--quick", action="store_true", help="minutes on two cores, study lecture_quick (the default)")
+    scale.add_argument("--full", action="store_true", help="hours, study lecture; after a kill it goes on")
+    part.add_argument("--only", metavar="C4,C7", help="these claims alone, with Holm's correction over them alone")
+    part.add_argument("--json", metavar="FILE", help="write the verdicts there")
+    part.add_argument("--page", metavar="FILE", help="write the page of claims there, one HTML file")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+
+
+def _of_files(part: argparse.ArgumentParser) -> None:
+    """The options of a command that writes several files."""
+    part.add_argument("--study", metavar="NAME", help="the study to show (default: main, or the figure's own)")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+    part.add_argument("--out", metavar="DIR", default=Path(), type=Path, help="where files go (default: here)")
+
+
+def _of_report(part: argparse.ArgumentParser) -> None:
+    part.add_argument("study", metavar="STUDY", nargs="?", default="main", help="the study to show (default: main)")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+    part.add_argument("--out", metavar="FILE", type=Path, help="the page (default: DIR/STUDY/report.html)")
+
+
+class Command(NamedTuple):
+    run: Callable[[argparse.Namespace], None]
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None] = _of_files
+
+
+COMMANDS = {
+    "tables": Command(tables, "sample efficiency, stability and noise: screen, CSV, Markdown, LaTeX"),
+    "figures": Command(figures, "every figure that the study has data for"),
+    "report": Command(report, "the study as one HTML page: words, tables, figures, commands", _of_report),
+    "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
+} | {name: Command(figure, text) for name, text in FIGURES.items()}
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = Parser(prog="python -m analysis", description="Tables and figures of a study.", allow_abbrev=False)
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    for name, command in COMMANDS.items():
+        part = commands.add_parser(name, help=command.help, description=command.help, allow_abbrev=False)
+        command.arguments(part)
+        part.set_defaults(run=command.run)
+    return whole
+
+
+def _load(outputs: str, name: str) -> "Study":
+    """The study; says on stderr what of it is left out."""
+    from analysis import frames
+
+    study = frames.load(outputs, name)
+    for run in study.left_out.itertuples():
+        reason = f": {run.reason}" if run.reason else ""
+        print(f"left out: {run.cell} seed={run.seed} is {run.status}{reason}", file=sys.stderr)
+    return study
+
+
+def _save(picture: "Figure", folder: Path, name: str) -> None:
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        for ending in ("png", "svg"):
-            path = options.out / f"{options.figure}.{ending}"
-            figure.savefig(path, dpi=200, metadata={"Date": None} if ending == "svg" else None)
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending in ENDINGS:
+            path = folder / f"{name}.{ending}"
+            dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+            picture.savefig(path, dpi=200, metadata=dateless.get(ending))
+            picture.set_layout_engine("none")  # found once, it holds for all
             print(path)
     except OSError as error:
-        raise Refusal(f"{options.out}: {error.strerror}; choose another place with --out") from None
+        raise Refusal(f"{folder}: {error.strerror}; choose another place with --out") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
-        run(arguments)
+        options = parser().parse_args(arguments)
+        options.run(options)
     except Refusal as refusal:
         print("analysis: " + " ".join(str(refusal).split()), file=sys.stderr)
         return 2

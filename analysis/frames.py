@@ -1,68 +1,245 @@
-"""From a study on disk to one tidy table: a row for each cell, seed, iteration and variant that a probe measured.
+"""A study on disk as tidy pandas frames: `load(outputs, study)` gives a `Study` of four.
 
-| column                                  | meaning                                                              |
-|-----------------------------------------|----------------------------------------------------------------------|
-| cell, seed, iteration                   | where the row was measured                                           |
-| env, env.KEY                            | the cell's environment, and each of its settings that is one value   |
-| stage                                   | 0 at the first policy, 1 at the last, and the share of the way there |
-| phi, baseline, critic                   | the variant, by the names of the command line                        |
-| label, phi_order, baseline_order, needs | what the configuration says of it (`about`)                          |
-| reference                               | the label of what it is held against, see `reference`                |
-| all others                              | the columns of probe.parquet: `ablate.probe`, `ablate.exact_probe`   |
+runs     a row for each cell and seed: the columns of `ablate.study` (cell, seed, status, reason, iterations, env_steps,
+         wall_time_s, started, finished, git_revision, versions, schema). Only those with status "complete" are in the
+         frames of results; every other one is here with its reason, and nowhere averaged.
+
+cells    a row a cell, in the order of figures and tables; the index is `cell`
+
+| column                          | meaning                                                                           |
+|---------------------------------|-----------------------------------------------------------------------------------|
+| variant                         | what trains: "reward-to-go − V", or the name of another algorithm                 |
+| label                           | the same, with the settings that tell it from others of its name and environment  |
+| algorithm, env                  | the choices of the command line                                                   |
+| phi, baseline, critic           | the same, "" where there is none                                                  |
+| phi_order, baseline_order       | place of the variant; other algorithms come after every Phi                       |
+| needs                           | "", "V", "Q" or "Q V": the critics that Phi and baseline look at                  |
+| unbiased                        | always, exact critic, never, or "" for other algorithms                           |
+| threshold                       | the return that counts as solved, NaN where none is known                         |
+| iterations                      | of a complete run                                                                 |
+| env.KEY                         | each setting of the environment that is one value                                 |
+| command                         | the command line that makes the cell's runs, as far as they have left anything    |
+| config                          | the resolved configuration, a dict                                                |
+| complete, left_out              | how many runs are complete, and how many are not                                  |
+
+curves   cell, seed (int64), and the columns of curves.parquet, see `ablate.store`; NaN where a run has no such column
+
+probe    a row for each cell, seed, iteration and variant that a probe measured; may be empty
+
+| column                      | meaning                                                                           |
+|-----------------------------|-----------------------------------------------------------------------------------|
+| cell, seed, iteration       | where the row was measured                                                        |
+| env, env.KEY                | as in cells                                                                       |
+| stage                       | 0 at the first policy, 1 at the last, and the share of the way there              |
+| phi, baseline, critic       | the variant that was judged, by the names of the command line                     |
+| label, phi_order, baseline_order, needs | what the configuration says of it (`about`)                           |
+| own                         | whether it is the variant that the run trained with                               |
+| reference                   | the label of what it is held against, see `reference`                             |
+| all others                  | the columns of probe.parquet, see `ablate.store`                                  |
+
+`cell` is a category in curves and probe.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ablate import store
+import ablate.study
 from ablate.refusal import Refusal
 
 Config = Mapping[str, Any]
-Unfinished = list[tuple[str, int, store.Status]]
+OTHER = 100  # the phi_order of the first algorithm that has no Phi
+ALGORITHMS = ("q_actor_critic", "a2c", "td", "q_iteration", "q_learning", "dqn")  # in the lecture's order
+VARIANT = ("phi", "baseline", "label", "phi_order", "baseline_order", "needs", "own", "reference")
+EMPTY = ["cell", "variant", "algorithm", "env", "phi", "baseline", "critic", "phi_order", "baseline_order", "needs"]
+EMPTY += ["unbiased", "threshold", "iterations", "overrides", "command", "config", "complete", "left_out"]
+NAMED = ("phi", "baseline", "algorithm", "env", "study")  # overrides that a label has said already
 
 
-def probed(outputs: str, study: str) -> tuple[pd.DataFrame, Unfinished]:
-    """The probe rows of all complete runs of a study; and (cell, seed, status) of every other run.
+@dataclass(frozen=True)
+class Study:
+    """Four frames of one study; the columns are told above."""
 
-    Raises Refusal where there is no study, nothing in it that is complete, or nothing that was probed.
-    """
-    frames, unfinished = [], Unfinished()
-    for cell in store.cells(outputs, study):
-        config = cell.read_config()
-        about = pd.DataFrame(_variants(config)).set_index(["phi", "baseline"])
-        for seed in cell.seeds():
-            if (status := cell.status(seed)) != "complete":
-                unfinished.append((cell.name, seed, status))
-            elif "probe.parquet" in cell.manifest(seed)["files"]:
-                rows = cell.probe(seed).join(about, on=["phi", "baseline"])
-                settings = {"cell": cell.name, "seed": seed} | _settings(config["env"])
-                frames.append(rows.assign(**settings, stage=rows["iteration"] / config["iterations"]))
-    if not frames:
-        left = f"{len(unfinished)} of its runs are not complete" if unfinished else "no run of it was probed"
-        raise Refusal(f"study {study!r} in {outputs} has nothing to show: {left}; finish it, or name another --study")
-    table = pd.concat(frames, ignore_index=True)
-    late = table["critic"] == "clockless"
-    table["label"] = table["label"] + late.map({True: " (no clock)", False: ""})
-    order = ["phi_order", "baseline_order"]
-    return table.sort_values(["cell", "seed", "iteration", *order], kind="stable", ignore_index=True), unfinished
+    name: str
+    outputs: Path
+    runs: pd.DataFrame
+    cells: pd.DataFrame
+    curves: pd.DataFrame
+    probe: pd.DataFrame
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        """The runs that are not complete."""
+        return self.runs[self.runs["status"] != "complete"]
+
+    def own_noise(self) -> pd.DataFrame:
+        """The rows of the probe about the variant that the run trained with."""
+        return self.probe[self.probe["own"]]
 
 
-def _settings(env: Config) -> dict[str, Any]:
-    plain = {f"env.{key}": value for key, value in env.items() if isinstance(value, int | float | str)}
-    return {"env": env["name"]} | {
-        key: value for key, value in plain.items() if key not in ("env.name", "env._target_")
-    }
+def load(outputs: str | Path, study: str) -> Study:
+    """Everything a study has on disk. Raises Refusal where there is no such study; an empty one has empty frames."""
+    tables = ablate.study.load(outputs, study)
+    runs = tables.runs.to_pandas()
+    described = tables.cells.to_pylist()
+    cells = _cells(described, runs, study, str(outputs))
+    curves = tables.curves.to_pandas(split_blocks=True)
+    probe = _probe(tables.probe.to_pandas(), cells)
+    return Study(study, Path(outputs), runs, cells, curves, probe)
 
 
-def _variants(config: Config) -> Iterator[dict[str, Any]]:
+def finished(study: Study) -> Study:
+    """The same study. Raises Refusal where no run of it is complete: there is nothing to average or to draw."""
+    if study.curves.empty:
+        states = ", ".join(f"{count} {state}" for state, count in study.runs["status"].value_counts().items())
+        left = f"its runs: {states}; run it again" if states else "it is empty; run it first"
+        raise Refusal(f"study {study.name!r} in {study.outputs} has nothing to show: {left}, or name another --study")
+    return study
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of one length side by side, T rows each: cells [R], seeds [R], env_steps and values [R, T]."""
+
+    cells: NDArray[np.object_]
+    seeds: NDArray[np.int64]
+    env_steps: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+def side_by_side(curves: pd.DataFrame, column: str = "return_mean") -> Iterator[Runs]:
+    """A column of all runs, as few arrays: runs of the same length share one. Rows where it is NaN are left out, as in
+    an iteration where no episode ended, and with them the runs that have no other."""
+    rows = curves[["cell", "seed", "env_steps", column]].dropna(subset=[column])
+    cell, seed = rows["cell"].cat.codes.to_numpy(), rows["seed"].to_numpy()
+    starts = np.flatnonzero(np.r_[True, (cell[1:] != cell[:-1]) | (seed[1:] != seed[:-1])][: len(rows)])
+    lengths = np.diff(np.r_[starts, len(rows)])
+    names = rows["cell"].cat.categories.to_numpy(object)
+    steps, values = rows["env_steps"].to_numpy(np.float64), rows[column].to_numpy(np.float64)
+    for length in np.unique(lengths):
+        first = starts[lengths == length]
+        places = first[:, None] + np.arange(length)
+        yield Runs(names[cell[first]], seed[first], steps[places], values[places])
+
+
+# ------------------------------------------------------------------------------------------------ cells
+
+
+def _cells(described: Sequence[Mapping[str, str]], runs: pd.DataFrame, study: str, outputs: str) -> pd.DataFrame:
+    states = {cell: own for cell, own in runs.groupby("cell")[["seed", "status"]]}
+    rows = []
+    for entry in described:
+        config, overrides = json.loads(entry["config"]) or {}, json.loads(entry["overrides"]) or []
+        own = states.get(entry["cell"], runs.iloc[:0])
+        complete = int((own["status"] == "complete").sum())
+        rows.append(
+            {"cell": entry["cell"], **_choices(config, entry["cell"]), **_settings(config)}
+            | {"threshold": config.get("threshold"), "iterations": config.get("iterations"), "overrides": overrides}
+            | {"command": _command(overrides, own["seed"].tolist(), study, outputs), "config": config}
+            | {"complete": complete, "left_out": len(own) - complete}
+        )
+    frame = pd.DataFrame(rows, columns=None if rows else EMPTY).set_index("cell")
+    frame["threshold"] = frame["threshold"].astype(float)
+    frame.insert(1, "label", _labels(frame))
+    order = sorted(frame.index, key=lambda cell: _place(frame.loc[cell]))
+    return frame.loc[order].drop(columns="overrides")
+
+
+def _choices(config: Config, cell: str) -> dict[str, Any]:
+    """What trains, by name and as the configuration describes it; the cell's own name where that cannot be read."""
+    names = {key: (config.get(key) or {}).get("name", "") for key in ("algorithm", "env", "phi", "baseline", "critic")}
+    if config.get("phi") and config.get("baseline"):
+        facts = _facts(config)
+        named = {"variant": facts.pop("label") + (", whitened" if config.get("whiten") else "")}
+        unbiased = {config[key]["about"]["unbiased"] for key in ("phi", "baseline")}
+        bias = next((word for word in ("never", "exact critic") if word in unbiased), "always")
+        return named | names | facts | {"unbiased": "never" if config.get("whiten") else bias}
+    about = (config.get("algorithm") or {}).get("about") or {}
+    known = ALGORITHMS.index(names["algorithm"]) if names["algorithm"] in ALGORITHMS else len(ALGORITHMS)
+    orders = {"phi_order": OTHER + int(about.get("order", known)), "baseline_order": 0}
+    variant = about.get("label") or names["algorithm"].replace("_", " ") or cell
+    return {"variant": variant, **names, **orders, "needs": "", "unbiased": ""}
+
+
+def _labels(cells: pd.DataFrame) -> list[str]:
+    """The variant, and in brackets the overrides that not all cells of that variant and environment share."""
+    texts = dict[str, str]()
+    for (variant, _), group in cells.groupby(["variant", "env"], sort=False):
+        common = set.intersection(*map(set, group["overrides"]))
+        for cell, overrides in group["overrides"].items():
+            own = [text for text in overrides if text not in common and text.partition("=")[0] not in NAMED]
+            texts[cell] = f"{variant} ({' '.join(own)})" if own else variant
+    repeated = pd.Series(texts)[pd.Series(texts).groupby([cells["env"], pd.Series(texts)]).transform("size") > 1].index
+    return [texts[cell] + (f" [{cell[-8:]}]" if cell in repeated else "") for cell in cells.index]
+
+
+def _place(cell: pd.Series) -> tuple:
+    """By environment, variant, and label, numbers in it by their size."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", cell["label"])
+    natural = [(float(part), "") if k % 2 else (0.0, part) for k, part in enumerate(parts)]
+    return cell["env"], cell["phi_order"], cell["baseline_order"], natural, cell.name
+
+
+def _command(overrides: Sequence[str], seeds: Sequence[int], study: str, outputs: str) -> str:
+    words = [*overrides]
+    if study != "main" and not any(word.startswith(("study=", "study.name=")) for word in words):
+        words.append(f"study.name={study}")
+    if outputs != "outputs":
+        words.append(f"outputs={outputs}")
+    ordered = sorted(seeds)
+    breaks = [0, *(k for k in range(1, len(ordered)) if ordered[k] != ordered[k - 1] + 1), len(ordered)]
+    runs = [ordered[i:j] for i, j in pairwise(breaks)] if ordered else []
+    ranges = ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    if ranges:
+        words.append(f'seed="{ranges}"' if "," in ranges else f"seed={ranges}")
+    return shlex.join(["python", "-m", "ablate", *words])
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Each setting of the environment that is one value, as env.KEY."""
+    plain = {f"env.{key}": value for key, value in (config.get("env") or {}).items()}
+    kept = {key: value for key, value in plain.items() if isinstance(value, int | float | str)}
+    return {key: value for key, value in kept.items() if key not in ("env.name", "env._target_")}
+
+
+# ------------------------------------------------------------------------------------------------ the probe
+
+
+def _probe(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    if rows.empty:
+        return pd.DataFrame(columns=["cell", "seed", "iteration", "mode", *VARIANT, "critic", "env", "stage"])
+    about = pd.DataFrame([fact for cell, config in cells["config"].items() for fact in _variants(cell, config)])
+    settings = cells[["env", *(key for key in cells if key.startswith("env."))]]
+    joined = rows.astype({"cell": str}).merge(about, on=["cell", "phi", "baseline"], how="left")
+    table = joined.join(settings, on="cell")
+    table["stage"] = table["iteration"] / table["cell"].map(cells["iterations"])
+    table["label"] = table["label"] + (table["critic"] == "clockless").map({True: " (no clock)", False: ""})
+    table["own"] &= table["critic"] != "clockless"
+    table["cell"] = table["cell"].astype("category")
+    order = ["cell", "seed", "iteration", "phi_order", "baseline_order"]
+    return table.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _variants(cell: str, config: Config) -> Iterator[dict[str, Any]]:
     """What the configuration says of each variant that its probe judged."""
-    probe = config["probe"]
+    probe = config.get("probe") or {}
+    if not (config.get("phi") and config.get("baseline")):
+        return
     nodes = probe.get("variants") or {"own": config}
     held = nodes.get(probe.get("reference") or "own", config)
+    trained = config["phi"]["name"], config["baseline"]["name"]
     for node in nodes.values():
-        yield _facts(node) | {"reference": reference(node, held)}
+        own = (node["phi"]["name"], node["baseline"]["name"]) == trained
+        yield {"cell": cell} | _facts(node) | {"reference": reference(node, held), "own": own}
 
 
 def reference(node: Config, held: Config) -> str:

@@ -1,13 +1,331 @@
-"""What the figures need to know, in numpy: no drawing here, and no computing there."""
+"""What tables and figures need to know, in numpy: no drawing here, and no computing there.
+
+Intervals are at 95%. Whatever draws random numbers takes a Generator. Over seeds, `ablate.noise` has the interquartile
+mean, the stratified bootstrap, the probability of improvement, performance profiles and Holm's correction
+(definitions: Agarwal et al. 2021, Deep RL at the edge of the statistical precipice). In this module,
+
+    learning curves     on_grid, area_under_curve, smoothed, steps_to_threshold
+    censored times      kaplan_meier, survival_median, restricted_mean
+    over seeds          band, optimality_gap, improvement_interval, paired_difference, sign_flip_test
+    stability           interquartile_range, cvar, detrended_iqr, drawdown_cvar, collapses, wilson
+                        (Chan et al. 2020, Measuring the reliability of RL algorithms)
+    decisions           student_cdf, equivalence, samples_to_decide
+    ranks               kendall_tau, kendall_interval, kendall_over_variants
+"""
+
+from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ablate.groups import ADVANTAGES, Bandit, group_moments
+from ablate.noise import LEVEL, Interval, interquartile_mean, probability_of_improvement, student_quantile
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Z = 1.959963984540054  # of 95% intervals
+TAIL = 0.25  # the worst share that CVaR averages: with 10 seeds 5% would be the worst seed alone
+SMOOTHING = 5  # iterations averaged before a return is held against the threshold, as in the table of a sweep
+BLOCK = 1 << 22  # numbers drawn at once
+
+
+# ------------------------------------------------------------------------------------------------ learning curves
+
+
+def on_grid(env_steps: ArrayLike, values: ArrayLike, grid: ArrayLike) -> Floats:
+    """A curve at the env steps of a grid: linear between its points, constant before the first, NaN after the last.
+
+    env_steps, values [T]; grid [G]; result [G].
+    """
+    return np.interp(np.asarray(grid, float), np.asarray(env_steps, float), np.asarray(values, float), right=np.nan)
+
+
+def area_under_curve(env_steps: ArrayLike, values: ArrayLike, until: float) -> float:
+    """(1/U) integral_0^U v(x) dx, the mean of a curve over its first U env steps; in the unit of the curve.
+
+    The curve is that of `on_grid`, integrated exactly. Runs are compared over the same U, and U may not be past the
+    end of one of them: raises ValueError.
+    """
+    x, v = np.asarray(env_steps, float), np.asarray(values, float)
+    if not 0 < until <= x[-1]:
+        raise ValueError(f"a curve of {x[-1]:g} env steps has no area up to {until:g}")
+    inside = x < until
+    edges = np.concatenate([[0.0], x[inside], [until]])
+    heights = np.concatenate([[v[0]], v[inside], [np.interp(until, x, v)]])
+    return float(np.trapezoid(heights, edges) / until)
+
+
+def smoothed(values: Floats, window: int = SMOOTHING) -> Floats:
+    """The mean of each value and the window - 1 before it, of fewer at the start. [..., T]."""
+    total, count = np.zeros_like(values), np.zeros(values.shape[-1])
+    for back in range(min(window, values.shape[-1])):
+        total[..., back:] += values[..., : values.shape[-1] - back]
+        count[back:] += 1
+    return total / count
+
+
+def steps_to_threshold(env_steps: Floats, values: Floats, threshold: Floats) -> tuple[Floats, Bools]:
+    """Env steps at which the smoothed curve first reaches the threshold, and whether it does.
+
+    A run that does not is right-censored at its last env step. env_steps, values [R, T], threshold [R] or a number;
+    results [R]. A threshold that is NaN is never reached.
+    """
+    above = smoothed(values) >= np.broadcast_to(np.asarray(threshold, float), values.shape[:1])[:, None]
+    reached: Bools = np.any(above, axis=-1)
+    first = np.where(reached, above.argmax(-1), values.shape[-1] - 1)
+    return np.take_along_axis(env_steps, first[:, None], -1)[:, 0], reached
+
+
+# ------------------------------------------------------------------------------------------------ censored times
+
+
+def kaplan_meier(times: ArrayLike, reached: ArrayLike) -> tuple[Floats, Floats]:
+    """S(t) = prod_{t_i <= t, reached} (1 - 1 / n_i), n_i the runs that are still on the way just before their turn.
+
+    The times in order, and S just after each; a time is counted before the censorings that fall on it, and the
+    product over ties telescopes to the usual 1 - d/n. times, reached [..., n]; results [..., n]. Kaplan & Meier (1958).
+    """
+    t, event = np.asarray(times, float), np.asarray(reached, bool)
+    order = np.lexsort((~event, t), axis=-1)
+    t, event = np.take_along_axis(t, order, -1), np.take_along_axis(event, order, -1)
+    left = np.arange(t.shape[-1], 0, -1, dtype=np.float64)
+    return t, np.cumprod(1 - event / left, axis=-1)
+
+
+def survival_median(times: ArrayLike, reached: ArrayLike) -> Floats:
+    """The smallest time with S(t) <= 1/2: when half the runs have got there; inf where that is past what was seen."""
+    t, survival = kaplan_meier(times, reached)
+    half = survival <= 0.5 + 1e-12
+    middle = np.take_along_axis(t, half.argmax(-1)[..., None], -1)[..., 0]
+    return np.where(half.any(-1), middle, np.inf)
+
+
+def restricted_mean(times: ArrayLike, reached: ArrayLike, until: float) -> Floats:
+    """integral_0^U S(t) dt: the mean time to get there, where whoever is not there by U counts as U.
+
+    U should not be past the last time at which anybody was watched; beyond it S stays where it was.
+    """
+    t, survival = kaplan_meier(times, reached)
+    edges = np.concatenate([np.zeros_like(t[..., :1]), t, np.full_like(t[..., :1], until)], -1).clip(max=until)
+    heights = np.concatenate([np.ones_like(t[..., :1]), survival], -1)
+    return (heights * np.diff(edges, axis=-1)).sum(-1)
+
+
+def survival_interval(
+    times: ArrayLike,
+    reached: ArrayLike,
+    rng: np.random.Generator,
+    statistic: Callable[[Floats, Bools], Floats] = survival_median,
+    resamples: int = 2000,
+) -> Interval:
+    """A statistic of (times, reached) with percentile limits from resampling runs; inf where the sample sets none."""
+    t, event = np.asarray(times, float), np.asarray(reached, bool)
+    order = np.lexsort((~event, t))
+    t, event = t[order], event[order]
+    rows = np.sort(rng.integers(len(t), size=(resamples, len(t))), axis=-1)  # in order, they are sorted again for free
+    found = np.sort(statistic(t[rows], event[rows]))
+    tail = round(resamples * (1 - LEVEL) / 2)  # an order statistic: inf - inf has no mean
+    return Interval(statistic(t, event), found[tail], found[-1 - tail])
+
+
+# ------------------------------------------------------------------------------------------------ over seeds
+
+
+def optimality_gap(x: ArrayLike, target: float = 1.0, axis: int = -1) -> Floats:
+    """mean max(target - x, 0): how far runs fall short of the target, what is above it not counted."""
+    return np.maximum(target - np.asarray(x, float), 0.0).mean(axis)
+
+
+def band(
+    x: ArrayLike,
+    rng: np.random.Generator,
+    statistic: Callable[..., Floats] = interquartile_mean,
+    resamples: int = 1000,
+) -> Interval:
+    """statistic over seeds at each point, with pointwise percentile limits. x [seeds, points]; results [points].
+
+    A resample draws whole seeds: the same ones at every point.
+    """
+    table = np.asarray(x, float)
+    rows = rng.integers(len(table), size=(resamples, len(table)))
+    width = max(1, BLOCK // rows.size)
+    parts = [table[:, start : start + width] for start in range(0, table.shape[1], width)]
+    limits = [np.quantile(statistic(part[rows], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0) for part in parts]
+    low, high = np.concatenate(limits, axis=1) if limits else np.empty((2, 0))
+    return Interval(statistic(table, axis=0), low, high)
+
+
+def improvement_interval(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, resamples: int = 2000) -> Interval:
+    """P(X > Y) + P(X = Y) / 2 with percentile limits from resampling the runs of each. x [n], y [k]."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    won = 0.5 * (np.greater.outer(x, y).astype(float) + np.greater_equal.outer(x, y))
+    drawn = [rng.multinomial(len(z), np.full(len(z), 1 / len(z)), size=resamples) for z in (x, y)]
+    shares = ((drawn[0] @ won) * drawn[1]).sum(-1) / won.size
+    low, high = np.quantile(shares, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(probability_of_improvement(x, y), low, high)
+
+
+def paired_difference(x: ArrayLike, y: ArrayLike) -> Interval:
+    """Mean of x_k - y_k over shared seeds k with Student's limits; infinite ones for a single seed. x, y [seeds]."""
+    d = np.asarray(x, float) - np.asarray(y, float)
+    reach = student_limit(len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.inf
+    return Interval(d.mean(), d.mean() - reach, d.mean() + reach)
+
+
+def student_limit(degrees: int) -> float:
+    """The 97.5% point of Student's t; `noise.student_quantile` holds from 4 degrees of freedom on."""
+    return student_quantile(degrees) if degrees >= 4 else (12.706205, 4.302653, 3.182446)[degrees - 1]
+
+
+def sign_flip_test(differences: ArrayLike, rng: np.random.Generator, flips: int = 10_000) -> float:
+    """P(|mean of +-d_k| >= |mean d|): two-sided p of "the differences are symmetric about 0".
+
+    All 2^n sign patterns where there are no more than `flips`, else that many random ones and the one that was seen.
+    Fisher (1935).
+    """
+    d = np.asarray(differences, float)
+    if 2 ** len(d) <= flips:
+        signs = 1 - 2 * (np.arange(2 ** len(d))[:, None] >> np.arange(len(d)) & 1)
+    else:
+        signs = np.vstack([np.ones(len(d), int), rng.choice([-1, 1], size=(flips, len(d)))])
+    means = np.abs(signs @ d)
+    return float((means >= abs(d.sum()) - 1e-9 * np.abs(d).sum()).mean())
+
+
+# ------------------------------------------------------------------------------------------------ stability
+
+
+def interquartile_range(x: ArrayLike, axis: int = -1) -> Floats:
+    """The third quartile less the first."""
+    first, third = np.quantile(np.asarray(x, float), [0.25, 0.75], axis=axis)
+    return third - first
+
+
+def cvar(x: ArrayLike, share: float = TAIL, axis: int = -1) -> Floats:
+    """The mean of the lowest share of a sample: (1 / a n) (sum of the floor(a n) lowest + the fraction of the next).
+
+    For the highest, -cvar(-x). Rockafellar & Uryasev (2000).
+    """
+    ordered = np.sort(np.moveaxis(np.asarray(x, float), axis, -1), axis=-1)
+    mass = share * ordered.shape[-1]
+    weights = np.clip(mass - np.arange(ordered.shape[-1]), 0.0, 1.0)
+    return (ordered * weights).sum(-1) / mass
+
+
+def detrended_iqr(values: Floats) -> Floats:
+    """IQR of v_t - v_{t-1}, the jumps from one iteration to the next; 0 for a single one. [..., T] to [...]."""
+    return interquartile_range(np.diff(values)) if values.shape[-1] > 1 else np.zeros(values.shape[:-1])
+
+
+def drawdown_cvar(values: Floats, share: float = TAIL) -> Floats:
+    """Mean of the largest share of the drawdowns D_t = max_{k <= t} v_k - v_t. [..., T] to [...]."""
+    return -cvar(values - np.maximum.accumulate(values, axis=-1), share)
+
+
+def collapses(values: Floats, threshold: Floats) -> Floats:
+    """1 where a run collapses: its smoothed curve, having once reached the threshold, falls below the middle between
+    its first value and the threshold. 0 where it does not; NaN where it never gets there, or began there.
+
+    Half of the gain, and not of the return, so that it means the same for negative returns. values [R, T]; result [R].
+    """
+    curve, level = smoothed(values), np.asarray(threshold, float).reshape(-1, 1)
+    above = curve >= level
+    since = np.maximum.accumulate(above, axis=-1)
+    floor = (curve[:, :1] + level) / 2
+    counted = above.any(-1) & ~above[:, 0]
+    return np.where(counted, (since & (curve < floor)).any(-1), np.nan)
+
+
+# ------------------------------------------------------------------------------------------------ decisions
+
+
+def student_cdf(t: float, degrees: int) -> float:
+    """P(T <= t) of Student's t with a whole number of degrees of freedom, exactly. Abramowitz & Stegun, 26.7.3-4."""
+    angle = np.arctan(t / np.sqrt(degrees))
+    sine, cosine = np.sin(angle), np.cos(angle)
+    odd = degrees % 2
+    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
+    for k in range(1 + odd, degrees, 2):
+        total += term
+        term *= cosine**2 * k / (k + 1)
+    inside = 2 / np.pi * (angle + sine * total) if odd else sine * total
+    return float((1 + inside) / 2)
+
+
+def equivalence(differences: ArrayLike, margin: float) -> float:
+    """p of "the mean difference is at least `margin` away from 0": two one-sided t tests, the larger p.
+
+    Small p says that the difference is within +-margin. Schuirmann (1987). Raises ValueError below two differences.
+    """
+    d = np.asarray(differences, float)
+    if len(d) < 2:
+        raise ValueError("a single difference has no error to test with; give at least 2")
+    error = d.std(ddof=1) / np.sqrt(len(d))
+    if error == 0:
+        return 0.0 if abs(d[0]) < margin else 1.0
+    return 1 - student_cdf((margin - abs(d.mean())) / error, len(d) - 1)
+
+
+def samples_to_decide(effect: float, error: float, count: int, power: float = 0.8) -> float:
+    """n ((z_97.5% + z_power) error / effect)^2: how many seeds, or trajectories, in all would find such an effect.
+
+    `error` is the standard error that n = `count` of them gave; the normal approximation, at 5% two-sided. inf for no
+    effect. The effect is itself an estimate: near 0 this is a rough order of magnitude.
+    """
+    needed = NormalDist().inv_cdf((1 + LEVEL) / 2) + NormalDist().inv_cdf(power)
+    return float(np.ceil(count * (needed * error / effect) ** 2)) if effect else np.inf
+
+
+# ------------------------------------------------------------------------------------------------ ranks
+
+
+def kendall_tau(x: ArrayLike, y: ArrayLike) -> Floats:
+    """tau-b: (concordant - discordant pairs) / sqrt(pairs not tied in x * pairs not tied in y). [..., n] to [...].
+
+    NaN where all x or all y are equal. Kendall (1945).
+    """
+    first, second = np.triu_indices(np.shape(x)[-1], 1)
+    dx, dy = (np.sign(z[..., first] - z[..., second]) for z in (np.asarray(x, float), np.asarray(y, float)))
+    both, pairs = (dx * dy).sum(-1), np.abs(dx).sum(-1) * np.abs(dy).sum(-1)
+    return np.divide(both, np.sqrt(pairs), out=np.full_like(both, np.nan), where=pairs > 0)
+
+
+def kendall_interval(
+    x: ArrayLike,
+    y: ArrayLike,
+    rng: np.random.Generator,
+    statistic: Callable[..., Floats] = interquartile_mean,
+    resamples: int = 2000,
+) -> Interval:
+    """Kendall's tau between two measures of these variants, with limits from resampling each variant's seeds.
+
+    x, y [variants, seeds]: tau of statistic(x, axis=-1) and statistic(y, axis=-1). A seed brings its x and its y. It
+    tells how sure the ranks are, and nothing of other variants: for that, `kendall_over_variants`. Resamples without
+    ranks are passed over; NaN where all are.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    rows = rng.integers(x.shape[1], size=(resamples, *x.shape))
+    along = np.arange(len(x))[:, None]
+    taus = kendall_tau(statistic(x[along, rows], axis=-1), statistic(y[along, rows], axis=-1))
+    known = taus[np.isfinite(taus)]
+    low, high = np.quantile(known if len(known) else np.nan, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(kendall_tau(statistic(x, axis=-1), statistic(y, axis=-1)), low, high)
+
+
+def kendall_over_variants(x: ArrayLike, y: ArrayLike) -> Interval:
+    """Kendall's tau of n variants as a sample of more: tanh(atanh tau +- z sqrt(0.437 / (n - 4))).
+
+    Fieller, Hartley & Pearson (1957), good for n >= 10 and |tau| < 0.8; no bound, (-1, 1), below 5 variants.
+    """
+    tau, n = kendall_tau(x, y), np.shape(x)[-1]
+    reach = Z * np.sqrt(0.437 / (n - 4)) if n > 4 else np.inf
+    centre = np.arctanh(np.clip(tau, -1 + 1e-15, 1 - 1e-15))
+    return Interval(tau, np.tanh(centre - reach), np.tanh(centre + reach))
+
+
+# ------------------------------------------------------------------------------------------------ noise
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

@@ -146,7 +146,7 @@ def episodes_of(policy: Policy, theta: Tensor, lengths: ArrayLike, seed: int = 0
 def plain_network(network: Network, theta: Tensor, x: Tensor) -> Tensor:
     start = 0
     for k, (i, o) in enumerate(pairwise(network.sizes)):
-        x = (torch.tanh(x) if k else x) @ theta[start : start + i * o].reshape(i, o)
+        x = (getattr(torch, network.activation)(x) if k else x) @ theta[start : start + i * o].reshape(i, o)
         start += i * o
         if network.bias:
             x = x + theta[start : start + o]

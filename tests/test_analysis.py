@@ -1,5 +1,6 @@
-"""Figures from a small study: what is read, what is left out, what is said, and that no engine is needed."""
+"""Frames and figures from small studies: what is read, what is left out, what is said, and that no engine is needed."""
 
+import shlex
 import subprocess
 import sys
 from itertools import product
@@ -8,15 +9,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import studies
 from conftest import choices, compose
 from matplotlib import pyplot as plt
 from scipy.stats import binomtest
 
-from ablate.refusal import Refusal
-from ablate.store import Cell
+from ablate.config import parse_seeds
+from ablate.store import Cell, config_hash
 from ablate.train import train
+from analysis import __main__ as command
 from analysis import frames, plots, statistics
 from analysis.__main__ import FIGURES, main
+from analysis.plots import noise, style
 
 MDP = ("study=survey", "env.states=3", "iterations=2", "probe.every=2")
 CHAIN = ("study=horizon", "env=chain")
@@ -42,43 +46,112 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("figure", FIGURES)
-def test_every_figure_is_drawn_as_png_and_svg(
-    figure: str, outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    assert main([figure, "--outputs", str(outputs), "--out", str(tmp_path / "new")]) == 0
-    said = capsys.readouterr()
-    assert said.out.split() == [str(tmp_path / "new" / f"{figure}.{ending}") for ending in ("png", "svg")]
-    assert said.err == ""
-    picture = plt.imread(tmp_path / "new" / f"{figure}.png")
-    assert picture.shape[1] > 1000
-    assert picture.std() > 0.05
-    plt.close("all")
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up runs: study main on CartPole, corridor, and lessons with the errors that value learners record."""
+    outputs, rng = tmp_path_factory.mktemp("learnt"), np.random.default_rng(0)
+    for phi, height in (("return", 200), ("rtg", 400), ("advantage", 500)):
+        made = studies.cell(outputs, f"phi={phi}", "iterations=20")
+        hall = studies.cell(outputs, f"phi={phi}", "env=corridor", "iterations=20", study="corridor")
+        for seed in range(3):
+            probe = studies.online(5e5 / height * (1 + seed), 0.1, 20, phi=phi)
+            studies.run(made, seed, np.linspace(20, height, 20) + rng.standard_normal(20), probe)
+            studies.run(hall, seed, -12 - np.abs(rng.standard_normal(20)))
+    for column in ("value_rms_error", "q_error"):
+        made = studies.cell(outputs, "phi=rtg", "env=chain", study="lessons")
+        studies.run(made, len(column), [np.nan] * 20, **{column: 0.5 ** np.arange(20)})
+    return outputs
+
+
+def test_every_figure_is_drawn_by_its_name(outputs: Path, learnt: Path, tmp_path: Path, capsys) -> None:
+    studied = {"split": "survey", "corridor": "corridor", "td": "lessons", "bellman": "lessons"}
+    for figure in FIGURES:
+        root = learnt if figure in ("learning", "trade", "noise", "profiles", "improvement") else outputs
+        root = learnt if studied.get(figure) in ("corridor", "lessons") else root
+        study = ["--study", studied[figure]] if figure in studied else []
+        assert main([figure, *study, "--outputs", str(root), "--out", str(tmp_path / "new")]) == 0, figure
+        said = capsys.readouterr()
+        assert said.out.split() == [str(tmp_path / "new" / f"{figure}.{ending}") for ending in ("png", "svg", "pdf")]
+        assert said.err == ""
+        picture = plt.imread(tmp_path / "new" / f"{figure}.png")
+        assert picture.shape[1] >= 3.4 * 200
+        assert picture[..., :3].std() > 0.05
+        assert (tmp_path / "new" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+        plt.close("all")
+
+
+def test_all_that_a_study_can_show_is_drawn_with_words_for_it(learnt: Path, tmp_path: Path, capsys) -> None:
+    assert main(["figures", "--outputs", str(learnt), "--out", str(tmp_path)]) == 0
+    study = frames.load(learnt, "main")
+    drawn = plots.figures(study)
+    assert list(drawn) == ["learning", "trade", "noise", "profiles", "improvement"]
+    assert {path.stem for path in tmp_path.iterdir()} == set(drawn)
+    for _, alternative in drawn.values():
+        assert "Study main: return, reward-to-go, advantage." in alternative
+    for name, (draw, _) in drawn.items():
+        figure = draw()
+        assert figure.get_suptitle(), name
+        for panel in figure.axes:
+            assert panel.get_xlabel(), name
+        plt.close(figure)
+    assert list(plots.figures(frames.load(learnt, "lessons"))) == ["td", "bellman"]
+
+
+def test_the_same_study_gives_the_same_picture(learnt: Path, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        assert main(["learning", "--outputs", str(learnt), "--out", str(tmp_path / place)]) == 0
+        plt.close("all")
+    for ending in ("png", "svg", "pdf"):
+        one, other = ((tmp_path / place / f"learning.{ending}").read_bytes() for place in ("a", "b"))
+        assert one == other
+
+
+def test_curves_and_bands_show_the_interquartile_mean_of_all_seeds(learnt: Path) -> None:
+    study = frames.load(learnt, "main")
+    figure = plots.draw("learning", study)
+    line = next(line for line in figure.axes[0].get_lines() if line.get_label() == "advantage")
+    cell = study.cells.index[study.cells["variant"] == "advantage"].item()
+    ends = study.curves[(study.curves["cell"] == cell) & (study.curves["env_steps"] == 200)]["return_mean"]
+    assert line.get_xdata()[-1] == 200
+    assert line.get_ydata()[-1] == pytest.approx(ends.mean())  # of three seeds no quarter is left out
+    plt.close(figure)
+
+
+def test_tables_are_shown_and_written(learnt: Path, tmp_path: Path, capsys) -> None:
+    assert main(["tables", "--outputs", str(learnt), "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    for name in ("sample_efficiency", "stability", "noise", "side_by_side"):
+        for ending in ("csv", "md", "tex"):
+            assert str(tmp_path / f"{name}.{ending}") in said
+            assert (tmp_path / f"{name}.{ending}").stat().st_size > 100
+    assert "reward-to-go" in said
 
 
 def test_the_figures_of_the_command_line_are_those_that_exist() -> None:
-    assert tuple(plots.FIGURES) == FIGURES
+    assert {*plots.FIGURES, *plots.COMPUTED} == set(FIGURES)
+    assert set(command.OWN_STUDY) <= set(FIGURES)
 
 
 def test_labels_and_order_come_from_the_configuration(tmp_path: Path) -> None:
     own = "probe.variants.q_value.phi.about."
     for horizon in (2, 3):
         trained(tmp_path, *CHAIN, f"env.horizon={horizon}", f"{own}label=Quality", f"{own}order=-1")
-    table, _ = frames.probed(str(tmp_path), "horizon")
-    assert table["label"].iloc[0] == "Quality − V"
-    assert table["reference"].iloc[0] == "Quality"
-    figure = plots.horizon(table)
+    study = frames.load(tmp_path, "horizon")
+    assert study.probe["label"].iloc[0] == "Quality − V"
+    assert study.probe["reference"].iloc[0] == "Quality"
+    figure = plots.draw("horizon", study)
     legends = [legend for panel in figure.axes if (legend := panel.get_legend())]
     with_critic = [text.get_text() for text in legends[1].get_texts()]
     assert with_critic[:2] == ["Quality − V", "Quality − V (no clock)"]
-    assert len(legends[0].get_texts()) + len(with_critic) == table["label"].nunique()
+    assert len(legends[0].get_texts()) + len(with_critic) == study.probe["label"].nunique()
     plt.close(figure)
 
 
-def test_the_table_is_what_the_probes_wrote(outputs: Path) -> None:
-    table, unfinished = frames.probed(str(outputs), "survey")
-    assert unfinished == []
-    assert table["cell"].nunique() == 6
+def test_the_frames_are_what_the_runs_wrote(outputs: Path) -> None:
+    study = frames.load(outputs, "survey")
+    assert study.left_out.empty
+    table = study.probe
+    assert len(study.cells) == table["cell"].nunique() == 6
     assert sorted(table["env.index"].unique()) == [0, 1, 2]
     assert sorted(table["env.offset"].unique()) == [0, 10]
     assert sorted(table["stage"].unique()) == [0, 1]
@@ -88,11 +161,34 @@ def test_the_table_is_what_the_probes_wrote(outputs: Path) -> None:
     np.testing.assert_array_equal(
         np.sort(own["trace_variance"].to_numpy()), np.sort(cell.probe(0)["trace_variance"].to_numpy())
     )
+    trained_with = study.own_noise()
+    assert set(trained_with["label"]) == {"reward-to-go − V"}
+    assert len(trained_with) == 6 * 2
+    curves = study.curves[study.curves["cell"] == cell.name].drop(columns=["cell", "seed"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(curves, cell.curves(0))
+
+
+@pytest.mark.parametrize("study", ["survey", "horizon", "variance"])
+def test_the_command_of_a_cell_makes_that_cell(outputs: Path, study: str) -> None:
+    for name, cell in frames.load(outputs, study).cells.iterrows():
+        words = shlex.split(cell["command"])
+        assert words[:3] == ["python", "-m", "ablate"]
+        job = compose(*words[3:])
+        assert Cell.at(job.outputs, job.study, job.overrides, job.config).path == (outputs / study / name)
+        assert job.seeds == tuple(parse_seeds("0-1" if study == "variance" else "0"))
+        assert name.endswith(config_hash(cell["config"]))
+
+
+def test_labels_tell_cells_of_an_environment_apart(outputs: Path) -> None:
+    labels = frames.load(outputs, "survey").cells["label"]
+    assert labels.is_unique
+    assert labels.iloc[0] == "reward-to-go − V (env.index=0 env.offset=0)"
+    horizons = frames.load(outputs, "horizon").cells["label"]
+    assert horizons.tolist() == [f"reward-to-go (env.horizon={horizon})" for horizon in (2, 4)]
 
 
 def test_a_variant_is_held_against_its_phi_without_baseline_or_the_probe_s_reference(outputs: Path) -> None:
-    table, _ = frames.probed(str(outputs), "survey")
-    ratios = statistics.against_reference(table)
+    ratios = statistics.against_reference(frames.load(outputs, "survey").probe)
     pairs = dict(zip(ratios["label"], ratios["reference"], strict=True))
     assert pairs["reward-to-go − V"] == "reward-to-go"
     assert pairs["return − batch mean"] == "return"
@@ -108,48 +204,108 @@ def test_runs_that_are_not_complete_are_listed_and_left_out(tmp_path: Path, caps
     trained(tmp_path, *CHAIN, "env.horizon=3")
     cell.save_checkpoint(5, 1, {"x": np.zeros(1)}, {"iteration": [1]}, [])
     (cell.path / "seed=0" / "probe.parquet").rename(cell.path / "seed=0" / "gone")
-    table, unfinished = frames.probed(str(tmp_path), "horizon")
-    assert set(table["env.horizon"]) == {3}
-    assert unfinished == [(cell.name, 0, "damaged"), (cell.name, 5, "unfinished")]
-    main(["variance", "--study", "horizon", "--outputs", str(tmp_path), "--out", str(tmp_path)])
+    study = frames.load(tmp_path, "horizon")
+    assert set(study.probe["env.horizon"]) == {3}
+    assert len(study.curves) == 1
+    left = study.left_out[["cell", "seed", "status"]].to_numpy().tolist()
+    assert left == [[cell.name, 0, "damaged"], [cell.name, 5, "unfinished"]]
+    assert study.cells[["complete", "left_out"]].to_numpy().tolist() == [[0, 2], [1, 0]]
+    main(["split", "--study", "horizon", "--outputs", str(tmp_path), "--out", str(tmp_path)])
     said = capsys.readouterr().err.splitlines()
-    assert said[:2] == [f"left out: {cell.name} seed=0 is damaged", f"left out: {cell.name} seed=5 is unfinished"]
+    assert said[0].startswith(f"left out: {cell.name} seed=0 is damaged: ")
+    assert said[1:] == [f"left out: {cell.name} seed=5 is unfinished"]
+    plt.close("all")
 
 
-def test_what_cannot_be_drawn_is_refused_in_one_line(outputs: Path, capsys: pytest.CaptureFixture) -> None:
-    (outputs / "empty").mkdir(exist_ok=True)
-    (outputs / "a file").write_text("in the way")
-    at = ["--outputs", str(outputs), "--out", str(outputs / "pictures")]
+def test_what_cannot_be_drawn_is_refused_in_one_line(outputs: Path, learnt: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a file").write_text("in the way")
+    studies.cell(tmp_path, "phi=rtg", study="failed").fail(0, "boom")
+    mixed = studies.cell(tmp_path, "phi=rtg", study="mixed")
+    studies.run(mixed, 0, [1.0] * 3)
+    mixed.finish(1, {"iteration": [1]}, [], {"schema": 2, "iterations": 1, "env_steps": 1, "wall_time_s": 1.0,
+                                             "started": "2026"})  # fmt: skip
+    at, here = ["--outputs", str(outputs), "--out", str(tmp_path)], ["--outputs", str(tmp_path), "--out", str(tmp_path)]
+    lessons = ["--outputs", str(learnt), "--study", "lessons", "--out", str(tmp_path)]
     for arguments, said in (
         (["survey", "--study", "nowhere", *at], "nowhere"),
-        (["survey", "--study", "empty", *at], "nothing to show"),
+        (["survey", "--study", "empty", *here], "nothing to show"),
+        (["tables", "--study", "empty", *here], "nothing to show"),
+        (["figures", "--study", "empty", *here], "nothing to show"),
+        (["tables", "--study", "failed", *here], "1 failed"),
+        (["figures", "--study", "failed", *here], "1 failed"),
+        (["profiles", "--study", "mixed", *here], "at least 2 complete seeds"),
+        (["noise", "--study", "mixed", *here], "probe=online"),
+        (["trade", "--study", "mixed", *here], "probe=online"),
+        (["split", "--study", "mixed", *here], "probe=exact"),
+        (["tables", *lessons], "no return"),
+        (["learning", *lessons], "whose return is known"),
         (["survey", "--study", "horizon", *at], "env.index"),
         (["horizon", "--study", "variance", *at], "env.horizon"),
         (["variance", "--study", "survey", *at], "probe=matched"),
+        (["td", "--study", "survey", *at], "algorithm=td"),
+        (["bellman", "--study", "survey", *at], "algorithm=q_iteration"),
+        (["corridor", "--study", "survey", *at], "env=corridor"),
         (["group_baselines", "--study", "survey", *at], "leave out --study"),
-        (["group_baselines", "--out", str(outputs / "a file")], "--out"),
+        (["group_baselines", "--out", str(tmp_path / "a file")], "--out"),
+        (["tables", "--outputs", str(learnt), "--out", str(tmp_path / "a file")], "--out"),
         (["pie", *at], "pie"),
-        ([], "FIGURE"),
+        (["tables", "--colour", *at], "--colour"),
+        ([], "COMMAND"),
     ):
-        assert main(arguments) == 2
-        error = capsys.readouterr().err
-        assert said in error
-        assert error.startswith("analysis: ")
-        assert error.count("\n") == 1
+        assert main(arguments) == 2, arguments
+        error = capsys.readouterr().err.splitlines()
+        assert said in error[-1], arguments
+        assert error[-1].startswith("analysis: ")
+        assert all(line.startswith("left out: ") for line in error[:-1])
         plt.close("all")
+    assert main(["learning", "--study", "mixed", *here]) == 0
+    assert "seed=1 is other schema: its files are of schema 2" in capsys.readouterr().err
+    plt.close("all")
+
+
+def test_more_cells_than_can_be_told_apart_are_not_drawn(tmp_path: Path) -> None:
+    for rate in range(1, 7):
+        studies.run(studies.cell(tmp_path, "phi=rtg", f"optimizer.lr={rate}"), 0, [1.0] * 4)
+    study = frames.load(tmp_path, "main")
+    assert "5 cells of one variant" in plots.FIGURES["learning"].lacks(study)
+    assert plots.figures(study) == {}
+
+
+def test_exact_values_are_marked_where_both_probes_saw_the_same_policy(tmp_path: Path) -> None:
+    small = ("env=chain", "env.horizon=3", "iterations=1", "probe.every=1")
+    trained(tmp_path, *small, "probe=matched", "probe.episodes=64", "episodes=4", "study.name=both")
+    exact = trained(tmp_path, *small, "probe=exact", "episodes=4", "study.name=both")
+    study = frames.load(tmp_path, "both")
+    figure = plots.draw("variance", study)
+    panel = figure.axes[0]
+    crosses = {line.get_ydata()[0]: line.get_xdata()[0] for line in panel.get_lines() if line.get_marker() == "x"}
+    names = [text.get_text() for text in panel.get_yticklabels()]
+    known = exact.probe(0)
+    known = known[(known["iteration"] == 0) & (known["phi"] == "return") & (known["baseline"] == "none")]
+    assert crosses[names.index("return")] == pytest.approx(np.exp(known["log_ratio"].item()))
+    assert names.index("Q") not in crosses  # the critics differ
+    plt.close(figure)
 
 
 def test_every_variant_has_a_look_of_its_own() -> None:
     looks = set()
     table = [(phi, baseline) for phi in range(6) for baseline in range(9)]
     for phi, baseline in table:
-        looks.add((plots.colour(phi, baseline), plots.MARKERS[baseline]))
+        looks.add((style.colour(phi, baseline), style.MARKERS[baseline]))
     assert len(looks) == len(table)
-    assert len({plots.colour(phi, 0) for phi in range(8)}) == 8
-    assert plots.colour(1, 2) == plots._group_colour(2)
-    assert len(choices("phi")) <= len(plots.HUES)
-    with pytest.raises(Refusal):
-        plots.horizon(pd.DataFrame({"stage": [0.0], "nsr": [1.0]}))
+    assert len({style.colour(phi, 0) for phi in range(8)}) == 8
+    assert style.colour(1, 2) == noise._group_colour(2)
+    assert len(choices("phi")) <= len(style.HUES)
+    taught = {style.colour(phi, 0) for phi in range(5)}
+    others = {style.colour(frames.OTHER + order, 0) for order in range(len(frames.ALGORITHMS))}
+    assert len(others) == len(frames.ALGORITHMS)
+    assert not taught & others
+
+
+def test_three_variants_differ_without_their_colour(learnt: Path) -> None:
+    drawn = style.looks(frames.load(learnt, "main").cells).values()
+    assert len({(look["marker"], str(look["linestyle"])) for look in drawn}) == 3
 
 
 def test_shares_have_wilson_s_limits() -> None:
@@ -178,8 +334,8 @@ def test_group_curves_are_scaled_as_known() -> None:
 
 def test_analysis_needs_no_engine() -> None:
     code = (
-        "import sys, analysis.__main__, analysis.frames, analysis.plots\n"
-        "allowed = {'ablate', 'ablate.store', 'ablate.noise', 'ablate.groups', 'ablate.refusal'}\n"
+        "import sys, analysis.__main__, analysis.frames, analysis.plots, analysis.tables\n"
+        "allowed = {'ablate', 'ablate.store', 'ablate.study', 'ablate.noise', 'ablate.groups', 'ablate.refusal'}\n"
         "found = {name for name in sys.modules if name.split('.')[0] == 'ablate'}\n"
         "assert found <= allowed, found\n"
         "assert 'torch' not in sys.modules and 'hydra' not in sys.modules\n"

@@ -74,6 +74,31 @@ def test_blocks_share_out_all_seeds_that_stand_at_the_same_iteration() -> None:
     assert max(map(len, blocks(dict.fromkeys(range(100), 0), 2))) <= 32
 
 
+# The other algorithms: bits, kills and resuming, all of them in one sweep
+
+OTHERS = (
+    "-m", f"algorithm={','.join(name for name in choices('algorithm') if name != 'policy_gradient')}", "env=chain",
+    "gamma=0.9", "iterations=4", "checkpoint_seconds=0.001",
+)  # fmt: skip
+
+
+def test_every_algorithm_has_its_bits_in_any_company_and_after_kills(tmp_path: Path, running: list[Running]) -> None:
+    """Seed 7 alone, among three on two workers, and killed again and again while that sweep is under way."""
+    ablate(*OTHERS, "seed=7", "outputs=alone", cwd=tmp_path)
+    alone = numbers(tmp_path / "alone")
+    assert len(alone) == len(choices("algorithm")) - 1
+    outputs, dice = tmp_path / "killed", random.Random(1)
+    for _ in range(3):
+        sweep = start(running, *OTHERS, "seed=6-8", "workers=2", f"outputs={outputs}", cwd=tmp_path)
+        written = saved(outputs)
+        sweep.until(lambda: saved(outputs) != written or sweep.process.poll() is not None)  # noqa: B023
+        time.sleep(dice.uniform(0, 0.5))
+        sweep.kill()
+        readable(outputs)
+    ablate(*OTHERS, "seed=6-8", "workers=2", "outputs=killed", cwd=tmp_path)
+    assert at_seed(7, numbers(outputs)) == alone
+
+
 # Kills and interruptions
 
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from ablate import store
 from ablate.refusal import Refusal
-from ablate.store import Cell, Damaged, cells, check_writable, config_hash, runs_table
+from ablate.store import Cell, Damaged, cells, check_writable, config_hash
 
 CONFIG: dict[str, Any] = {
     "phi": {"_target_": "ablate.phi.Advantage", "order": 3, "about": {"label": "A", "needs": ["V"], "order": 3}},
@@ -478,33 +478,6 @@ def test_a_configuration_on_disk_has_the_hash_of_its_cell(config: dict[str, Any]
 
 
 # Reading
-
-
-def test_a_study_reads_as_one_table(tmp_path: Path) -> None:
-    plain = Cell.at(tmp_path, "s", [], CONFIG)
-    critic = Cell.at(tmp_path, "s", ["critic=v"], CONFIG | {"critic": "v"})
-    for seed in (10, 2):
-        plain.finish(seed, CURVES, [], MANIFEST)
-    critic.finish(2, CURVES | {"critic_loss": [1, 2, 3]}, PROBE, MANIFEST)
-    plain.save_checkpoint(3, 1, ARRAYS, CURVES, PROBE)
-    critic.diverge(4, 1, "NaN", CURVES, PROBE, MANIFEST)
-    critic.finish(5, CURVES, [], MANIFEST)
-    garble(critic.path / "seed=5" / "curves.parquet", "flipped")
-    before = files(tmp_path)
-    table, rest = runs_table(tmp_path, "s")
-    assert list(table.columns[:2]) == ["cell", "seed"]
-    runs = [(critic.name, 2), (plain.name, 2), (plain.name, 10)]
-    assert list(zip(table["cell"], table["seed"], strict=True)) == [run for run in runs for _ in range(3)]
-    assert table["iteration"].tolist() == [1, 2, 3] * 3
-    assert table["critic_loss"].isna().tolist() == [False] * 3 + [True] * 6
-    assert table["env_steps"].dtype == table["seed"].dtype == np.int64
-    assert rest == [(critic.name, 4, "diverged"), (critic.name, 5, "damaged"), (plain.name, 3, "unfinished")]
-    assert files(tmp_path) == before  # readers move nothing
-
-
-def test_a_study_without_a_complete_run_reads_as_an_empty_table(cell: Cell) -> None:
-    table, rest = runs_table(cell.path.parents[1], "pilot")
-    assert (list(table.columns), len(table), rest) == (["cell", "seed"], 0, [])
 
 
 def test_an_unknown_study_is_refused(tmp_path: Path) -> None:

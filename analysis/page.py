@@ -1,0 +1,323 @@
+"""A page of text, tables and figures as one HTML file that needs nothing else: no network, no font, no other file.
+
+    Page(title, headline, sections)   what is rendered; `render(page)` gives the HTML
+    Section(title, id, blocks)        a heading of the table of contents
+
+Blocks, in any order inside a section, `Group`, `Columns` or `Details`:
+
+    Text(text)                        a paragraph
+    Note(text)                        a paragraph set apart: what to beware of
+    Code(text)                        a command to copy
+    Equation(tex)                     mathtext (the LaTeX subset of matplotlib), without dollar signs
+    Definitions(items)                term -> meaning
+    Table(frame, caption, ...)        a sortable table; cells are numbers, text, `Verdict`s or `Link`s
+    Picture(figure, alternative)      a matplotlib figure as inline SVG
+    Verdict(word)                     SUPPORTED, REFUTED, CONDITIONAL or INCONCLUSIVE
+    Group(title, blocks)              a heading below the section's
+    Columns(blocks)                   side by side where there is room
+    Details(summary, blocks)          folded until it is asked for, or printed
+
+All strings are plain text and are escaped; the SVG that this module makes itself is the only markup. The same page
+gives the same bytes.
+"""
+
+import base64
+import hashlib
+import io
+import itertools
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.mathtext import math_to_image
+
+TEMPLATES = Path(__file__).parent / "templates"
+MISSING = "–"
+Format = Callable[[Any], str]
+
+
+class Block:
+    @property
+    def kind(self) -> str:
+        """Which macro of the template shows it."""
+        return type(self).__name__.lower()
+
+
+@dataclass(frozen=True)
+class Text(Block):
+    text: str
+
+
+@dataclass(frozen=True)
+class Note(Block):
+    text: str
+
+
+@dataclass(frozen=True)
+class Code(Block):
+    text: str
+
+
+@dataclass(frozen=True)
+class Equation(Block):
+    tex: str
+
+
+@dataclass(frozen=True)
+class Definitions(Block):
+    items: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Verdict(Block):
+    word: str
+
+    @property
+    def tone(self) -> str:
+        return {"SUPPORTED": "good", "REFUTED": "bad", "CONDITIONAL": "mixed"}.get(self.word, "open")
+
+    def __str__(self) -> str:
+        return self.word
+
+
+@dataclass(frozen=True)
+class Link:
+    """Text in a table that leads to a section or group of the page, by its id."""
+
+    text: str
+    id: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Picture(Block):
+    """A figure; `alternative` says in words what it shows, to those who cannot see it."""
+
+    figure: Figure
+    alternative: str
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.alternative.strip():
+            raise ValueError("a picture needs an alternative text")
+
+
+def number(value: Any) -> str:
+    """Four significant digits, or a whole number in full; powers of ten beyond 10^6 and below 10^-3; text as it is."""
+    if value is None or value is pd.NA:
+        return MISSING
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return str(value)
+    x = float(value)
+    if math.isnan(x):
+        return MISSING
+    if math.isinf(x):
+        return "∞" if x > 0 else "−∞"
+    if isinstance(value, Integral):
+        text = f"{int(value):,}"
+    elif x.is_integer() and abs(x) < 1e9:
+        text = f"{x:,.0f}"
+    elif 1e-3 <= abs(x) < 1e6:
+        text = f"{x:,.0f}" if abs(x) >= 1000 else f"{x:,.4g}"
+    else:
+        mantissa, power = f"{x:.2e}".split("e")
+        text = f"{mantissa}×10{str(int(power)).translate(SUPERSCRIPTS)}"
+    return text.replace("-", "−")
+
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Table(Block):
+    """A table, a row for each of the frame's; its first column names the row.
+
+    titles:    column -> heading, the column's own name by default
+    meanings:  column -> what it means, for a list under the table
+    formats:   column -> text of a value, `number` by default
+    intervals: column -> the two columns of its limits, shown beside it as [low, high] and not by themselves
+    """
+
+    frame: pd.DataFrame
+    caption: str
+    titles: Mapping[str, str] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    formats: Mapping[str, Format] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        limits = {name for pair in self.intervals.values() for name in pair}
+        return [name for name in self.frame.columns if name not in limits]
+
+    @property
+    def head(self) -> list[tuple[str, bool]]:
+        """(heading, whether its values are numbers) of each column."""
+        return [(self.titles.get(name, name), self._is_number(name)) for name in self.columns]
+
+    @property
+    def legend(self) -> dict[str, str]:
+        return {self.titles.get(name, name): self.meanings[name] for name in self.columns if name in self.meanings}
+
+    @property
+    def rows(self) -> Iterator[list[dict[str, Any]]]:
+        for _, row in self.frame.iterrows():
+            yield [self._cell(name, row) for name in self.columns]
+
+    def _is_number(self, name: str) -> bool:
+        column = self.frame[name]
+        return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+    def _cell(self, name: str, row: pd.Series) -> dict[str, Any]:
+        value, show = row[name], self.formats.get(name, number)
+        limits = [row[limit] for limit in self.intervals.get(name, ())]
+        known = any(not pd.isna(limit) and limit != math.inf for limit in limits)
+        return {
+            "text": show(value),
+            "interval": f"[{', '.join(show(limit) for limit in limits)}]" if known else "",
+            "sort": _sort_key(value) if self._is_number(name) else str(value),
+            "number": self._is_number(name),
+            "verdict": value if isinstance(value, Verdict) else None,
+            "link": value.id if isinstance(value, Link) else None,
+        }
+
+
+def _sort_key(value: Any) -> str:
+    """What JavaScript's Number() reads; nothing where there is no value."""
+    if pd.isna(value):
+        return ""
+    return repr(float(value)).replace("inf", "Infinity")
+
+
+@dataclass(frozen=True)
+class Group(Block):
+    title: str
+    blocks: Sequence[Block]
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Columns(Block):
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Details(Block):
+    summary: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    id: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Page:
+    """`headline` says what was found, a string a paragraph; `byline` says in a line of what."""
+
+    title: str
+    headline: Sequence[str]
+    sections: Sequence[Section]
+    byline: str = ""
+
+
+def render(page: Page) -> str:
+    """The page as HTML. Raises ValueError where two parts have one id."""
+    ids = [section.id for section in page.sections]
+    ids += [block.id for section in page.sections for block in section.blocks if isinstance(block, Group) and block.id]
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"ids of sections and groups must differ: {sorted(ids)}")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    prefixes = (f"s{index}-" for index in itertools.count())
+    environment.filters["svg"] = lambda block: Markup(_svg(block, next(prefixes)))
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    # Only this script may run, and nothing may be fetched, even if an escape were forgotten somewhere.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html").render(page=page, script=Markup(script), script_digest=digest)
+
+
+def _svg(block: Picture | Equation, prefix: str) -> str:
+    """A figure or an equation as an `<svg>` element that follows the colours of the page around it."""
+    if isinstance(block, Picture):
+        return _inline(_drawn(block.figure), prefix, block.alternative)
+    return _inline(_typeset(block.tex), prefix, block.tex)
+
+
+SVG_SETTINGS: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "ablate"}
+
+
+def _drawn(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(SVG_SETTINGS):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _typeset(tex: str) -> bytes:
+    """Raises ValueError where matplotlib cannot read it."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(SVG_SETTINGS):
+        font = FontProperties(math_fontfamily="cm", size=13)
+        math_to_image(f"${tex}$", buffer, prop=font, format="svg", color="black")
+    return buffer.getvalue()
+
+
+def _inline(svg: bytes, prefix: str, alternative: str) -> str:
+    """Strip what a page does not need, make ids unique, and let colours follow the page's scheme."""
+    root = ET.fromstring(svg)  # comments, which repeat every text, are dropped here
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+        element.attrib.clear()
+        element.attrib.update({name: _attribute(name, value, prefix) for name, value in attributes.items()})
+    root.attrib.pop("version", None)
+    # black is what SVG fills with by default, so matplotlib leaves it out
+    root.attrib |= {"role": "img", "aria-label": alternative, "fill": "currentColor"}
+    root.attrib["style"] = f"--natural:{root.attrib.pop('width')}"
+    del root.attrib["height"]
+    return ET.tostring(root, encoding="unicode")
+
+
+def _attribute(name: str, value: str, prefix: str) -> str:
+    if name == "id":
+        return prefix + value
+    if name == "href":
+        return value.replace("#", "#" + prefix, 1) if value.startswith("#") else value
+    value = value.replace("url(#", f"url(#{prefix}")
+    return re.sub(r"#[0-9a-f]{6}\b", _colour, value) if name == "style" else value
+
+
+def _colour(match: re.Match[str]) -> str:
+    """Greys become a mix of the page's ink and paper; colours stay, and are lifted a little on dark paper."""
+    text = match[0]
+    red, green, blue = (int(text[place : place + 2], 16) for place in (1, 3, 5))
+    if red == green == blue:
+        return f"color-mix(in srgb,var(--ink) {100 * (1 - red / 255):.3g}%,var(--paper))"
+    return f"light-dark({text},color-mix(in oklab,{text} 78%,white))"

@@ -1,0 +1,121 @@
+"""The figures of a study, by name. A figure is a function of a `Study`; `lacks` says why a study cannot show it.
+
+for name, (draw, alternative) in figures(study).items():
+    draw().savefig(...)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from ablate.refusal import Refusal
+from analysis.frames import Study, finished
+from analysis.plots import comparison, learning, noise
+from analysis.plots.style import theme
+
+__all__ = ["COMPUTED", "FIGURES", "Picture", "draw", "figures", "theme"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How to draw a figure, why a study cannot show it ("" where it can), and what it shows in words."""
+
+    draw: Callable[[Study], Figure]
+    lacks: Callable[[Study], str]
+    alternative: str
+
+
+FIGURES = {
+    "learning": Picture(
+        learning.learning,
+        learning.no_learning,
+        "Learning curves: return of an episode against env steps, one line with an interval band for each variant.",
+    ),
+    "trade": Picture(
+        comparison.trade,
+        comparison.no_trade,
+        "Scatter plot: the noise of each variant's gradient estimator at the first policy against its mean return over "
+        "the env steps that all runs share, and against its worst drawdowns.",
+    ),
+    "noise": Picture(
+        noise.training_noise,
+        noise.no_training_noise,
+        "Trace variance and noise-to-signal ratio of each run's own gradient estimator against training iterations.",
+    ),
+    "variance": Picture(
+        noise.variance,
+        noise.no_matched_noise,
+        "Trace variance of each variant relative to the reference, on the same trajectories of the same policy, with "
+        "intervals, at the first, a middle and the last policy.",
+    ),
+    "split": Picture(
+        noise.split,
+        noise.no_split,
+        "Stacked bars: the exact trace variance of each variant, split into what the first state, the transitions and "
+        "the actions contribute, with the floor that no baseline passes.",
+    ),
+    "horizon": Picture(
+        noise.horizon,
+        noise.no_horizons,
+        "Exact noise-to-signal ratio of each variant against the horizon, for each environment.",
+    ),
+    "survey": Picture(
+        noise.survey,
+        noise.no_survey,
+        "Over many random MDPs: the share in which each variant has less noise than its reference, and the spread of "
+        "the ratio of their variances.",
+    ),
+    "profiles": Picture(
+        comparison.profiles,
+        comparison.no_profiles,
+        "Performance profiles: the share of seeds whose final return is above each value, one line a variant.",
+    ),
+    "improvement": Picture(
+        comparison.improvement,
+        comparison.no_improvement,
+        "For pairs of variants, the probability that a seed of one ends above a seed of the other, with intervals.",
+    ),
+    "td": Picture(
+        learning.td,
+        learning.no_values,
+        "Root mean squared error of the learnt state values to the exact ones against updates, on logarithmic axes.",
+    ),
+    "bellman": Picture(
+        learning.bellman,
+        learning.no_q_values,
+        "Largest error of the action values to the best ones against sweeps, on a logarithmic axis.",
+    ),
+    "corridor": Picture(
+        learning.corridor,
+        learning.no_corridor,
+        "The expected return of the short corridor against the chance of going right, with its maximum at 2 minus the "
+        "square root of 2, and the returns at which each learner ends.",
+    ),
+}
+
+COMPUTED = {"group_baselines": noise.group_baselines}
+"""Figures of no study: what they show is computed, not run."""
+
+
+def draw(name: str, study: Study) -> Figure:
+    """A figure by its name. Raises Refusal where the study has nothing complete, or not what the figure shows."""
+    picture = FIGURES[name]
+    if lack := picture.lacks(finished(study)):
+        raise Refusal(lack)
+    return picture.draw(study)
+
+
+def figures(study: Study) -> dict[str, tuple[Callable[[], Figure], str]]:
+    """The figures that the study has data for: how to draw each, and its alternative text. Call `theme` before.
+
+    Raises Refusal where no run is complete.
+    """
+    finished(study)
+    labels = ", ".join(dict.fromkeys(study.cells["variant"]))
+    return {
+        name: (partial(picture.draw, study), f"{picture.alternative} Study {study.name}: {labels}.")
+        for name, picture in FIGURES.items()
+        if not picture.lacks(study)
+    }

@@ -1,0 +1,372 @@
+"""Pictures of what the probe measured: the noise of each estimator."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ablate.noise import inverse
+from ablate.refusal import Refusal
+from analysis.frames import Study
+from analysis.plots.style import (
+    MARKERS,
+    WIDTH,
+    Colour,
+    colour,
+    crowded,
+    grow,
+    legend,
+    logarithmic,
+    looks,
+    panels,
+    style,
+    title,
+    variants,
+)
+from analysis.statistics import against_reference, band, group_curves, pooled, wilson
+
+NOTHING = 1e-12  # a ratio of variances below this is rounding: the variant had no noise
+PARTS = {"v_s0": "first state", "v_transition": "transitions", "v_action": "actions", "v_coupling": "shared baseline"}
+GREYS = {"v_s0": "0.25", "v_transition": "0.5", "v_coupling": "0.9"}
+FARTHEST = 2.5  # bars longer than this, in units of reward-to-go's, are cut and written out
+
+
+def no_horizons(study: Study) -> str:
+    first = study.probe[study.probe["stage"] == 0]
+    if "env.horizon" in first:
+        measured = first[np.isfinite(first["nsr"])][["env", "env.horizon"]].drop_duplicates()
+        if measured["env"].duplicated().any():
+            return ""
+    return "figure horizon needs a study over env.horizon; run python -m ablate -m study=horizon"
+
+
+def horizon(study: Study) -> Figure:
+    """NSR against the horizon at the first policy: columns are environments, rows what the variants look at."""
+    first = study.probe[(study.probe["stage"] == 0) & np.isfinite(study.probe["nsr"])]
+    envs = list(first["env"].unique())
+    rows = {"rewards alone": first["needs"] == "", "with a critic": first["needs"] != ""}
+    figure, axes = plt.subplots(
+        len(rows), len(envs), figsize=(WIDTH, 5.6), sharex=True, sharey="col", layout="constrained", squeeze=False
+    )
+    for line, (what, chosen) in zip(axes, rows.items(), strict=True):
+        for panel, env in zip(line, envs, strict=True):
+            for variant, points in variants(first[chosen & (first["env"] == env)]):
+                curve = points.groupby("env.horizon")["nsr"].mean()
+                panel.plot(curve.index, curve, label=variant.label, **style(variant))
+            panel.set(xscale="log", yscale="log", title=f"{env}: {what}")
+            _horizons(panel, first["env.horizon"])
+        line[0].set_ylabel("noise-to-signal ratio of one episode\ntr Cov g / |E g|²")
+        handles: dict[str, Any] = {}
+        for panel in line:
+            found, labels = panel.get_legend_handles_labels()
+            handles |= dict(zip(labels, found, strict=True))
+        line[-1].legend(handles.values(), handles.keys(), loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    for panel in axes[-1]:
+        panel.set_xlabel("horizon H (steps)")
+    title(figure, "Exact noise of one episode's gradient against the horizon", "first (uniform) policy")
+    return figure
+
+
+def _horizons(panel: Axes, values: pd.Series) -> None:
+    ticks = sorted(values.unique())
+    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.minorticks_off()
+
+
+def no_survey(study: Study) -> str:
+    if "env.index" in study.probe and study.probe["env.index"].unique().size > 1:
+        return ""
+    return "figure survey needs a study over env.index; run python -m ablate -m study=survey"
+
+
+def survey(study: Study) -> Figure:
+    """Over many MDPs: how often a variant has less noise than its reference, and by how much."""
+    ratios = against_reference(study.probe)
+    split = _varying(ratios, but="env.index")
+    parts = [(f"{split} = {value:g}", rows) for value, rows in ratios.groupby(split)] if split else []
+    parts = parts or [("", ratios)]
+    names = [(variant, f"{variant.label}  vs  {variant.reference}") for variant, _ in variants(ratios)]
+    figure, axes = plt.subplots(
+        1, 2 * len(parts), figsize=(WIDTH, 1.3 + 0.24 * len(names)), sharey=True, layout="constrained", squeeze=False
+    )
+    for (heading, rows), (share, spread) in zip(parts, axes[0].reshape(-1, 2), strict=True):
+        for place, (variant, _) in enumerate(names):
+            own = rows[rows["label"] == variant.label]
+            _share(share, place, variant, own)
+            _spread(spread, place, variant, own[own["stage"] == 1]["ratio"].to_numpy())
+        share.axvline(0.5, color="black", linewidth=0.8)
+        spread.axvline(1, color="black", linewidth=0.8)
+        share.set(xlim=(-0.04, 1.04), xlabel="share of MDPs\nwith less noise", title=heading)
+        share.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+        spread.set(xscale="log", xlabel="trace variance,\nratio to reference")
+    axes[0][0].set_yticks(range(len(names)), [name for _, name in names])
+    axes[0][0].set_ylim(len(names) - 0.5, -0.5)
+    number = ratios["env.index"].nunique()
+    title(
+        figure,
+        f"How often a variant has less noise than its reference, over {number} random MDPs (exact)",
+        "share: filled last policy, hollow first, 95% interval; ratio: last policy, median, 50% and 90% of MDPs",
+    )
+    return figure
+
+
+def _varying(frame: pd.DataFrame, but: str) -> str | None:
+    """The one setting of the environment, besides `but`, that the study sweeps over."""
+    swept = [key for key in frame if key.startswith("env.") and key != but and len(frame[key].unique()) > 1]
+    if len(swept) > 1:
+        raise Refusal(f"the study sweeps over {', '.join(swept)} at once; show one sweep a figure")
+    return swept[0] if swept else None
+
+
+def _share(panel: Axes, place: int, variant: Any, rows: pd.DataFrame) -> None:
+    look = style(variant) | {"linestyle": "none"}
+    for stage, lift in ((0, -0.16), (1, 0.16)):
+        ratio = rows[rows["stage"] == stage]["ratio"].to_numpy()
+        if not len(ratio):
+            continue
+        won = int((ratio < 1).sum())
+        panel.plot(wilson(won, len(ratio)), [place + lift] * 2, color=look["color"], linewidth=1)
+        panel.plot(won / len(ratio), place + lift, **look, markerfacecolor=None if stage else "white")
+
+
+def _spread(panel: Axes, place: int, variant: Any, ratio: np.ndarray) -> None:
+    """Quantiles 5, 25, 50, 75, 95% as line, bar, tick."""
+    if not len(ratio):
+        return
+    far_low, low, middle, high, far_high = np.quantile(ratio, [0.05, 0.25, 0.5, 0.75, 0.95])
+    look = style(variant)
+    panel.plot([far_low, far_high], [place] * 2, color=look["color"], linewidth=1)
+    panel.plot([low, high], [place] * 2, color=look["color"], linewidth=5, solid_capstyle="butt")
+    panel.plot([middle], [place], marker="|", color="black", markersize=7)
+
+
+def no_matched_noise(study: Study) -> str:
+    if (study.probe["mode"] == "matched").any():
+        return ""
+    return "figure variance needs rows of probe=matched; run python -m ablate -m study=variance"
+
+
+def variance(study: Study) -> Figure:
+    """Matched noise against the reference: rows are environments, columns the first, a middle and the last policy."""
+    rows = study.probe[study.probe["mode"] == "matched"].copy()
+    exact = _exact_twins(study, rows)
+    stages = sorted(rows["stage"].unique())
+    stages = sorted({stages[0], stages[len(stages) // 2], stages[-1]})
+    envs, names = list(rows["env"].unique()), [variant for variant, _ in variants(rows)]
+    figure, axes = plt.subplots(
+        len(envs),
+        len(stages),
+        figsize=(WIDTH, 0.6 + len(envs) * (0.5 + 0.16 * len(names))),
+        sharex="row",
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
+    )
+    for line, env in zip(axes, envs, strict=True):
+        for panel, stage in zip(line, stages, strict=True):
+            here = rows[(rows["env"] == env) & (rows["stage"] == stage)]
+            for place, variant in enumerate(names):
+                _matched(panel, place, variant, here[here["label"] == variant.label])
+                known = exact[exact["place"].isin(here[here["label"] == variant.label]["place"])]["log_ratio"]
+                if len(known) and np.isfinite(known).all():
+                    panel.plot(np.exp(known.mean()), place, "x", color="black", markersize=5, zorder=5)
+            panel.axvline(1, color="black", linewidth=0.8)
+            when = {0.0: "first policy", 1.0: "last policy"}.get(stage, f"at {stage:.0%}")
+            panel.set(xscale="log", title=f"{env}, {when}")
+            panel.set_ylim(len(names) - 0.5, -0.5)
+        line[0].set_yticks(range(len(names)), [variant.label for variant in names])
+    for panel in axes[-1]:
+        panel.set_xlabel("trace variance,\nratio to the reference")
+    seeds = rows["seed"].nunique()
+    title(
+        figure,
+        "Noise of each estimator on the same trajectories of the same policy",
+        f"{f'mean of {seeds} seeds, grey: each seed' if seeds > 1 else 'one seed'}; 95% interval; 0: no noise at a "
+        f"seed, as where all returns are equal{'; cross: the exact value' if len(exact) else ''}",
+    )
+    return figure
+
+
+def _exact_twins(study: Study, matched: pd.DataFrame) -> pd.DataFrame:
+    """The exact rows of the policies that the matched rows are about: a study may run both probes on the same training.
+
+    `place` of either frame is where a row was measured, and of what; one estimator has one critic, or needs none.
+    """
+    exact = study.probe[study.probe["mode"] == "exact"].copy()
+    for frame in (matched, exact):
+        trained = frame["cell"].astype(str).map(study.cells["variant"])
+        keys = [frame["env"], trained, frame["seed"], frame["iteration"], frame["label"], frame["critic"]]
+        frame.insert(0, "place", list(zip(*keys, strict=True)))
+    return exact
+
+
+def _matched(panel: Axes, place: int, variant: Any, rows: pd.DataFrame) -> None:
+    look = style(variant) | {"linestyle": "none"}
+    estimates = rows[["log_ratio", "log_ratio_low", "log_ratio_high"]].to_numpy()
+    if (estimates[:, 0] < np.log(NOTHING)).any():
+        across = panel.get_yaxis_transform()  # at the left edge, whatever the scale
+        panel.plot(0.02, place, marker="$0$", color=look["color"], transform=across, linestyle="none", clip_on=False)
+    estimates = estimates[np.isfinite(estimates).all(1) & (estimates[:, 0] >= np.log(NOTHING))]
+    if not len(estimates):
+        return
+    value, low, high = np.exp(pooled(*estimates.T))
+    if len(estimates) > 1:
+        panel.plot(np.exp(estimates[:, 0]), [place] * len(estimates), "|", color="0.6", markersize=5)
+    panel.plot([low, high], [place] * 2, color=look["color"], linewidth=1.6)
+    panel.plot(value, place, **look)
+
+
+def group_baselines() -> Figure:
+    """Mean and noise of the estimators with one baseline a group, against its size and against difficulty."""
+    sizes, chances = [2, 4, 8, 16, 32, 64], list(np.linspace(0.02, 0.98, 49))
+    p, N = 0.25, 8
+    sweeps = (
+        ("N", group_curves(sizes, [p]), "samples a prompt, N", f"right answers: p = {p:g}"),
+        ("p", group_curves([N], chances), "chance of a right answer, p", f"group size: N = {N}"),
+    )
+    tops = {"scale": 3.0, "nsr": 30.0}
+    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 4.8), sharex="col", sharey="row", layout="constrained")
+    for column, (x, curves, label, fixed) in zip(axes.T, sweeps, strict=True):
+        for panel, (y, top) in zip(column, tops.items(), strict=True):
+            for (order, name), points in curves.groupby(["order", "estimator"]):
+                shown = points[points[y] <= top]
+                text = name.replace("_", " ") + ("" if len(shown) else f"\n(off the scale: ≥ {points[y].min():.0e})")
+                look = {"color": _group_colour(order), "marker": MARKERS[order]}
+                panel.plot(shown[x], shown[y], label=text, markevery=1 if x == "N" else 6, **look)
+            panel.set(title=fixed, xscale="log" if x == "N" else "linear", yscale="log" if y == "nsr" else "linear")
+        column[0].axhline(1, color="black", linewidth=0.8, zorder=1)
+        column[0].set_ylim(0, tops["scale"])
+        column[1].set_xlabel(label)
+    axes[0][0].set_xticks(sizes, [f"{size}" for size in sizes])
+    axes[0][0].minorticks_off()
+    axes[0][0].set_ylabel("mean, in units of\nthe true gradient")
+    axes[1][0].set_ylabel("noise-to-signal ratio of\none group, tr Cov g / |E g|²")
+    axes[0][1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    title(figure, "One baseline a prompt: what it does to the mean, and to the noise (exact)", "")
+    return figure
+
+
+def _group_colour(order: int) -> Colour:
+    """Those of reward-to-go for none, mean and leave-one-out, which are the same estimators; then new hues."""
+    return colour(1, order) if order < 3 else colour(order + 3, 0)
+
+
+def no_training_noise(study: Study) -> str:
+    if study.probe.empty or study.own_noise()["iteration"].nunique() < 2:
+        return "figure noise needs the probe of a run's own estimator at several policies; run with probe=online"
+    crowd = crowded(study.cells[study.cells.index.isin(set(study.own_noise()["cell"]))])
+    return f"figure noise {crowd}; name a study of fewer" if crowd else ""
+
+
+def training_noise(study: Study) -> Figure:
+    """The noise of each run's own estimator along its training: trace variance above, noise-to-signal ratio below."""
+    own = study.own_noise()
+    envs = [env for env in dict.fromkeys(study.cells["env"]) if (own["env"] == env).any()]
+    figure, axes = panels(2 * len(envs), height=2.2, wide=2)
+    for env, (above, below) in zip(envs, zip(axes[::2], axes[1::2], strict=True), strict=True):
+        cells = study.cells[study.cells["env"] == env]
+        for cell, look in looks(cells).items():
+            rows = own[own["cell"] == cell]
+            for panel, name in ((above, "trace_variance"), (below, "snr")):
+                table = rows.pivot_table(name, "seed", "iteration", dropna=False).dropna(axis="columns")
+                if table.empty:
+                    continue
+                found = band(table.to_numpy(), np.random.default_rng(0), np.median)
+                value, low, high = inverse(found) if name == "snr" else found
+                known = np.isfinite(value)
+                panel.plot(table.columns[known], value[known], label=cells["label"][cell], **look)
+                lost = table.columns[~known]
+                hollow = {**look, "linestyle": "none", "markerfacecolor": "white", "clip_on": False}
+                for mark in panel.plot(lost, np.ones(len(lost)), transform=panel.get_xaxis_transform(), **hollow):
+                    mark.set_in_layout(False)
+                if len(table) > 1:
+                    upper = np.minimum(high[known], 100 * value[known])
+                    panel.fill_between(table.columns[known], low[known], upper, color=look["color"], alpha=0.2, lw=0)
+        last = own[own["env"] == env]["iteration"].max()
+        for panel, text in ((above, "trace variance, tr Cov g"), (below, "NSR, tr Cov g / |E g|²")):
+            panel.set(xlim=(-0.04 * last, 1.04 * last), xlabel="iteration", ylabel=text, title=env)
+            panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            logarithmic(panel, "y")
+    legend(figure, axes)
+    title(
+        figure,
+        "Noise of one episode's gradient along training, each run's own estimator at its own policy",
+        "median over seeds with its 95% interval; NSR hollow at the top: no signal can be told from 0",
+    )
+    return figure
+
+
+def no_split(study: Study) -> str:
+    if "v_action" in study.probe and study.probe["v_action"].notna().any():
+        return ""
+    return "figure split needs rows of probe=exact; run python -m ablate -m study=survey (or horizon)"
+
+
+def split(study: Study) -> Figure:
+    """The parts of the exact variance as stacked bars, with the floor under every baseline of reward-to-go."""
+    rows = study.probe[(study.probe["mode"] == "exact") & (study.probe["critic"] != "clockless")]
+    keys = ["cell", "seed", "iteration"]
+    plain = rows[(rows["phi"] == "rtg") & (rows["baseline"] == "none")].set_index(keys)
+    total = plain["trace_variance"].reindex(pd.MultiIndex.from_frame(rows[keys])).to_numpy()
+    parts = [part for part in PARTS if part in rows and (rows[part] > 0).any()]
+    shares = rows.assign(**{part: rows[part] / np.where(total > 0, total, np.nan) for part in parts})
+    shares = shares.dropna(subset=parts)
+    stages = sorted(set(shares["stage"]) & {0.0, 1.0})
+    shares = shares.assign(problem=_problems(shares))
+    places = [(problem, stage) for problem in dict.fromkeys(shares["problem"]) for stage in stages]
+    names = [(variant.label, variant) for variant, _ in variants(shares)]
+    figure, axes = panels(len(places), height=0.7 + 0.15 * len(names), wide=2, sharey=True)
+    for panel, (problem, stage) in zip(axes, places, strict=True):
+        here = shares[(shares["problem"] == problem) & (shares["stage"] == stage)]
+        means = here.groupby("label")[parts].mean()
+        for place, (label, variant) in enumerate(names):
+            if label in means.index:
+                _stack(panel, place, means.loc[label], parts, colour(variant.phi_order, variant.baseline_order))
+        rtg = here[(here["phi"] == "rtg") & (here["baseline"] == "none")]
+        floor = rtg[[part for part in ("v_s0", "v_transition") if part in parts]].sum(axis=1).mean()
+        panel.axvline(floor, color="black", linewidth=1.2, linestyle="--")
+        when = "last policy" if stage else "first policy"
+        panel.set(
+            xlim=(0, FARTHEST * 1.18), title=f"{problem}, {when}", xlabel="trace variance, in units of reward-to-go's"
+        )
+        panel.set_yticks(range(len(names)), [label for label, _ in names])
+        panel.set_ylim(len(names) - 0.4, -0.6)
+        panel.grid(visible=False, axis="y")
+    marks = [plt.Rectangle((0, 0), 1, 1, facecolor=GREYS.get(part, "white"), edgecolor="black") for part in parts]
+    words = [PARTS[part] + (" (in the variant's colour)" if part == "v_action" else "") for part in parts]
+    line = plt.Line2D([], [], color="black", linestyle="--")
+    columns = 2 if len(places) == 1 else 5
+    grow(figure, 0.16 * -(-(len(marks) + 1) // columns) + 0.1)
+    figure.legend([*marks, line], [*words, "floor"], loc="outside lower center", ncols=columns, frameon=False)
+    number = shares.groupby("problem")["cell"].nunique().max()
+    over = f"; mean over up to {number} problems" if number > 1 else ""
+    title(
+        figure,
+        "What the variance of each estimator comes from (exact)",
+        f"floor: first state and transitions, below which no baseline brings reward-to-go{over}",
+    )
+    return figure
+
+
+def _problems(shares: pd.DataFrame) -> pd.Series:
+    """The environment, with the setting of which the study has two or three values: they are shown apart."""
+    names = shares["env"].astype(str)
+    for key in (column for column in shares if column.startswith("env.")):
+        values = shares.groupby("env")[key].transform("nunique")
+        names = names.where(~values.between(2, 3), names + f" ({key[4:]} = " + shares[key].map("{:g}".format) + ")")
+    return names
+
+
+def _stack(panel: Axes, place: int, means: pd.Series, parts: list[str], own: Colour) -> None:
+    left = 0.0
+    for part in parts:
+        width = min(float(means[part]), max(FARTHEST - left, 0.0))
+        face = GREYS.get(part, own)
+        panel.barh(place, width, left=left, height=0.7, facecolor=face, edgecolor="black", linewidth=0.4)
+        left += width
+    if means[parts].sum() > FARTHEST:
+        panel.text(FARTHEST * 1.01, place, f"{means[parts].sum():.3g}", va="center", fontsize=6)

@@ -1,0 +1,277 @@
+"""The report of a study: its words follow from its numbers, and a poor study gets an honest page or a clear line."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import compose
+from pages import HOSTILE
+from test_page import Element, Reader
+
+from ablate.refusal import Refusal
+from ablate.store import Cell
+from analysis import frames, plots, report, tables
+from analysis.__main__ import main
+from analysis.page import Code, Details, Page, Table, render
+
+ROWS = 10
+STARTED = {"iterations": ROWS, "wall_time_s": 0.5, "started": "2026-01-01T00:00:00+00:00"}
+
+
+def cell(outputs: Path, study: str, *overrides: str, label: str | None = None) -> Cell:
+    job = compose(f"study.name={study}", f"iterations={ROWS}", "env=chain", "threshold=50", *overrides)
+    config = json.loads(json.dumps(job.config))
+    if label is not None:
+        config["phi"]["about"]["label"] = label
+    made = Cell.at(outputs, study, job.overrides, config)
+    made.prepare()
+    return made
+
+
+def finish(made: Cell, seed: int, returns: Sequence[float], noise: float | None = None) -> None:
+    """A complete run of 100 env steps an iteration with these returns, whose first probe saw this trace variance."""
+    steps = 100 * np.arange(1, ROWS + 1)
+    rows = {"iteration": np.arange(1, ROWS + 1), "env_steps": steps, "episodes": steps // 10, "return_mean": returns}
+    probe = {"mode": "online", "phi": made.config["phi"]["name"], "baseline": "none", "critic": "none"}
+    measured = [] if noise is None else [{"iteration": 0, **probe, **limits("trace_variance", noise), **ratios(noise)}]
+    made.finish(seed, rows, measured, STARTED | {"env_steps": int(steps[-1])})
+
+
+def limits(name: str, value: float) -> dict[str, float]:
+    return {name: value, f"{name}_low": 0.9 * value, f"{name}_high": 1.1 * value}
+
+
+def ratios(noise: float) -> dict[str, float]:
+    """Of a signal of length 1."""
+    return limits("snr", 1 / noise) | {"nsr": noise, "nsr_low": noise / 1.1, "nsr_high": noise / 0.9}
+
+
+def climb(top: float, seed: int) -> np.ndarray:
+    """From 0 to `top`, give or take one."""
+    return np.linspace(0, top, ROWS) + seed % 3 - 1
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reward-to-go is far ahead in "clear"; in "close" both variants are given the same returns and noise."""
+    folder = tmp_path_factory.mktemp("outputs")
+    for study, tops, noises in (("clear", (100, 20), (2.0, 50.0)), ("close", (100, 100.5), (2.0, 2.1))):
+        for phi, top, noise in zip(("rtg", "return"), tops, noises, strict=True):
+            made = cell(folder, study, f"phi={phi}")
+            for seed in range(6):
+                finish(made, seed, climb(top, seed), noise + 0.5 * (seed % 3))
+    return folder
+
+
+def headline(outputs: Path, study: str) -> list[str]:
+    return report.headline(frames.load(outputs, study))
+
+
+def shown(page: Page) -> Element:
+    return Reader(render(page)).open[0]
+
+
+def blocks(page: Page, section: str) -> list:
+    return list(next(part for part in page.sections if part.id == section).blocks)
+
+
+def test_a_clear_leader_is_called_one_with_its_interval(outputs: Path) -> None:
+    first, *rest = headline(outputs, "clear")
+    assert first.startswith("Reward-to-go has the fewest environment steps to the threshold, the highest final return")
+    assert "the least noise at the first policy" in first
+    assert "95% interval apart" in first
+    samples = rest[0]
+    # the return averaged over 5 iterations passes 50 of 100 between the rows of 700 and 800 steps, at every seed
+    assert re.search(r"half of its runs reach a mean return of 50 within [78]00", samples)
+    assert "With return, fewer than half of the runs get there." in samples
+    assert re.search(r"highest return: (99|100|9\d\.\d+|10\d\.?\d*) \[\d", rest[1])
+    assert rest[1].endswith("Their 95% intervals do not overlap.")
+
+
+def test_overlapping_intervals_are_told_and_nobody_is_called_ahead(outputs: Path) -> None:
+    first, *rest = headline(outputs, "close")
+    assert first.startswith("By no measure does the leader's 95% interval lie apart")
+    assert "Not settled: " in first
+    assert any("intervals overlap, so this alone does not settle" in text for text in rest)
+    assert not any("do not overlap" in text for text in rest)
+
+
+def rows(**columns: Sequence[float]) -> pd.DataFrame:
+    return pd.DataFrame({"label": list("abcd")[: len(next(iter(columns.values())))], **columns})
+
+
+def test_who_leads_and_whether_the_intervals_lie_apart() -> None:
+    table = rows(x=[3.0, 1.0, 2.0, np.nan], x_low=[2.5, 0.5, 1.6, np.nan], x_high=[3.5, 1.5, 2.4, np.nan])
+    found = report.contest(table, "x")
+    assert found is not None
+    assert (found.tied, found.second["label"], found.separate, found.clear) == (["b"], "c", True, True)
+    found = report.contest(table, "x", largest=True)
+    assert (found.tied, found.second["label"], found.separate) == (["a"], "c", True)
+    touching = rows(x=[1.0, 2.0], x_low=[0.5, 1.5], x_high=[1.5, 2.5])
+    assert report.contest(touching, "x").separate is False
+    inside = rows(x=[1.0, 2.0], x_low=[0.5, 0.7], x_high=[4.0, 2.5])
+    assert report.contest(inside, "x").separate is False
+
+
+def test_ties_missing_values_and_missing_intervals() -> None:
+    tie = report.contest(rows(x=[5.0, 5.0, 1.0], x_low=[5.0, 5.0, 0.0], x_high=[5.0, 5.0, 2.0]), "x", largest=True)
+    assert (tie.tied, tie.second["label"], tie.clear, tie.lead) == (["a", "b"], "c", False, "a and b tie")
+    alone = report.contest(rows(x=[5.0, 5.0]), "x")
+    assert (alone.tied, alone.second, alone.clear) == (["a", "b"], None, False)
+    single = report.contest(rows(x=[1.0, 2.0]), "x")
+    assert single.separate is None
+    assert not single.clear
+    assert report.contest(rows(x=[1.0, np.nan]), "x") is None
+    assert report.contest(rows(x=[np.inf, np.inf]), "x") is None
+    assert report.contest(rows(y=[1.0, 2.0]), "x") is None
+
+
+def test_cells_compete_only_on_one_problem(tmp_path: Path) -> None:
+    """Reward-to-go leads on each horizon; that all returns are higher on the longer one is no lead over the other."""
+    for horizon, more in ((5, 0), (10, 1000)):
+        for phi, top in (("rtg", 100), ("return", 20)):
+            made = cell(tmp_path, "two", f"phi={phi}", f"env.horizon={horizon}")
+            for seed in range(5):
+                finish(made, seed, climb(top, seed) + more)
+    first, second = headline(tmp_path, "two")[:2]
+    assert first.startswith("On chain env.horizon=5, reward-to-go has")
+    assert second.startswith("On chain env.horizon=10, reward-to-go has")
+
+
+def test_many_problems_are_counted(tmp_path: Path) -> None:
+    for horizon in (3, 4, 5, 6):
+        for phi, top in (("rtg", 100), ("return", 20 if horizon < 6 else 180)):
+            made = cell(tmp_path, "many", f"phi={phi}", f"env.horizon={horizon}")
+            for seed in range(5):
+                finish(made, seed, climb(top, seed))
+    told = " ".join(headline(tmp_path, "many"))
+    assert "Over 4 problems with one leader, the highest final return: reward-to-go on 3, return on 1." in told
+    assert "On 4 of them the leader's 95% interval lies apart" in told
+
+
+def test_one_seed_is_called_one_seed(tmp_path: Path) -> None:
+    for phi in ("rtg", "return"):
+        finish(cell(tmp_path, "single", f"phi={phi}"), 3, climb(100, 0))
+    page = report.report(tmp_path, "single")
+    told = " ".join(page.headline)
+    assert "one seed only" in told
+    assert "says nothing about the noise" in told
+    assert "do not overlap" not in told
+    assert "nan" not in shown(page).find("main")[0].text().lower()
+
+
+def test_runs_that_are_not_complete_are_listed_with_reasons(tmp_path: Path) -> None:
+    made = cell(tmp_path, "poor", "phi=rtg")
+    for seed in range(5):
+        finish(made, seed, climb(100, seed))
+    other = cell(tmp_path, "poor", "phi=return")
+    other.fail(7, "Traceback\n...\nValueError: <b>boom</b>")
+    curves = {"iteration": [1], "env_steps": [100], "episodes": [1], "return_mean": [1.0]}
+    other.diverge(8, 1, "the loss is not finite", curves, [], STARTED | {"env_steps": 100})
+    page = report.report(tmp_path, "poor")
+    assert "2 of 7 runs are not complete and are left out" in " ".join(page.headline)
+    listed = next(block for block in blocks(page, "runs") if isinstance(block, Table)).frame
+    assert listed[["seed", "status"]].to_numpy().tolist() == [[7, "failed"], [8, "diverged"]]
+    assert listed["reason"].tolist() == ["ValueError: <b>boom</b>", "the loss is not finite"]
+    assert "5 of 7 runs complete" in page.byline
+
+
+def test_a_study_without_a_complete_run_has_a_page_that_says_so(tmp_path: Path) -> None:
+    cell(tmp_path, "failed", "phi=rtg").fail(0, "ValueError: boom")
+    page = report.report(tmp_path, "failed")
+    assert page.headline == ["No run of this study is complete, so there is nothing to compare yet."]
+    assert [section.id for section in page.sections] == ["runs", "configurations", "reproduce", "cite"]
+    assert "ValueError: boom" in shown(page).text()
+    assert shown(page).find("svg") == []
+
+
+def test_a_study_that_is_missing_or_empty_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "nowhere"):
+        assert main(["report", name, "--outputs", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert re.fullmatch(f"analysis: .*{name}.*run it first.*\n", said)
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_a_page_that_cannot_be_written_gets_one_line(outputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Refusal, match="--out"):
+        report.write(outputs, "clear", tmp_path / "file" / "page.html")
+
+
+@pytest.mark.parametrize("name", [HOSTILE, r"half a $formula and $\nowhere$ _^{"])
+def test_hostile_names_are_text(tmp_path: Path, name: str) -> None:
+    for phi in ("rtg", "return"):
+        made = cell(tmp_path, "hostile", f"phi={phi}", label=f"{name} {phi}")
+        for seed in range(3):
+            finish(made, seed, climb(100, seed), 1.0 + seed)
+    plots.theme()
+    tree = shown(report.report(tmp_path, "hostile"))
+    assert f"{name} rtg" in [th.text() for th in tree.find("th", scope="row")]
+    assert len(tree.find("script")) == 1
+    assert tree.find("img") == []
+    alternatives = [str(svg.attributes["aria-label"]) for svg in tree.find("svg", role="img")]
+    assert alternatives
+    assert all(name in alternative for alternative in alternatives)
+
+
+def test_every_cell_has_its_command_and_its_whole_configuration(outputs: Path) -> None:
+    page = report.report(outputs, "clear")
+    folded = [block for block in blocks(page, "configurations") if isinstance(block, Details)]
+    assert [part.summary for part in folded] == ["return on chain", "reward-to-go on chain"]
+    command, _, config = folded[1].blocks
+    assert isinstance(command, Code)
+    assert isinstance(config, Code)
+    assert f"phi=rtg study.name=clear outputs={outputs} seed=0-5" in command.text
+    made = cell(outputs, "clear", "phi=rtg")
+    assert yaml.safe_load(config.text) == made.read_config()
+
+
+def test_every_table_and_figure_of_the_study_is_in_its_page(outputs: Path) -> None:
+    study = frames.load(outputs, "clear")
+    tree = shown(report.report(outputs, "clear"))
+    alternatives = [svg.attributes["aria-label"] for svg in tree.find("svg", role="img")]
+    assert sorted(alternatives) == sorted(alternative for _, alternative in plots.figures(study).values())
+    ids = [h.attributes["id"] for h in tree.find("h2")]
+    assert set(tables.tables(study)) <= set(ids)
+    shown_names = {dt.text() for dt in tree.find("dt")}
+    heads = {th.text().rstrip() for th in tree.find("th", scope="col")}
+    assert heads <= shown_names, f"columns without a meaning: {heads - shown_names}"
+
+
+def test_the_page_says_how_to_run_and_cite_it(outputs: Path) -> None:
+    text = shown(report.report(outputs, "clear")).text()
+    assert f"python -m analysis report clear --outputs {outputs}" in text
+    version = json.loads(json.dumps(cell(outputs, "clear", "phi=rtg").manifest(0)["versions"]))
+    assert version
+    for name, number in version.items():
+        assert name in text
+        assert number in text
+    licence = (Path(__file__).parent.parent / "LICENSE").read_text(encoding="utf-8")
+    assert f"(c) {report.YEAR} the ablate authors" in licence
+    assert "author  = {{the ablate authors}}" in text
+
+
+def test_versions_that_differ_are_each_counted() -> None:
+    made = pd.DataFrame(
+        {"versions": ['{"torch": "1"}', '{"torch": "2"}', '{"torch": "1"}', None], "git_revision": None}
+    )
+    assert report._versions(made) == {"torch": "1 (2 runs), 2 (1 run)"}
+    assert report._versions(made.iloc[3:]) == {"versions": "no run has recorded any"}
+
+
+def test_the_page_is_written_where_it_is_asked_for_and_is_the_same_each_time(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "deep" / "page.html"
+    assert main(["report", "clear", "--outputs", str(outputs), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert report.write(outputs, "clear", None) == outputs / "clear" / "report.html"
+    assert out.read_bytes() == (outputs / "clear" / "report.html").read_bytes()
+    assert "</html>" in out.read_text(encoding="utf-8")

@@ -1,0 +1,198 @@
+"""Tables from made-up runs whose averages are known by hand, and how they are written."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from studies import cell, online, run
+
+from ablate.refusal import Refusal
+from analysis import frames, tables
+from analysis.outcomes import outcomes
+
+RISE = [0.0] * 5 + [450.0] * 15
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> frames.Study:
+    """CartPole, threshold 400, 20 iterations: reward-to-go solves it with both seeds, the return with none."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    good, bad = cell(outputs, "phi=rtg", "iterations=20"), cell(outputs, "phi=return", "iterations=20")
+    for seed in (0, 1):
+        run(good, seed, RISE, online(100.0 * (seed + 1), 0.1, 20))
+        run(bad, seed, [100.0 * seed] * 20, online(1000.0, 0.01, 20, phi="return"))
+    bad.diverge(2, 3, "not finite", {"iteration": [1]}, [], {"iterations": 20, "env_steps": 1, "wall_time_s": 1.0,
+                                                             "started": "2026"})  # fmt: skip
+    return frames.load(outputs, "main")
+
+
+def row(frame: pd.DataFrame, label: str) -> pd.Series:
+    (found,) = [line for _, line in frame.iterrows() if line["label"] == label]
+    return found
+
+
+def test_what_a_run_came_to(study: frames.Study) -> None:
+    runs = outcomes(study)
+    assert runs["cell"].tolist() == [c for c in study.cells.index for _ in range(2)]
+    good = runs[runs["cell"].str.startswith("iterations=20,phi=rtg")].iloc[0]
+    # the 5-iteration mean is 360 after four good ones and 450 after five: the tenth iteration
+    assert (good["solve_steps"], good["solved"], good["collapse"]) == (100, True, 0)
+    # flat 0 to 50 env steps, a line to 450 at 60, flat to 200
+    assert good["auc"] == pytest.approx((225 * 10 + 450 * 140) / 200)
+    assert (good["final_return"], good["detrended_iqr"], good["drawdown_cvar"]) == (450, 0, 0)
+    bad = runs[runs["cell"].str.startswith("iterations=20,phi=return")]
+    assert bad["solve_steps"].tolist() == [200, 200]
+    assert not bad["solved"].any()
+    assert bad["collapse"].isna().all()
+
+
+def test_sample_efficiency(study: frames.Study) -> None:
+    table = tables.sample_efficiency(study)
+    assert table["label"].tolist() == ["return", "reward-to-go"]
+    good, bad = row(table, "reward-to-go"), row(table, "return")
+    assert (good["runs"], good["left_out"], bad["runs"], bad["left_out"]) == (2, 0, 2, 1)
+    assert (good["solved"], good["env_steps_to_solve"], good["mean_env_steps_to_solve"]) == (2, 100, 100)
+    assert (bad["solved"], bad["env_steps_to_solve"], bad["mean_env_steps_to_solve"]) == (0, np.inf, 200)
+    assert (good["final_return"], good["optimality_gap"]) == (450, 0)
+    assert (bad["final_return"], bad["final_return_median"], bad["optimality_gap"]) == (50, 50, 350)
+    assert (bad["final_return_low"], bad["final_return_high"]) == (0, 100)
+    assert (bad["auc"], bad["common_env_steps"]) == (50, 200)
+
+
+def test_stability(study: frames.Study) -> None:
+    table = tables.stability(study)
+    bad = row(table, "return")
+    assert (bad["iqr_across_seeds"], bad["cvar_across_seeds"], bad["diverged"]) == (50, 0, 1)
+    assert (row(table, "reward-to-go")["collapse"], row(table, "reward-to-go")["diverged"]) == (0, 0)
+    assert np.isnan(bad["collapse"])
+    assert table["spread_across_lr"].isna().all()
+
+
+def test_noise_and_the_three_side_by_side(study: frames.Study) -> None:
+    noise = tables.noise(study)
+    assert noise["policy"].tolist() == ["first", "last"] * 2
+    good = row(noise[noise["policy"] == "first"], "reward-to-go")
+    assert (good["runs"], good["trace_variance"], good["nsr"]) == (2, 150, pytest.approx(10))
+    assert 100 <= good["trace_variance_low"] <= good["trace_variance_high"] <= 200
+    together = row(tables.side_by_side(study), "reward-to-go")
+    efficient = row(tables.sample_efficiency(study), "reward-to-go")
+    for name in ("final_return", "env_steps_to_solve_low", "auc_high"):
+        assert together[name] == efficient[name]
+    assert (together["trace_variance_first"], together["nsr_last"]) == (150, pytest.approx(10))
+
+
+def test_the_spread_across_learning_rates_is_of_one_variant(tmp_path: Path) -> None:
+    for rate, height in ((0.001, 10), (0.01, 30), (0.1, 20)):
+        run(cell(tmp_path, "phi=rtg", f"optimizer.lr={rate}"), 0, [height] * 4)
+    run(cell(tmp_path, "phi=return"), 0, [99] * 4)
+    table = tables.stability(frames.load(tmp_path, "main"))
+    assert table["spread_across_lr"].tolist() == pytest.approx([np.nan, 20, 20, 20], nan_ok=True)
+    assert sorted(table["label"])[1:] == [f"reward-to-go (optimizer.lr={rate})" for rate in (0.001, 0.01, 0.1)]
+
+
+def test_one_seed_has_no_limits_but_the_probe_s(tmp_path: Path) -> None:
+    run(cell(tmp_path, "phi=rtg", "iterations=20"), 0, RISE, online(100.0, 0.1, 20))
+    made = tables.tables(frames.load(tmp_path, "main"))
+    assert list(made) == ["sample_efficiency", "stability", "noise", "side_by_side"]
+    assert np.isnan(made["sample_efficiency"]["final_return_low"].item())
+    assert made["stability"][["iqr_across_seeds", "cvar_across_seeds"]].isna().all(axis=None)
+    assert made["noise"]["trace_variance_low"].tolist() == [50, 50]
+    assert made["noise"]["nsr_high"].tolist() == [20, 20]
+
+
+def test_iterations_without_an_end_of_an_episode_are_passed_over(tmp_path: Path) -> None:
+    made = cell(tmp_path, "phi=rtg", "iterations=8")
+    run(made, 0, [np.nan, 100, np.nan, 200, np.nan, np.nan, 300, np.nan])
+    run(made, 1, [300] * 8)
+    run(made, 2, [np.nan] * 8)
+    study = frames.load(tmp_path, "main")
+    runs = outcomes(study)
+    assert runs[["seed", "final_return"]].to_numpy().tolist() == [[0, 300], [1, 300]]
+    assert runs["env_steps"].tolist() == [70, 80]
+    # 100 to 20 env steps, a line to 200 at 40, a line to 300 at 70, where the shortest run ends
+    assert runs["auc"].tolist() == pytest.approx([(100 * 20 + 150 * 20 + 250 * 30) / 70, 300])
+    assert tables.sample_efficiency(study)["runs"].item() == 2
+
+
+def test_evaluations_are_reported_where_there_are_any(tmp_path: Path) -> None:
+    made = cell(tmp_path, "phi=rtg", "iterations=4")
+    for seed, last in ((0, 7.0), (1, 9.0)):
+        run(made, seed, [1.0] * 4, evaluation_return_mean=[np.nan, 5.0, last, np.nan])
+    table = tables.sample_efficiency(frames.load(tmp_path, "main"))
+    assert table["evaluation_return"].item() == 8
+
+
+def test_learners_without_a_return_have_no_row(tmp_path: Path) -> None:
+    run(cell(tmp_path, "phi=rtg", "iterations=4"), 0, [np.nan] * 4, value_rms_error=[4.0, 3.0, 2.0, 1.0])
+    study = frames.load(tmp_path, "main")
+    assert tables.tables(study) == {}
+    empty = [tables.sample_efficiency(study), tables.stability(study), tables.side_by_side(study)]
+    assert [len(tables.markdown(tables.shown(frame)).splitlines()) for frame in empty] == [2, 2, 2]
+
+
+def test_a_study_without_a_complete_run_is_refused_in_one_line(tmp_path: Path) -> None:
+    made = cell(tmp_path, "phi=rtg")
+    with pytest.raises(Refusal, match="empty"):
+        tables.tables(frames.load(tmp_path, "main"))
+    made.fail(0, "boom")
+    made.fail(1, "boom")
+    study = frames.load(tmp_path, "main")
+    for make in (*tables.TABLES.values(), tables.tables):
+        with pytest.raises(Refusal, match=r"2 failed|probed") as refusal:
+            make(study)
+        assert "\n" not in str(refusal.value)
+
+
+def test_what_is_not_finite_is_written_as_such() -> None:
+    frame = pd.DataFrame({"label": ["a", "b"], "x": [np.inf, -2.5], "x_low": [1.0, np.nan], "x_high": [np.inf, np.nan]})
+    read = tables.shown(frame.assign(big=[123456.0, 1.234e9], none=np.nan, left_out=[0, 0], env="e"))
+    assert read.columns.tolist() == ["label", "x", "big"]
+    assert read["x"].tolist() == ["∞ [1, ∞]", "−2.5"]
+    assert read["big"].tolist() == ["123,456", "1.23e+09"]
+
+
+HOSTILE = r"50%_of $x$ & {a\b} ~^#<script>|−∞"
+
+
+def test_latex_is_escaped_sign_by_sign(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"label": [HOSTILE], "return_mean": [1.5]})
+    tables.save(frame, tmp_path, "t")
+    text = (tmp_path / "t.tex").read_text()
+    assert text.splitlines() == [
+        r"\begin{tabular}{lr}",
+        r"  \toprule",
+        r"  label & return mean \\",
+        r"  \midrule",
+        r"  50\%\_of \$x\$ \& \{a\textbackslash{}b\} \textasciitilde{}\textasciicircum{}\#\textless{}script"
+        r"\textgreater{}|$-$$\infty$ & 1.5 \\",
+        r"  \bottomrule",
+        r"\end{tabular}",
+    ]
+    line = (tmp_path / "t.md").read_text().splitlines()[2]
+    assert re.split(r"(?<!\\)\|", line)[1].strip() == HOSTILE.replace("<", "&lt;").replace("|", r"\|")
+
+
+def test_csv_keeps_every_column_and_digit(study: frames.Study, tmp_path: Path) -> None:
+    frame = tables.side_by_side(study).assign(third=1 / 3)
+    paths = tables.save(frame, tmp_path / "new", "side")
+    assert [path.name for path in paths] == ["side.csv", "side.md", "side.tex"]
+    with paths[0].open() as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == ["cell", *frame.columns]
+    assert float(lines[0]["third"]) == 1 / 3
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refusal, match="--out"):
+        tables.save(frame, tmp_path / "file", "side")
+
+
+def test_the_screen_shows_markup_as_text_and_says_what_it_leaves_out() -> None:
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    frame = pd.DataFrame({"label": ["[red]x[/red]"] * 50, "y": range(50)})
+    tables.show(frame, "t", console)
+    text = console.export_text()
+    assert text.count("[red]x[/red]") == tables.SHOWN
+    assert "10 rows more" in text
