@@ -148,7 +148,7 @@ class LearnedCritic:
             assert values is not None
             assert following is not None
             targets = lambda_returns(signals.rewards, values, following, signals.gamma, self.td_lambda)
-            record = record or _quality(rows.pack(values), rows.pack(targets), rows.counts)
+            record = record or quality(rows.pack(values), rows.pack(targets), rows.counts)
             y = torch.from_numpy(rows.pack(targets).astype(np.float32))
             w = state[name]
             moments = {k: state[f"{name}.{k}"] for k in self.optimizer.initial(w[:0])}
@@ -231,7 +231,7 @@ def _named(name: str, w: Tensor, moments: State) -> State:
     return {name: w} | {f"{name}.{k}": x for k, x in moments.items()}
 
 
-def _quality(values: Floats, targets: Floats, counts: NDArray[np.int64]) -> dict[str, Floats]:
+def quality(values: Floats, targets: Floats, counts: NDArray[np.int64]) -> dict[str, Floats]:
     """Mean squared error, and the share of the targets' variance that the values explain. Rows [S, R] -> [S]."""
 
     def mean(x: Floats) -> Floats:

@@ -8,11 +8,11 @@ gradient of every layer is a sum over rows of (layer input) x (output score).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 
 def tanh_(x: Tensor) -> Tensor:
@@ -21,34 +21,62 @@ def tanh_(x: Tensor) -> Tensor:
     return x
 
 
+def relu_backward(d: Tensor, h: Tensor) -> Tensor:
+    """d where h = relu(z) > 0, else 0."""
+    return torch.ops.aten.threshold_backward(d, h, 0)
+
+
+# In place, and the derivative by z of h = f(z), times d, written in h.
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    "tanh": (tanh_, torch.ops.aten.tanh_backward),
+    "relu": (torch.relu_, relu_backward),
+}
+
+
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a b + bias for batches of matrices [S, R, K] and [S, K, O], batch-invariant.
 
     On a CPU the bits of a matrix product depend on whether the matrices start at a multiple of 16 bytes, a single row
     or column goes through code of its own, and with 5 to 11 columns, but for 8, a row's bits depend on its place among
-    the rows: rows are filled up to a multiple of 4, these columns too, one column to 2, with zeros.
+    the rows: rows are filled up to a multiple of 4, these columns too, one column to 2, with zeros. Large matrices go
+    seed by seed to oneDNN, up to twice as fast where MKL keeps its widest vectors to Intel's processors; few columns of
+    a long sum are several times as fast as rows.
     """
     rows, columns = a.shape[1], b.shape[2]
     if rows % 4:
-        return product(pad(a, (0, 0, 0, -rows % 4)), b, bias)[:, :rows]
+        return product(torch.constant_pad_nd(a, (0, 0, 0, -rows % 4)), b, bias)[:, :rows]
     if spare := 1 if columns == 1 else -columns % 4 if 4 < columns < 12 else 0:
-        wide = product(a, pad(b, (0, spare)))[..., :columns]
+        wide = product(a, torch.constant_pad_nd(b, (0, spare)))[..., :columns]
         return wide if bias is None else wide + bias
+    if rows >= MANY_ROWS and b[0].numel() >= LARGE and min(b.shape[1:]) >= 32 and ONEDNN:
+        linear = torch.ops.mkldnn._linear_pointwise.default  # x W' + b
+        biases = [None] * len(a) if bias is None else bias[:, 0].unbind()
+        each = zip(a.unbind(), b.transpose(1, 2).unbind(), biases, strict=True)
+        return torch.stack([linear(x, w, c, "none", [], "") for x, w, c in each])
+    if rows >= MANY_ROWS and columns < 4 and b.shape[1] >= LONG:
+        narrow = product(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
+        return narrow if bias is None else narrow + bias
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
+
+
+ONEDNN = torch.backends.mkldnn.is_available()
+MANY_ROWS, LARGE, LONG = 16, 2**14, 128  # from where on these pay
 
 
 @dataclass(frozen=True)
 class Network:
-    """y = W_L tanh(... tanh(x W_1 + b_1) ...) + b_L, followed by `free` outputs that are parameters themselves.
+    """y = W_L f(... f(x W_1 + b_1) ...) + b_L, followed by `free` outputs that are parameters themselves.
 
-    ``sizes`` = (inputs, hidden..., outputs); with no hidden layer and no bias it is linear, and on one-hot inputs a
-    table. Shapes: inputs [S, R, sizes[0]], outputs [S, R, sizes[-1] + free], theta [S, P].
+    f, the ``activation``, is tanh or relu. ``sizes`` = (inputs, hidden..., outputs); with no hidden layer and no bias
+    the network is linear, and on one-hot inputs a table. Shapes: inputs [S, R, sizes[0]], outputs [S, R, sizes[-1] +
+    free], theta [S, P].
     """
 
     sizes: tuple[int, ...]
     bias: bool = True
     free: int = 0
     last_scale: float = 1.0
+    activation: Literal["tanh", "relu"] = "tanh"
 
     @property
     def num_parameters(self) -> int:
@@ -58,15 +86,16 @@ class Network:
     def fewest_rows(self) -> int:
         """Fewest rows at which a batched product gives each row the bits that it has among more rows.
 
-        Below 4 rows, and below 400 multiplications a matrix, torch takes other kernels.
+        Below 4 rows, and below 400 multiplications a matrix, torch takes other kernels; large layers see `product`.
         """
-        return max(4, *(-(-400 // (i * max(o, 2))) for i, o in pairwise(self.sizes)))
+        large = MANY_ROWS if any(i * o >= LARGE or i >= LONG for i, o in pairwise(self.sizes)) else 4
+        return max(large, *(-(-400 // (i * max(o, 2))) for i, o in pairwise(self.sizes)))
 
     def layers(self, theta: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Views (W [S, in, out], b [S, 1, out]) of each layer's part of theta."""
         views, start = [], 0
         for i, o in pairwise(self.sizes):
-            weight = theta[:, start : start + i * o].unflatten(1, (i, o))
+            weight = theta[:, start : start + i * o].view(len(theta), i, o)
             start += i * o
             bias = theta[:, None, start : start + o] if self.bias else None
             start += o * self.bias
@@ -74,17 +103,20 @@ class Network:
         return views
 
     def initial(self, streams: Sequence[np.random.Generator]) -> Tensor:
-        """theta [S, P]: W uniform in +-sqrt(3 / in) (the last layer times ``last_scale``), all else 0.
+        """theta [S, P]: W uniform in +-sqrt(3 / in) (the last layer times ``last_scale``), all else 0. With relu W and
+        b are uniform in +-1 / sqrt(in): torch's start, and so that of the peers that relu is here to agree with.
 
         A linear network starts at 0: a softmax policy then starts uniform.
         """
         theta = torch.zeros(len(streams), self.num_parameters)
         if len(self.sizes) > 2:
-            for k, (weight, _) in enumerate(self.layers(theta)):
+            for k, (weight, bias) in enumerate(self.layers(theta)):
                 scale = self.last_scale if k == len(self.sizes) - 2 else 1.0
-                bound = scale * (3 / self.sizes[k]) ** 0.5
+                bound = scale * ((3 if self.activation == "tanh" else 1) / self.sizes[k]) ** 0.5
                 for s, stream in enumerate(streams):
                     weight[s] = torch.from_numpy(stream.uniform(-bound, bound, weight.shape[1:]).astype(np.float32))
+                    if self.activation == "relu" and bias is not None:
+                        bias[s] = torch.from_numpy(stream.uniform(-bound, bound, bias.shape[1:]).astype(np.float32))
         return theta
 
     def forward(self, theta: Tensor, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -93,12 +125,12 @@ class Network:
 
     def at(self, theta: Tensor) -> Callable[[Tensor], tuple[Tensor, list[Tensor]]]:
         """`forward` at one theta, for many x: the layers are looked up once."""
-        layers = self.layers(theta)
+        layers, (activate, _) = self.layers(theta), ACTIVATIONS[self.activation]
 
         def forward(x: Tensor) -> tuple[Tensor, list[Tensor]]:
             inputs = []
             for k, (weight, bias) in enumerate(layers):
-                x = tanh_(x) if k else x
+                x = activate(x) if k else x
                 inputs.append(x)
                 x = product(x, weight, bias)
             if self.free:
@@ -110,13 +142,14 @@ class Network:
     def output_scores(self, theta: Tensor, inputs: list[Tensor], d: Tensor) -> list[Tensor]:
         """d_l = dy/dz_l, the scores of every layer's outputs [S, R, out], from those of the network's, d [S, R, O].
 
-        Backpropagation: d_{l-1} = (d_l W_l') (1 - h_l^2) with h_l the input of layer l.
+        Backpropagation: d_{l-1} = (d_l W_l') f'(z_{l-1}), with f' written in h_l = f(z_{l-1}), the input of layer l:
+        1 - h^2 for tanh, 1 where h > 0 for relu.
         """
         scores = [d[..., : self.sizes[-1]]]
-        layers = self.layers(theta)
+        layers, (_, backward) = self.layers(theta), ACTIVATIONS[self.activation]
         for k in range(len(layers) - 1, 0, -1):
             back = product(scores[-1], layers[k][0].transpose(1, 2))
-            scores.append(torch.ops.aten.tanh_backward(back, inputs[k]))
+            scores.append(backward(back, inputs[k]))
         return scores[::-1]
 
     def add_gradient(self, gradient: Tensor, theta: Tensor, inputs: list[Tensor], d: Tensor) -> None:

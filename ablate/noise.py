@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, compress, islice, pairwise
+from math import atan, inf, lgamma, log, nan, pi, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ Floats = NDArray[np.float64]
 
 LEVEL = 0.95
 NEIGHBOURS = 4  # blocks that each is paired with where pairs are needed and all of them would cost too much
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
+SINGLE = 1e-5  # what rounding in single precision may leave of a number, with room
 ROUNDING = 1e-12  # a sum of squares that falls below this share of itself by leaving a block out is 0
 
 
@@ -227,6 +230,32 @@ def student_quantile(degrees: float) -> float:
     return z + sum(term / degrees ** (power + 1) for power, term in enumerate(terms))
 
 
+def f_survival(f: float, above: float, below: float) -> float:
+    """P(F > f) of Fisher's F with (above, below) degrees of freedom; f = t^2 with above = 1: two-sided Student's t.
+
+    With x = sin^2 u = above f / (above f + below) it is the integral of the density of Beta(above/2, below/2),
+
+        2 / B(above/2, below/2) int_u^{pi/2} sin^{above-1} cos^{below-1},
+
+    by Gauss-Legendre on the part where the integrand is not negligible: relative error below 1e-8 for p above 1e-30.
+    Degrees below are cut at 1e5, where F is its limit to 5 digits.
+    """
+    below = min(below, 1e5)
+    if not f < inf:
+        return 0.0 if f == inf else nan
+    start = atan(sqrt(above * f / below))
+    log_scale = log(2) + lgamma((above + below) / 2) - lgamma(above / 2) - lgamma(below / 2)
+    mode = atan(sqrt((above - 1) / (below - 1))) if below > 1 else start
+    reach = max(start, mode) + 12 / sqrt(above + below) if below > 1 else pi / 2
+    edges = np.linspace(start, min(reach, pi / 2), 9)
+    total = 0.0
+    for a, b in pairwise(edges.tolist()):
+        u = (a + b) / 2 + (b - a) / 2 * NODES
+        logs = log_scale + (above - 1) * _log(np.sin(u)) * (above > 1) + (below - 1) * _log(np.cos(u))
+        total += float((b - a) / 2 * (WEIGHTS * np.exp(logs)).sum())
+    return min(total, 1.0)
+
+
 # ------------------------------------------------------------------------------------------------ measures
 
 
@@ -318,6 +347,54 @@ def pairwise_cosine(blocks: Blocks, batches: int) -> Interval:
     Batches as in `cosine`. It is the squared signal of the u_k, and so are its limits.
     """
     return squared_signal(blocks_of(np.stack(list(_batch_directions(blocks, batches)))))
+
+
+def projection(blocks: Blocks, exact: ArrayLike) -> Interval:
+    """<m, g*> / |g*|^2, whose mean is 1 for an unbiased estimator; g* = 0 gives nan. exact [P] or [..., K, P].
+
+    Limits by Student's t over blocks: <D_b, g*> is linear, so the jackknife is the usual standard error.
+    """
+    target = np.asarray(exact)
+    square = np.square(target).sum(-1)
+    unit = np.divide(target, square[..., None], out=np.full_like(target, np.nan), where=square[..., None] > 0)
+    value = (blocks.mean * unit).sum(-1)
+    return _jackknifed(blocks, value, value - blocks.along(unit) / blocks.per_block(blocks.count - blocks.counts))
+
+
+def wald(blocks: Blocks, exact: ArrayLike) -> Floats:
+    """p-value of E g = g*, by Hotelling's T^2 in the subspace that the noise spans. exact [P] or [..., K, P]; [..., K].
+
+        T^2 = N d' S^+ d,   d = m - g*,   T^2 (B - r) / (r (B - 1)) ~ F(r, B - r),
+
+    S the covariance of the B blocks' D_b / sqrt(n_b), r its rank: softmax scores sum to 0 per state, so r < P. A part
+    of d outside of that subspace, where there is no noise, is a sure difference: p = 0, if above single precision's
+    rounding. nan where r is not below B / 2: too few blocks for so many directions.
+    """
+    d = blocks.mean - np.asarray(exact)
+    number = len(blocks.counts)
+    rows = [D / sqrt(n) for n, D in zip(blocks.counts, blocks.centred(), strict=True)]
+    X = np.moveaxis(np.stack(rows), 0, -2)  # [..., K, B, P]
+    P = X.shape[-1]
+    p = np.full(d.shape[:-1], nan)
+    if number <= 2:
+        return p
+    for place in np.ndindex(*d.shape[:-1]):
+        size = float(np.sqrt(np.square(blocks.mean[place]).sum()))
+        _, lengths, axes = np.linalg.svd(X[place], full_matrices=False)
+        kept = lengths > SINGLE * max(float(lengths.max()), size)
+        rank = int(kept.sum())
+        if 2 * rank >= number or P == 0:
+            continue
+        along = axes[kept] @ d[place]
+        outside = d[place] - along @ axes[kept]
+        if float(np.sqrt(np.square(outside).sum())) > SINGLE * max(size, float(lengths.max()) / sqrt(number)):
+            p[place] = 0.0
+        elif rank:
+            T2 = float(blocks.count * np.square(along / lengths[kept]).sum() * (number - 1))
+            p[place] = f_survival(T2 * (number - rank) / (rank * (number - 1)), rank, number - rank)
+        else:
+            p[place] = 1.0
+    return p
 
 
 def directional_variance(blocks: Blocks, direction: ArrayLike) -> Interval:

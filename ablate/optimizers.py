@@ -19,12 +19,17 @@ class Optimizer(Protocol):
         ...
 
 
+def norm(gradient: Tensor) -> Tensor:
+    """|g| of each seed, [S, P] -> [S]."""
+    return torch.stack([torch.linalg.vector_norm(row) for row in gradient.unbind()])
+
+
 def clipped(gradient: Tensor, max_norm: float | None) -> Tensor:
     """g min(1, max_norm / |g|), for each seed by itself."""
     if max_norm is None:
         return gradient
-    norm = gradient.square().sum(1, keepdim=True).sqrt()
-    return gradient * (max_norm / norm.clamp_min(max_norm))
+    length = norm(gradient)
+    return gradient if (length <= max_norm).all() else gradient * (max_norm / length.clamp_min(max_norm))[:, None]
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,45 @@ class Adam:
         return {"m": torch.zeros_like(theta), "v": torch.zeros_like(theta)}
 
     def ascend(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Moments]:
+        theta, moments = theta.clone(), {name: x.clone() for name, x in moments.items()}
+        self.ascend_(theta, gradient, moments, step)
+        return theta, moments
+
+    def ascend_(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> None:
+        """`ascend` in place: large parameters are not copied at every step."""
         g = clipped(gradient, self.max_grad_norm)
-        m = self.beta1 * moments["m"] + (1 - self.beta1) * g
-        v = self.beta2 * moments["v"] + (1 - self.beta2) * g * g
-        m_hat, v_hat = m / (1 - self.beta1**step), v / (1 - self.beta2**step)
-        return theta + self.lr * m_hat / (v_hat.sqrt() + self.eps), {"m": m, "v": v}
+        # torch's own kernel, in one pass over each seed's row: in a pass over all of them the last few numbers would
+        # go through other code than the rest, and which those are depends on the number of seeds.
+        torch._fused_adam_(
+            theta.unbind(),
+            g.unbind(),
+            moments["m"].unbind(),
+            moments["v"].unbind(),
+            [],
+            [torch.tensor(float(step))] * len(theta),
+            lr=self.lr,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            weight_decay=0.0,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=True,
+        )
+
+
+@dataclass(frozen=True)
+class RMSProp:
+    """theta <- theta + lr g / (sqrt(v) + eps), v <- decay v + (1 - decay) g^2 (Tieleman & Hinton, 2012)."""
+
+    lr: float
+    decay: float = 0.99
+    eps: float = 1e-5
+    max_grad_norm: float | None = None
+
+    def initial(self, theta: Tensor) -> Moments:
+        return {"v": torch.zeros_like(theta)}
+
+    def ascend(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Moments]:
+        g = clipped(gradient, self.max_grad_norm)
+        v = self.decay * moments["v"] + (1 - self.decay) * g * g
+        return theta + self.lr * g / (v.sqrt() + self.eps), {"v": v}

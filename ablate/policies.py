@@ -53,6 +53,10 @@ class Policy(Actor, Protocol):
         """H(pi(.|s)) in nats, [S, R]."""
         ...
 
+    def entropy_score(self, outputs: Tensor) -> Tensor:
+        """d H(pi(.|s)) / d outputs, [S, R, O]."""
+        ...
+
 
 def _network(observation_size: int, outputs: int, hidden: Sequence[int], free: int = 0) -> Network:
     # A small last layer: the first policy is close to uniform, whatever the observation.
@@ -95,6 +99,12 @@ class Categorical:
     def entropy(self, outputs: Tensor) -> Tensor:
         log_probs = torch.log_softmax(outputs, -1)
         return -(log_probs.exp() * log_probs).sum(-1)
+
+    def entropy_score(self, outputs: Tensor) -> Tensor:
+        """-pi(a|s) (log pi(a|s) + H)"""
+        log_probs = torch.log_softmax(outputs, -1)
+        weighted = log_probs.exp() * log_probs
+        return log_probs.exp() * weighted.sum(-1, keepdim=True) - weighted
 
 
 @dataclass(frozen=True)
@@ -150,6 +160,12 @@ class Gaussian:
     def entropy(self, outputs: Tensor) -> Tensor:
         """sum_j [log sigma_j + 1/2 log(2 pi e)]"""
         return (self.mean_and_log_sigma(outputs)[1] + 0.5 * log(2 * pi * e)).sum(-1)
+
+    def entropy_score(self, outputs: Tensor) -> Tensor:
+        """0 for mu, 1 for log sigma"""
+        score = torch.zeros_like(outputs)
+        score[..., self.action_size :] = 1
+        return score
 
 
 @dataclass(frozen=True)

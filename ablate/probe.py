@@ -181,7 +181,8 @@ def measures(blocks: Blocks, unit: int, batch: int, reference: int | None, truth
         log_ratio             against a reference: log (trace variance / its own), on the same trajectories
         log_ratio_unpaired    the same, as if each had had trajectories of its own;   effective_rank of C
         bias_squared          |mu - grad J|^2, where grad J is known; with it mse of the estimate of `batch` episodes,
-                              cosine to grad J of batch means, directional_variance along grad J
+                              cosine to grad J of batch means, directional_variance along grad J, projection
+                              <mu, grad J> / |grad J|^2, and wald_p, the p-value of mu = grad J
     """
 
     def scaled(interval: Interval, factor: float) -> Interval:
@@ -205,6 +206,8 @@ def measures(blocks: Blocks, unit: int, batch: int, reference: int | None, truth
         intervals["mse"] = noise.mean_squared_error(blocks, truth, batch // unit)
         intervals["cosine"] = noise.cosine(blocks, truth, COSINE_BATCHES)
         intervals["directional_variance"] = scaled(noise.directional_variance(blocks, truth), unit)
+        intervals["projection"] = noise.projection(blocks, truth)
+        columns["wald_p"] = noise.wald(blocks, truth)
     for name, (value, low, high) in intervals.items():
         columns |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return columns

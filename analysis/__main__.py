@@ -30,6 +30,7 @@ FIGURES = {
     "bellman": "convergence of Bellman iteration",
     "corridor": "the short corridor's J(p), and where learners end",
     "group_baselines": "one baseline a prompt: mean and noise, computed (no study)",
+    "intuition": "the slide's picture: samples, signed scores, the averaged step (no study)",
 }
 OWN_STUDY = ("horizon", "survey", "variance")  # figures with a study of their own name
 ENDINGS = ("png", "svg", "pdf")

@@ -8,7 +8,7 @@ from conftest import choices, compose
 from torch import Tensor
 
 from ablate import build
-from ablate.optimizers import SGD, Adam, Optimizer, clipped
+from ablate.optimizers import SGD, Adam, Optimizer, RMSProp, clipped, norm
 
 S, P, STEPS = 3, 11, 20
 
@@ -55,12 +55,38 @@ def test_sgd_is_torchs(max_norm: float | None) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-5 if max_norm else 1e-12, atol=1e-12)
 
 
-def test_both_ascend() -> None:
+@pytest.mark.parametrize("max_norm", [None, 2.0])
+def test_rmsprop_is_torchs(max_norm: float | None) -> None:
+    start, along = torch.ones(S, P, dtype=torch.float64), gradients()
+    found = ascend(RMSProp(0.02, 0.9, 1e-3, max_norm), start, along)
+    wanted = ascend_torch(lambda p, **kw: torch.optim.RMSprop(p, 0.02, 0.9, 1e-3, **kw), start, along, max_norm)
+    torch.testing.assert_close(found, wanted, rtol=1e-5 if max_norm else 1e-12, atol=1e-12)
+
+
+def test_two_steps_of_rmsprop_by_hand() -> None:
+    """g = 2, then 1, with lr 0.1, decay 0.75, eps 0.5: v = 0.25 * 4 = 1, theta = 0.1 * 2 / (1 + 0.5);
+    v = 0.75 + 0.25 = 1, and theta grows by 0.1 * 1 / 1.5."""
+    theta = ascend(RMSProp(0.1, 0.75, 0.5), torch.zeros(1, 1), torch.tensor([[[2.0]], [[1.0]]]))
+    assert theta.item() == pytest.approx(0.2 / 1.5 + 0.1 / 1.5, rel=1e-6)
+
+
+def test_adam_in_place_is_adam() -> None:
+    start, along = gradients()[0], gradients()[1:]
+    for max_norm in (None, 2.0):
+        optimizer = Adam(0.03, max_grad_norm=max_norm)
+        theta, moments = start.clone(), optimizer.initial(start)
+        for step, gradient in enumerate(along, start=1):
+            optimizer.ascend_(theta, gradient, moments, step)
+        assert torch.equal(theta, ascend(optimizer, start, along))
+    assert torch.equal(along, gradients()[1:])
+
+
+def test_all_ascend() -> None:
     """Towards the maximum of -|theta - 3|^2 / 2, whose gradient is 3 - theta."""
-    for optimizer in (SGD(0.1), Adam(0.1)):
+    for optimizer in (SGD(0.1), Adam(0.1), RMSProp(0.005)):
         theta = torch.zeros(S, P)
         moments = optimizer.initial(theta)
-        for step in range(1, 401):
+        for step in range(1, 1001):
             theta, moments = optimizer.ascend(theta, 3 - theta, moments, step)
         torch.testing.assert_close(theta, torch.full_like(theta, 3.0), rtol=0, atol=0.01)
 
@@ -70,6 +96,10 @@ def test_clipping_shortens_long_gradients_only_and_never_turns_them() -> None:
     torch.testing.assert_close(clipped(g, 1.0), torch.tensor([[0.6, 0.8], [0.3, 0.4], [0.0, 0.0], [-0.6, 0.8]]))
     assert torch.equal(clipped(g, None), g)
     assert torch.equal(clipped(g, 100.0), g)
+
+
+def test_a_norm_is_of_a_seed() -> None:
+    assert norm(torch.tensor([[3.0, 4.0], [0.0, -2.0]])).tolist() == [5, 2]
 
 
 @pytest.mark.parametrize("name", choices("optimizer"))
@@ -88,7 +118,7 @@ def test_a_seeds_steps_are_the_same_bits_alone_and_among_others(name: str, size:
 
 def test_what_goes_in_is_left_as_it_was() -> None:
     theta, gradient = torch.ones(S, P), torch.ones(S, P)
-    for optimizer in (SGD(0.1, 0.5), Adam(0.1, max_grad_norm=0.5)):
+    for optimizer in (SGD(0.1, 0.5), Adam(0.1, max_grad_norm=0.5), RMSProp(0.1, max_grad_norm=0.5)):
         moments = optimizer.initial(theta)
         before = {name: x.clone() for name, x in moments.items()}
         optimizer.ascend(theta, gradient, moments, 1)

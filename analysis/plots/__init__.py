@@ -11,6 +11,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from ablate.refusal import Refusal
+from analysis import intuition
 from analysis.frames import Study, finished
 from analysis.plots import comparison, learning, noise
 from analysis.plots.style import theme
@@ -95,7 +96,7 @@ FIGURES = {
     ),
 }
 
-COMPUTED = {"group_baselines": noise.group_baselines}
+COMPUTED = {"group_baselines": noise.group_baselines, "intuition": intuition.figure}
 """Figures of no study: what they show is computed, not run."""
 
 

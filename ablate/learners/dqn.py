@@ -1,0 +1,223 @@
+"""Deep Q-learning with replay and a target network, what the slide "Learn Q-values" compares with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate import build
+from ablate.envs.base import Continuous, Environment, Markov
+from ablate.envs.discretised import DiscreteActions
+from ablate.learners.base import Record, State, part, prefixed
+from ablate.networks import Network
+from ablate.online import Online, Walk
+from ablate.optimizers import Adam, norm
+from ablate.policies import Actor, GreedyValues
+from ablate.randomness import streams
+from ablate.refusal import Refusal
+from ablate.returns import ordered_sum
+from ablate.schedules import linear
+
+Floats = NDArray[np.float64]
+
+
+def learner(config: Mapping[str, Any]) -> "DQN":
+    """The learner of a resolved configuration. Raises Refusal where the buffer cannot hold an iteration's steps."""
+    env: Any = build.environment(config)
+    settings = config["algorithm"]
+    if isinstance(env.actions, Continuous):
+        env = DiscreteActions(env, settings["action_bins"], *settings["action_range"])
+    new = settings["steps"] * settings["environments"]
+    if settings["buffer_size"] < new:
+        raise Refusal(
+            f"algorithm.buffer_size={settings['buffer_size']} cannot hold the {new} steps of an iteration; "
+            f"write algorithm.buffer_size={new} or more"
+        )
+    total = config["iterations"] * new
+    return DQN(
+        env=env,
+        network=Network(
+            (env.observation_size, *settings["hidden"], env.actions.n),
+            bias=bool(settings["hidden"]),
+            activation=settings["activation"],
+        ),
+        optimizer=Adam(settings["lr"], max_grad_norm=settings["max_grad_norm"]),
+        gamma=config["gamma"],
+        capacity=min(settings["buffer_size"], total),
+        exploration_steps=settings["exploration_fraction"] * total,
+        **{name: settings[name] for name in SETTINGS},
+    )
+
+
+SETTINGS = (
+    "environments", "steps", "updates", "batch_size", "learning_starts", "target_every", "final_epsilon", "double_q"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DQN:
+    """w descends mean huber(y - Q_w(s, a)),  y = r + gamma max_a' Q_w-(s', a')  (y = r where s' is terminal),
+
+    over batches of steps (s, a, r, s') drawn from a replay buffer with replacement. w- is w as it stood when it was
+    last copied; double Q takes a' = argmax Q_w(s', .) in place of the maximum. huber(e) = e^2 / 2 up to |e| = 1, then
+    |e| - 1/2. Steps are epsilon-greedy: epsilon falls from 1 to `final_epsilon` over the first `exploration_steps`
+    of a run, and is 1 before `learning_starts`. A truncation bootstraps, a termination does not.
+
+    | field             | meaning                                                                         |
+    |-------------------|---------------------------------------------------------------------------------|
+    | environments      | of a seed, each with an episode under way                                       |
+    | steps, updates    | an iteration: `steps` of each environment, then `updates` of w by `batch_size`  |
+    | capacity          | steps that the buffer of a seed holds; the newest overwrite the oldest          |
+    | learning_starts   | steps to take before w is updated                                               |
+    | target_every      | iterations between copies of w to w-                                            |
+
+    Of a record, critic_loss is the mean squared TD error y - Q_w(s, a) and grad_norm the mean norm of the gradient,
+    before clipping, over the iteration's updates; NaN and 0 where there were none.
+
+    Source: Mnih et al. (2015); van Hasselt et al. (2016); the settings are those of Stable-Baselines3's DQN.
+    """
+
+    env: Markov
+    network: Network
+    optimizer: Adam
+    gamma: float
+    environments: int
+    steps: int
+    updates: int
+    batch_size: int
+    capacity: int
+    learning_starts: int
+    target_every: int
+    exploration_steps: float
+    final_epsilon: float
+    double_q: bool
+    online: Online = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "online", Online(self.env, self.environments))
+
+    @property
+    def new(self) -> int:
+        """Steps of an iteration."""
+        return self.steps * self.environments
+
+    def initial(self, seeds: Sequence[int]) -> State:
+        w = self.network.initial(streams(seeds, "critic Q weights"))
+        shape, size = (len(seeds), self.capacity), self.env.observation_size
+        replay = {
+            "observations": torch.zeros(*shape, size),
+            "actions": torch.zeros(shape, dtype=torch.int64),
+            "rewards": torch.zeros(shape),
+            "next_observations": torch.zeros(*shape, size),
+            "terminated": torch.zeros(shape, dtype=torch.bool),
+        }
+        return (
+            {"w": w, "target": w.clone()}
+            | prefixed("optimizer", self.optimizer.initial(w))
+            | prefixed("replay", replay)
+            | prefixed("online", self.online.initial(seeds))
+        )
+
+    def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
+        w, target = state["w"], state["target"]
+        replay, moments = part("replay", state), part("optimizer", state)
+
+        # Act.
+        walk = self.online.walk(part("online", state), seeds, iteration, self.steps)
+        first = (iteration - 1) * self.new
+        epsilon = np.array([self.epsilon(first + self.environments * t) for t in range(self.steps)])
+        new = self.act(w, walk, seeds, iteration, epsilon)
+        replay = stored(replay, new, first)
+        if (iteration - 1) % self.target_every == 0:
+            target = w
+
+        # Learn.
+        record = walk.summary() | {"epsilon": np.full(len(seeds), epsilon[-1])}
+        before = self.learning_starts // self.new  # iterations that only fill the buffer
+        if iteration > before:
+            w, moments = w.clone(), {name: x.clone() for name, x in moments.items()}
+            filled, shape = min(first + self.new, self.capacity), (self.updates, self.batch_size)
+            drawn = [source.integers(0, filled, shape) for source in streams(seeds, "replay", iteration)]
+            batches = sampled(replay, torch.from_numpy(np.stack(drawn)))
+            errors, norms = [], []
+            for update in range(self.updates):
+                batch = {name: x[:, update] for name, x in batches.items()}
+                gradient, error = self.estimate(w, target, batch)
+                self.optimizer.ascend_(w, gradient, moments, (iteration - 1 - before) * self.updates + update + 1)
+                errors.append(error)
+                norms.append(norm(gradient))
+            record |= {"critic_loss": _mean(errors), "grad_norm": _mean(norms)}
+        else:
+            record |= {"critic_loss": np.full(len(seeds), nan), "grad_norm": np.zeros(len(seeds))}
+        parts = prefixed("optimizer", moments) | prefixed("replay", replay) | prefixed("online", walk.state())
+        return {"w": w, "target": target} | parts, record
+
+    def epsilon(self, taken: int) -> float:
+        """The chance of a random action, after so many steps."""
+        if taken < self.learning_starts:
+            return 1.0
+        return linear(1.0, self.final_epsilon, taken / self.exploration_steps)
+
+    def act(self, w: Tensor, walk: Walk, seeds: Sequence[int], iteration: int, epsilon: Floats) -> State:
+        """Epsilon-greedy steps of every environment, as the buffer holds them: [S, new, ...]."""
+        Q, shape, A = self.network.at(w), (self.steps, self.environments), self.network.sizes[-1]
+        drawn = [(s.random(shape), s.integers(0, A, shape)) for s in streams(seeds, "exploration", iteration)]
+        chance, random = (np.stack(x, axis=1) for x in zip(*drawn, strict=True))  # [steps, S, N]
+        rows = []
+        for explore, other in zip(chance < epsilon[:, None, None], random, strict=True):
+            observations = walk.observations
+            greedy = Q(torch.from_numpy(observations))[0].numpy().argmax(-1)
+            actions = np.where(explore, other, greedy)
+            step = walk.step(actions)
+            rewards = step.rewards.astype(np.float32)
+            rows.append((observations, actions, rewards, step.next_observations, step.terminated))
+        columns = zip(*rows, strict=True)
+        return {name: torch.from_numpy(np.concatenate(x, 1)) for name, x in zip(FIELDS, columns, strict=True)}
+
+    def estimate(self, w: Tensor, target: Tensor, batch: State) -> tuple[Tensor, Tensor]:
+        """-grad_w of the loss, [S, P], and the mean squared TD error y - Q_w(s, a), [S], of steps [S, B, ...]."""
+        Q, inputs = self.network.forward(w, batch["observations"])
+        next_Q, _ = self.network.forward(target, batch["next_observations"])
+        if self.double_q:
+            best = self.network.forward(w, batch["next_observations"])[0].argmax(-1, keepdim=True)
+            next_V = next_Q.gather(-1, best)[..., 0]
+        else:
+            next_V = next_Q.amax(-1)
+        y = batch["rewards"] + self.gamma * torch.where(batch["terminated"], 0.0, next_V)
+        a = batch["actions"][..., None]
+        error = y - Q.gather(-1, a)[..., 0]
+        slope = error.clamp(-1, 1)  # huber'(e)
+        d = torch.zeros_like(Q).scatter_(-1, a, slope[..., None] / self.batch_size)
+        gradient = torch.zeros_like(w)
+        self.network.add_gradient(gradient, w, inputs, d)
+        return gradient, error.square().mean(1)
+
+    def deterministic(self, state: State) -> tuple[Environment, Actor, Tensor]:
+        return self.env, GreedyValues(self.network), state["w"]
+
+
+FIELDS = "observations", "actions", "rewards", "next_observations", "terminated"
+
+
+def stored(replay: State, new: State, first: int) -> State:
+    """The buffer [S, C, ...] after steps number first, first + 1, ... [S, K, ...]: number i is in place i mod C."""
+    capacity, steps = replay["actions"].shape[1], new["actions"].shape[1]
+    places = torch.arange(first, first + steps) % capacity
+    return {name: x.index_copy(1, places, new[name]) for name, x in replay.items()}
+
+
+def sampled(replay: State, places: Tensor) -> State:
+    """The steps at places [S, ...] of each seed's buffer, [S, ..., ...]."""
+    S, capacity = replay["actions"].shape
+    rows = (places.flatten(1) + capacity * torch.arange(S)[:, None]).flatten()
+    return {name: x.flatten(0, 1).index_select(0, rows).unflatten(0, places.shape) for name, x in replay.items()}
+
+
+def _mean(each: Sequence[Tensor]) -> Floats:
+    """The mean over updates of [S] each."""
+    return ordered_sum(torch.stack(list(each), 1).double().numpy(), axis=1) / len(each)

@@ -1,0 +1,79 @@
+"""C17: continuous actions come naturally: regret to the Riccati optimum, beside Q-learning on a grid of actions."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ablate.lqg import LQG, optimum
+from analysis.claims import draw, learning
+from analysis.claims.study import Study
+from analysis.claims.verdict import Verdict, from_sample
+
+REGRET = (-np.inf, 0.5)  # of the optimal cost: no more than half as much again
+LEARNERS = {"policy gradient": "policy_gradient", "Q-learning on 9 actions": "q_learning"}
+
+
+def evidence(study: Study) -> pd.DataFrame:
+    """task, learner, seed, first, last (returns), regret = (J* - last) / |J*| (NaN where J* is not known)."""
+    best = optimum(_problem())[1]
+    tables = {}
+    for label, name in LEARNERS.items():
+        curves = study.curves({"env.name": "lqg", "env.horizon": 10, "algorithm.name": name})
+        tables[label] = _ends(curves, best).assign(task="linear-quadratic control")
+    curves = study.curves({"env.name": "pendulum", "algorithm.name": "policy_gradient"})
+    pendulum = _ends(curves, np.nan).assign(task="Pendulum", learner="policy gradient")
+    return pd.concat([learning.concat(tables, "learner"), pendulum], ignore_index=True)
+
+
+def _problem() -> LQG:
+    """conf/env/lqg.yaml: a double integrator."""
+    small, first = 0.01 * np.eye(2), np.diag([1.0, 0.0])
+    A, B = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([[0.0], [1.0]])
+    return LQG(A, B, first, np.eye(1), small, np.array([-1.0, 0.0]), small, horizon=10)
+
+
+def _ends(curves: pd.DataFrame, best: float) -> pd.DataFrame:
+    """First and last returns of each seed; of a greedy evaluation, where there is one, since a learner that explores by
+    epsilon pays for it in its returns."""
+    rows = []
+    for seed, curve in curves.groupby("seed"):
+        returns = curve.sort_values("iteration")["return_mean"].dropna().to_numpy()
+        part = max(1, round(learning.ENDS * len(returns)))
+        last = float(returns[-part:].mean())
+        if "evaluation_return_mean" in curve and curve["evaluation_return_mean"].notna().any():
+            last = float(curve.sort_values("iteration")["evaluation_return_mean"].dropna().iloc[-1])
+        rows.append({"seed": seed, "first": float(returns[:part].mean()), "last": last})
+    table = pd.DataFrame(rows)
+    return table.assign(regret=(best - table["last"]) / abs(best))
+
+
+def judge(evidence: pd.DataFrame) -> Verdict:
+    """Policy gradients: regret below half the optimal cost, and Pendulum's return rises. The rival stands beside."""
+    places = []
+    for (task, learner), rows in evidence.groupby(["task", "learner"], sort=False):
+        own = learner == "policy gradient"
+        if rows["regret"].notna().any():
+            places.append(from_sample(f"{task}, {learner}: regret / |J*|", rows["regret"], REGRET, within=own))
+        else:
+            rise = rows["last"] - rows["first"]
+            places.append(from_sample(f"{task}, {learner}: rise of the return", rise, learning.UP, within=own))
+    remark = "In one dimension a grid of actions is a fair rival; it grows as bins^dimensions."
+    return Verdict("C17", "", tuple(places), remark)
+
+
+def picture(evidence: pd.DataFrame) -> Figure:
+    figure, (left, right) = draw.figure(2)
+    known = evidence[evidence["regret"].notna()]
+    for place, (learner, rows) in enumerate(known.groupby("learner", sort=False)):
+        look = draw.look(place) | {"linestyle": "none"}
+        left.plot(place + np.linspace(-0.2, 0.2, len(rows)), rows["regret"], label=learner, **look)
+    left.set_xticks(range(known["learner"].nunique()), list(known["learner"].unique()))
+    left.axhline(REGRET[1], color="black", linewidth=0.8, linestyle=":")
+    left.set(ylabel="regret / |J*|", title="Linear-quadratic control")
+    rest = evidence[evidence["regret"].isna()]
+    for column, place in (("first", 0), ("last", 1)):
+        look = draw.look(place) | {"linestyle": "none"}
+        right.plot(place + np.linspace(-0.2, 0.2, len(rest)), rest[column], **look)
+    right.set_xticks([0, 1], ["first 10%", "last 10%"])
+    right.set(ylabel="undiscounted return", title="Pendulum, a mark a seed")
+    return figure

@@ -1,0 +1,73 @@
+"""C18: specific action probabilities can be learnt: the short corridor, whose states look the same."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.claims import draw
+from analysis.claims.study import Study
+from analysis.claims.verdict import Verdict, from_sample
+
+BEST = 2 - np.sqrt(2)
+J_BEST = -(6 + 4 * np.sqrt(2))
+CLOSE = (BEST - 0.05, BEST + 0.05)
+GOOD = (J_BEST * 1.05, np.inf)  # returns within 5% of the best
+
+
+def J(p: np.ndarray) -> np.ndarray:
+    """J(p) = -(4 - 2p) / (p (1 - p)), p = P(right)."""
+    return -(4 - 2 * p) / (p * (1 - p))
+
+
+def probability(entropy: np.ndarray, returns: np.ndarray) -> np.ndarray:
+    """p from the policy's entropy -p log p - (1 - p) log(1 - p), which p and 1 - p share: of the two, the one whose J
+    is nearer to the mean return. The states look the same, so p is one number, and the entropy recorded is its own."""
+    low, high = np.full(np.shape(entropy), 0.5), np.ones(np.shape(entropy))
+    for _ in range(60):
+        middle = (low + high) / 2
+        inner = np.clip(middle, 1e-300, 1 - 1e-16)
+        above = -(inner * np.log(inner) + (1 - inner) * np.log1p(-inner)) > entropy
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    p = np.clip(low, 1e-9, 1 - 1e-9)
+    return np.where(np.abs(J(p) - returns) <= np.abs(J(1 - p) - returns), p, 1 - p)
+
+
+def evidence(study: Study) -> pd.DataFrame:
+    """learner, seed, p = P(right) at the end (NaN if greedy), value = J(p), or the greedy policy's mean return."""
+    rows = []
+    for seed, curve in study.curves({"env.name": "corridor", "algorithm.name": "policy_gradient"}).groupby("seed"):
+        last = curve.sort_values("iteration").tail(max(1, len(curve) // 5))
+        p = float(probability(last["entropy"].mean(), last["return_mean"].mean()))
+        rows.append({"learner": "policy gradient", "seed": seed, "p": p, "value": float(J(np.array(p)))})
+    for seed, curve in study.curves({"env.name": "corridor", "algorithm.name": "q_learning"}).groupby("seed"):
+        greedy = float(curve.sort_values("iteration")["evaluation_return_mean"].dropna().iloc[-1])
+        rows.append({"learner": "Q-learning", "seed": seed, "p": np.nan, "value": greedy})
+    return pd.DataFrame(rows)
+
+
+def judge(evidence: pd.DataFrame) -> Verdict:
+    """Policy gradients end within 0.05 of p* = 2 - sqrt 2. Beside them: does the greedy rival come within 5% of J*?"""
+    own, rival = (evidence[evidence["learner"] == name] for name in ("policy gradient", "Q-learning"))
+    places = [from_sample("short corridor, policy gradient: P(right)", own["p"], CLOSE)]
+    if len(rival):
+        places.append(
+            from_sample("short corridor, greedy Q-learning: return", rival["value"], GOOD, within=False),
+        )
+    remark = f"p* = {BEST:.4f}, J* = {J_BEST:.3f}. Only where states look alike: an MDP has a deterministic optimum."
+    return Verdict("C18", "", tuple(places), remark)
+
+
+def picture(evidence: pd.DataFrame) -> Figure:
+    figure, (panel,) = draw.figure()
+    p = np.linspace(0.05, 0.97, 300)
+    panel.plot(p, J(p), color="black", label="J(p)")
+    own = evidence[evidence["learner"] == "policy gradient"]
+    panel.plot(own["p"], own["value"], label="policy gradient, a mark a seed", **draw.look(0) | {"linestyle": "none"})
+    panel.axvline(BEST, color="black", linestyle=":", linewidth=0.8, label="p* = 2 - sqrt 2")
+    rival = evidence[evidence["learner"] == "Q-learning"]
+    if len(rival):
+        shown = f"greedy Q-learning: {rival['value'].mean():.0f}, off the picture"
+        panel.plot([], [], label=shown, **draw.look(3) | {"linestyle": "none"})
+    panel.set(ylim=(-60, 0), xlabel="p = P(right)", ylabel="J", title="Where each learner ends")
+    panel.legend()
+    return figure

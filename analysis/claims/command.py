@@ -1,0 +1,240 @@
+"""`python -m analysis claims`: run what is missing, judge every claim, print the table and write the JSON."""
+
+import hashlib
+import json
+import os
+import secrets
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import ablate
+from ablate.refusal import Refusal
+from analysis import claims as package
+from analysis.claims import study as disk
+from analysis.claims.claim import STUDIES, Claim, Scale, chosen
+from analysis.claims.study import Study
+from analysis.claims.verdict import Verdict, family, interval, tests
+
+Answer = tuple[Claim, Verdict, pd.DataFrame | None]
+
+FOLDER = ".claims"  # in the study's folder: evidence, and which commands have been run
+TRUTH = (
+    "exact",
+    "mdp.py",
+    "lqg.py",
+    "noise.py",
+    "randomness.py",
+    "policies.py",
+    "envs/tabular.py",
+)  # what evidence uses
+INTERRUPTED = 130  # the engine's exit code after Ctrl-C
+WIDTH = 160  # columns where there is no terminal
+
+
+def answer(outputs: str, scale: Scale, only: str | None = None, say: Console | None = None) -> list[Answer]:
+    """The chosen claims with their verdicts, after running what is missing and after Holm's correction over them.
+
+    Evidence is kept under its sources: what neither code, sizes nor runs have changed is read, not computed again.
+    """
+    say = say or Console(stderr=True, highlight=False)
+    wanted = chosen(only)
+    troubles = _run_missing(outputs, scale, wanted, say)
+    return _corrected([(claim, *_judged(claim, outputs, scale, troubles, say)) for claim in wanted])
+
+
+def known(outputs: str, scale: Scale) -> list[Answer]:
+    """The same from the runs on disk alone, for another page; claims without their runs say so."""
+    quiet = Console(quiet=True)
+    disk.forget()
+    return _corrected([(claim, *_judged(claim, outputs, scale, {}, quiet)) for claim in chosen(None)])
+
+
+def _corrected(found: Sequence[Answer]) -> list[Answer]:
+    verdicts = family([verdict for _, verdict, _ in found])
+    return [(claim, verdict, evidence) for (claim, _, evidence), verdict in zip(found, verdicts, strict=True)]
+
+
+def run(
+    outputs: str, scale: Scale, only: str | None = None, json_file: str | None = None, page_file: str | None = None
+) -> None:
+    """Answer, print the table, write the JSON and the page."""
+    answers = answer(outputs, scale, only)
+    verdicts = [verdict for _, verdict, _ in answers]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console.print(table(chosen(only), verdicts))
+    console.print(
+        f"{len(verdicts)} claims; numbers without limits in brackets (95%) are exact; sampled ones stand after "
+        f"Holm's correction over {tests(verdicts)} tests" + (" of the claims chosen" if only else "")
+    )
+    contents: dict[str, str] = {}
+    if json_file is not None:
+        contents[json_file] = to_json(chosen(only), verdicts, scale)
+    if page_file is not None:
+        from analysis.claims.page import claims_page
+        from analysis.page import render
+
+        contents[page_file] = render(claims_page(answers, outputs, scale))
+    for path, content in contents.items():
+        _write(Path(path), content.encode())
+        console.print(f"written: {escape(path)}", soft_wrap=True)
+
+
+def table(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Table:
+    """A row a claim: id, the slide's words, the verdict, the effect with its interval, where it fails."""
+    result = Table(box=None, pad_edge=False, header_style="bold")
+    for title, width in (("", 3), ("the slide says", 44), ("verdict", 12), ("effect [95%]", 40), ("fails", None)):
+        result.add_column(title, min_width=width if title != "fails" else None, overflow="fold")
+    colours = {"SUPPORTED": "green", "REFUTED": "red", "CONDITIONAL": "yellow", "INCONCLUSIVE": "dim"}
+    for claim, verdict in zip(asked, verdicts, strict=True):
+        head = verdict.headline
+        effect = f"{interval(head, verdict.unit)}: {head.where}" if head else "-"
+        fails = "; ".join(f"{place.where} ({interval(place)})" for place in verdict.fails[:2])
+        if verdict.needed:
+            fails = f"{fails} needs about {verdict.needed:,} samples a place".strip()
+        word = f"[{colours[verdict.word]}]{verdict.word}[/]"
+        result.add_row(
+            claim.id, escape(claim.slide), word, escape(effect), escape(fails or ("-" if head else verdict.remark))
+        )
+    return result
+
+
+def to_json(asked: Sequence[Claim], verdicts: Sequence[Verdict], scale: Scale) -> str:
+    """Deterministic: the same code, sizes and seeds give the same text; it holds no times and no paths."""
+    records = [
+        {"slide": claim.slide, "decided_by": claim.decided_by, **verdict.record()}
+        for claim, verdict in zip(asked, verdicts, strict=True)
+    ]
+    return json.dumps({"scale": scale, "study": STUDIES[scale], "claims": records}, indent=1, allow_nan=False) + "\n"
+
+
+# ------------------------------------------------------------------------------------------------ the engine
+
+
+def _run_missing(outputs: str, scale: Scale, asked: Iterable[Claim], say: Console) -> dict[str, str]:
+    """Run the claims' commands that have not ended well; returns what went wrong, by command."""
+    kept = _folder(outputs, scale) / "commands.json"
+    done: dict[str, list[str]] = _read_json(kept)
+    present = set(disk.manifests(outputs, STUDIES[scale]))
+    commands = list(dict.fromkeys(command for claim in asked for command in claim.commands(scale)))
+    missing = [command for command in commands if not (command in done and present.issuperset(done[command]))]
+    troubles: dict[str, str] = {}
+    for number, command in enumerate(missing, 1):
+        words = engine_words(command, outputs, scale)
+        say.print(f"\\[{number}/{len(missing)}] python -m ablate {escape(shlex.join(words))}", soft_wrap=True)
+        before = present
+        exit_code, last = _engine(words, say)
+        present = set(disk.manifests(outputs, STUDIES[scale]))
+        if exit_code:
+            troubles[command] = last or f"exit code {exit_code}"
+            say.print(f"  {escape(troubles[command])}", soft_wrap=True)
+        else:
+            found = present - before or present
+            done[command] = sorted(found | (present.intersection(done.get(command, ()))))
+            _write(kept, json.dumps(done, indent=1, sort_keys=True).encode())
+    disk.forget()
+    return troubles
+
+
+def _engine(words: Sequence[str], say: Console) -> tuple[int, str]:
+    """Run the engine; pass on what it says of the time left. Returns its exit code and the last line that it said."""
+    command, last = [sys.executable, "-m", "ablate", *words], ""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                last = line.strip() or last
+                if last.endswith(" left"):
+                    say.print(f"  {escape(last)}", soft_wrap=True)
+            exit_code = process.wait()
+        except KeyboardInterrupt:
+            process.wait()  # it was interrupted too, and saves what is under way
+            exit_code = INTERRUPTED
+    if exit_code == INTERRUPTED:
+        raise Refusal("interrupted; what is finished is kept, and the same command goes on")
+    return exit_code, last
+
+
+def engine_words(command: str, outputs: str, scale: Scale) -> list[str]:
+    """A yaml's command as the engine gets it."""
+    return ["-m", f"study.name={STUDIES[scale]}", f"outputs={outputs}", *shlex.split(command)]
+
+
+# ------------------------------------------------------------------------------------------------ evidence
+
+
+def _judged(
+    claim: Claim, outputs: str, scale: Scale, troubles: Mapping[str, str], say: Console
+) -> tuple[Verdict, pd.DataFrame | None]:
+    """The verdict before the family's correction. Where runs are missing: INCONCLUSIVE, saying which and why."""
+    wrong = [troubles[command] for command in claim.commands(scale) if command in troubles]
+    try:
+        evidence = _evidence(claim, outputs, scale, say)
+    except Refusal as refusal:
+        return Verdict(claim.id, "", (), f"no data: {wrong[0] if wrong else refusal}"), None
+    return claim.module.judge(evidence), evidence
+
+
+def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.DataFrame:
+    study = Study(outputs, STUDIES[scale], claim.size[scale])
+    path = _folder(outputs, scale) / f"{claim.id}-{_key(claim, outputs, scale)}.parquet"
+    if path.exists():
+        return pd.read_parquet(path)
+    say.print(f"{claim.id}: {escape(claim.slide)}", soft_wrap=True)
+    evidence = claim.module.evidence(study)
+    for old in path.parent.glob(f"{claim.id}-*.parquet"):
+        old.unlink(missing_ok=True)
+    _write(path, evidence.to_parquet(index=False))
+    return evidence
+
+
+def _key(claim: Claim, outputs: str, scale: Scale) -> str:
+    """Of all that the evidence is made of: the code, the sizes, and the runs, where it reads any."""
+    digest = hashlib.sha256(repr(claim.size[scale]).encode())
+    for source in _sources():
+        digest.update(source)
+    if claim.commands(scale):
+        for cell_seed in disk.manifests(outputs, STUDIES[scale]):
+            manifest = json.loads((Path(outputs) / STUDIES[scale] / cell_seed / "manifest.json").read_bytes())
+            digest.update(f"{cell_seed} {manifest['files']}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _sources() -> list[bytes]:
+    here, root = Path(str(files(package))), Path(ablate.__file__).parent
+    paths = [*here.glob("*.py")]
+    for name in TRUTH:
+        paths += [root / name] if name.endswith(".py") else (root / name).glob("*.py")
+    return [path.read_bytes() for path in sorted(paths) if path.name not in ("page.py", "draw.py", "command.py")]
+
+
+def _folder(outputs: str, scale: Scale) -> Path:
+    return Path(outputs) / STUDIES[scale] / FOLDER
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, content: bytes | None) -> None:
+    """By a temporary file and a rename: a kill leaves nothing half-written."""
+    scratch = path.with_name(f"{path.name}~{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_bytes(content or b"")
+        os.replace(scratch, path)
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror}; choose a folder that can be written") from None

@@ -1,0 +1,120 @@
+"""What learning curves come to, a number a run: the evidence of the claims that something learns, or learns faster.
+
+A step size is chosen on seeds of its own (`TUNING`, the best of what is judged), the same number of step sizes
+for every learner; the choice is then judged on the other seeds, and the rest of the sweep is shown.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ablate import exact
+from ablate.mdp import MDP
+from analysis.claims import draw
+from analysis.claims.study import Study
+from analysis.claims.verdict import Place, from_sample
+from analysis.statistics import area_under_curve, steps_to_threshold
+
+TUNING = 100  # seeds from this one on choose step sizes, and are used for nothing else
+ENDS = 0.1  # the last return is the mean over this share of the iterations
+UP = (0.0, np.inf)
+
+
+def runs(study: Study, wanted: Mapping[str, Any], rate: str, start: float | None = None) -> pd.DataFrame:
+    """A row a run: rate (the setting `rate`), seed, first and last return; `chosen` where the rate is the one with the
+    best last return on the tuning seeds. first is `start`, the exact J of the first policy, where it is known, else the
+    mean return of the first iteration: a fast learner has learnt by the end of a tenth of the run."""
+    curves = study.curves(wanted, [rate]).rename(columns={rate: "rate"})
+    rows = []
+    for (step, seed), curve in curves.groupby(["rate", "seed"]):
+        returns = curve.sort_values("iteration")["return_mean"].dropna().to_numpy()
+        part = max(1, round(ENDS * len(returns)))
+        first = float(returns[0]) if start is None else start
+        rows.append({"rate": step, "seed": seed, "first": first, "last": float(returns[-part:].mean())})
+    table = pd.DataFrame(rows)
+    return table.assign(chosen=table["rate"] == best_rate(table, "last"))
+
+
+def uniform(mdp: MDP) -> float:
+    """J of uniform actions, at which linear policies begin."""
+    return exact.J(mdp, np.full((mdp.num_states, mdp.num_actions), 1 / mdp.num_actions))
+
+
+def best_rate(table: pd.DataFrame, column: str) -> float:
+    """The rate with the best mean of a column over the tuning seeds."""
+    return float(table[table["seed"] >= TUNING].groupby("rate")[column].mean().idxmax())
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The runs that a verdict is about: the chosen rate, and seeds that did not choose it."""
+    return table[table["chosen"] & (table["seed"] < TUNING)]
+
+
+def improvement(evidence: pd.DataFrame, column: str = "place") -> tuple[Place, ...]:
+    """Does the return rise from first to last? At the chosen step size the claim; at the others the sweep's answer."""
+    places = []
+    for where, rows in evidence[evidence["seed"] < TUNING].groupby(column, sort=False):
+        chosen = rows[rows["chosen"]]
+        rate = chosen["rate"].iloc[0] if len(chosen) else float("nan")
+        places.append(from_sample(f"{where} (step size {rate:g})", chosen["last"] - chosen["first"], UP))
+    for (where, rate), rows in evidence[(evidence["seed"] < TUNING) & ~evidence["chosen"]].groupby([column, "rate"]):
+        label = f"{where}, step size {rate:g} of the sweep"
+        places.append(from_sample(label, rows["last"] - rows["first"], UP, within=False))
+    return tuple(places)
+
+
+def picture(evidence: pd.DataFrame, what: str) -> Figure:
+    """First and last return of every seed against the step size, a panel a place."""
+    names = list(evidence["place"].unique())
+    figure, panels = draw.figure(len(names))
+    for panel, name in zip(panels, names, strict=True):
+        rows = evidence[(evidence["place"] == name) & (evidence["seed"] < TUNING)]
+        for place, column in enumerate(("first", "last")):
+            look = draw.look(place) | {"linestyle": "none"}
+            panel.plot(rows["rate"] * (1 + 0.08 * (2 * place - 1)), rows[column], label=f"{column} return", **look)
+        chosen = rows[rows["chosen"]]["rate"].iloc[0]
+        panel.axvline(chosen, color="black", linewidth=0.8, linestyle=":", label="chosen on other seeds")
+        panel.set(xscale="log", xlabel="step size", title=name)
+    panels[0].set_ylabel("undiscounted return")
+    panels[-1].legend()
+    figure.suptitle(f"{what}: before training and over its last {ENDS:.0%}, a mark a seed", fontsize=9)
+    return figure
+
+
+def until(curve: pd.DataFrame, budget: float) -> pd.DataFrame:
+    """The part of a curve within a budget of env steps, where episodes ended."""
+    return curve[(curve["env_steps"] <= budget) & curve["return_mean"].notna()].sort_values("iteration")
+
+
+def area(curve: pd.DataFrame, budget: float) -> float:
+    """Mean return over env steps up to the budget, or up to where the curve ends; NaN without an episode."""
+    points = curve.dropna(subset=["return_mean"]).sort_values("iteration")
+    if not len(points):
+        return float("nan")
+    steps = points["env_steps"].to_numpy()
+    return area_under_curve(steps, points["return_mean"].to_numpy(), min(budget, float(steps[-1])))
+
+
+def steps_to(curve: pd.DataFrame, threshold: float, budget: float) -> float:
+    """Env steps until the smoothed return reaches the threshold, at most the budget: a restricted time, the same for
+    all, so that censored runs count as the budget."""
+    part = until(curve, budget)
+    if not len(part):
+        return float(budget)
+    steps, returns = (part[name].to_numpy(dtype=np.float64)[None] for name in ("env_steps", "return_mean"))
+    found, reached = steps_to_threshold(steps, returns, np.array([float(threshold)]))
+    return float(found[0]) if reached[0] else float(budget)
+
+
+def paired(evidence: pd.DataFrame, column: str, one: str, other: str, by: str = "learner") -> np.ndarray:
+    """one - other of a column on the seeds that both have."""
+    wide = evidence.pivot_table(column, "seed", by)
+    return (wide[one] - wide[other]).dropna().to_numpy() if {one, other} <= set(wide) else np.empty(0)
+
+
+def concat(tables: Mapping[str, pd.DataFrame], column: str = "place") -> pd.DataFrame:
+    """Tables one below the other, each with its name in a column."""
+    return pd.concat([table.assign(**{column: name}) for name, table in tables.items()], ignore_index=True)

@@ -1,0 +1,209 @@
+"""Do DQN and A2C learn as Stable-Baselines3's do, with RL-Zoo's tuned settings for CartPole-v1, and how much sooner?
+
+    pip install -c constraints.txt -e ".[bench]" && python benchmarks/agreement.py
+
+Both get the same settings (conf/algorithm/dqn.yaml and a2c.yaml have them), the same budget and seeds 0, 1, ... (the
+random numbers are of course not the same). A curve is the mean return of the training episodes that end in each
+fiftieth of the run; the final return is that of the last tenth. Over seeds: interquartile means with 95% bootstrap
+intervals. Two intervals that overlap are taken as agreement.
+
+ablate trains all seeds with one command, timed cold and as a whole: starting Python, importing torch, one worker a
+core, writing results. Stable-Baselines3 trains a seed after the other in one process with one thread, timed without
+start-up or imports, half of the seeds before ablate and half after it, so that a busy machine slows both alike. The
+comparison is of wall times per seed; since ablate uses every core of the machine for that, the last line gives it by
+core too.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.noise import bootstrap_interval
+from ablate.store import Cell
+from ablate.workers import cores
+
+Floats = NDArray[np.float64]
+
+WINDOWS, LAST = 50, 5  # of a curve; of these, the final ones
+TARGET = 5.0  # times the speed of Stable-Baselines3, by wall time per seed
+
+
+@dataclass(frozen=True)
+class Task:
+    """One algorithm: RL-Zoo's budget, steps a row of our curves, and Stable-Baselines3's settings."""
+
+    env_steps: int
+    row: int
+    environments: int
+    settings: dict[str, Any]
+
+
+TASKS = {
+    "dqn": Task(
+        50_000,
+        256,
+        1,
+        {
+            "learning_rate": 2.3e-3,
+            "batch_size": 64,
+            "buffer_size": 100_000,
+            "learning_starts": 1_000,
+            "gamma": 0.99,
+            "target_update_interval": 10,
+            "train_freq": 256,
+            "gradient_steps": 128,
+            "exploration_fraction": 0.16,
+            "exploration_final_eps": 0.04,
+            "policy_kwargs": {"net_arch": [256, 256]},
+        },
+    ),
+    "a2c": Task(500_000, 1_000, 8, {"ent_coef": 0.0}),
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One seed: the env steps at which episodes ended, their returns, and how many episodes each number is the mean
+    of (ours come a row of the curves at a time)."""
+
+    at: Floats
+    returns: Floats
+    episodes: Floats
+
+    def curve(self, budget: int) -> Floats:
+        """The mean return in each window of the run; where no episode ends in one, that of the window before."""
+        window = np.minimum((self.at - 1) * WINDOWS // budget, WINDOWS - 1).astype(int)
+        counts = np.bincount(window, self.episodes, WINDOWS)
+        sums = np.bincount(window, self.episodes * self.returns, WINDOWS)
+        some = np.where(counts > 0, np.arange(WINDOWS), 0)
+        last = np.maximum(np.maximum.accumulate(some), np.flatnonzero(counts)[0])
+        return sums[last] / counts[last]
+
+    def final(self, budget: int) -> float:
+        late = self.at > budget * (1 - LAST / WINDOWS)
+        return float(np.average(self.returns[late], weights=self.episodes[late]))
+
+
+def ablate(name: str, task: Task, budget: int, seeds: int) -> tuple[list[Training], float]:
+    """All seeds by one command in a fresh folder, and its seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = f"algorithm={name}", "env=cartpole", f"seed=0-{seeds - 1}", f"iterations={-(-budget // task.row)}"
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "ablate", *settings, f"outputs={folder}"]
+        finished = subprocess.run(command, capture_output=True, text=True)
+        seconds = time.perf_counter() - began
+        if finished.returncode:
+            sys.exit(finished.stderr)
+        (cell,) = (Cell(path.parent) for path in Path(folder).glob("main/*/config.yaml"))
+        trainings = []
+        for seed in range(seeds):
+            curves = cell.curves(seed)
+            episodes = np.diff(curves["episodes"].to_numpy(), prepend=0)
+            some = episodes > 0
+            columns = curves["env_steps"].to_numpy(), curves["return_mean"].to_numpy(), episodes
+            trainings.append(Training(*(x[some].astype(np.float64) for x in columns)))
+    return trainings, seconds
+
+
+def stable_baselines3(name: str, task: Task, budget: int, seed: int) -> tuple[Training, float]:
+    """One seed, and its seconds."""
+    import torch
+    from stable_baselines3 import A2C, DQN
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.env_util import make_vec_env
+
+    torch.set_num_threads(1)
+    ended: list[tuple[int, float]] = []
+
+    class Note(BaseCallback):
+        """The return of every episode, as SB3's Monitor has it, and when it ended."""
+
+        def _on_step(self) -> bool:
+            ended.extend(
+                (self.num_timesteps, info["episode"]["r"]) for info in self.locals["infos"] if "episode" in info
+            )
+            return True
+
+    env = make_vec_env("CartPole-v1", n_envs=task.environments, seed=seed)
+    model = {"a2c": A2C, "dqn": DQN}[name]("MlpPolicy", env, seed=seed, device="cpu", **task.settings)
+    began = time.perf_counter()
+    model.learn(budget, callback=Note())
+    seconds = time.perf_counter() - began
+    at, returns = np.array(ended, dtype=np.float64).T
+    return Training(at, returns, np.ones_like(at)), seconds
+
+
+def compared(name: str, share: float, seeds: int) -> dict[str, tuple[Floats, Floats]]:
+    """Train both, print what came of it, and return the curves [seeds, WINDOWS] and final returns [seeds] of each."""
+    task = TASKS[name]
+    budget = round(share * task.env_steps)
+    half = seeds // 2
+    print(f"\n{name}: {budget:,} env steps, {seeds} seeds; load {os.getloadavg()[0]:.2f} before the start", flush=True)
+    peer = [stable_baselines3(name, task, budget, seed) for seed in range(half)]
+    trainings, seconds = ablate(name, task, budget, seeds)
+    peer += [stable_baselines3(name, task, budget, seed) for seed in range(half, seeds)]
+    runs = {"ablate": trainings, "Stable-Baselines3": [training for training, _ in peer]}
+    of = {
+        who: (np.array([x.curve(budget) for x in each]), np.array([x.final(budget) for x in each]))
+        for who, each in runs.items()
+    }
+    limits = {}
+    for who, (_, final) in of.items():
+        limits[who] = bootstrap_interval(final, np.random.default_rng(0))
+        value, low, high = limits[who]
+        each = " ".join(f"{x:.0f}" for x in np.sort(final))
+        print(f"{who:<18} final return {value:6.1f} [{low:.1f}, {high:.1f}]   each {each}")
+    (_, low, high), (_, other_low, other_high) = limits.values()
+    print(f"the intervals {'overlap' if low <= other_high and other_low <= high else 'do not overlap'}")
+    theirs, ours = float(np.mean([s for _, s in peer])), seconds / seeds
+    print(f"seconds of wall time per seed: ablate {ours:.1f} (all {seconds:.1f}), Stable-Baselines3 {theirs:.1f}")
+    ratio = theirs / ours
+    print(f"ablate takes 1/{ratio:.1f} of the time; target 1/{TARGET:g}: {'reached' if ratio >= TARGET else 'missed'}")
+    print(f"by core ({cores()} for ablate, 1 for Stable-Baselines3): 1/{ratio / cores():.1f}", flush=True)
+    return of
+
+
+def draw(results: dict[str, dict[str, tuple[Floats, Floats]]], share: float, path: str) -> None:
+    """Both learning curves of each algorithm, interquartile means and 95% intervals over seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(results), figsize=(5.2 * len(results), 3.8), squeeze=False, layout="constrained")
+    for axis, (name, of) in zip(axes[0], results.items(), strict=True):
+        x = (np.arange(WINDOWS) + 1) / WINDOWS * share * TASKS[name].env_steps
+        for who, (curves, _) in of.items():
+            points = [bootstrap_interval(column, np.random.default_rng(0)) for column in curves.T]
+            middle, low, high = np.array(points).T
+            (line,) = axis.plot(x, middle, label=who)
+            axis.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+        axis.set(title=f"{name.upper()} on CartPole-v1", xlabel="environment steps", ylabel="return", ylim=(0, 510))
+        axis.legend(frameon=False, title=f"IQM of {len(curves)} seeds, 95% interval")
+    figure.savefig(path, dpi=150)
+    print(f"\ncurves: {path}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Learning curves and wall time of DQN and A2C, and of SB3's.")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--share", type=float, default=1.0, help="of the budget, for a quick look")
+    parser.add_argument("--algorithms", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--picture", default="agreement.png")
+    options = parser.parse_args()
+    print(f"{cores()} cores")
+    results = {name: compared(name, options.share, options.seeds) for name in options.algorithms}
+    draw(results, options.share, options.picture)
+
+
+if __name__ == "__main__":
+    main()

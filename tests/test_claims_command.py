@@ -1,0 +1,165 @@
+"""`python -m analysis claims`: what is run, what is kept, what is written; and the columns that C1 and C2 read."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import compose
+from rich.console import Console
+from scipy import stats
+
+from ablate.noise import blocks_of, projection, wald
+from ablate.refusal import Refusal
+from ablate.store import Cell
+from ablate.train import train
+from analysis.__main__ import main
+from analysis.claims import command
+from analysis.claims.claim import chosen, claims
+from analysis.claims.page import claims_page
+from analysis.claims.study import Study, forget
+from analysis.claims.verdict import Verdict, from_estimate
+from analysis.page import render
+
+
+def test_what_is_missing_is_run_once_and_again_where_it_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """C14 runs Bellman iteration. The second call runs nothing; the same JSON to the byte; a lost cell is run anew."""
+    outputs, paths = tmp_path / "out", [tmp_path / f"{name}.json" for name in "abc"]
+
+    def said(*words: str) -> tuple[str, str]:
+        assert main(["claims", "--only", "C14", "--outputs", str(outputs), *words]) == 0
+        return capsys.readouterr()
+
+    table, progress = said("--json", str(paths[0]))
+    assert re.search(r"C14 .*SUPPORTED", table)
+    assert progress.count("python -m ablate") == 1
+    _, progress = said("--json", str(paths[1]))
+    assert "ablate" not in progress
+    lost = next((outputs / "lecture_quick").glob("*gridworld*"))
+    shutil.rmtree(lost)
+    _, progress = said("--json", str(paths[2]), "--page", str(tmp_path / "page.html"))
+    assert progress.count("python -m ablate") == 1
+    assert lost.is_dir()
+    assert len({path.read_bytes() for path in paths}) == 1
+    (record,) = json.loads(paths[0].read_text())["claims"]
+    assert record["verdict"] == "SUPPORTED"
+    assert all(place["p_value"] is None for place in record["places"])
+    assert all(place["effect"] <= 1 + 1e-9 for place in record["places"])
+    assert "SUPPORTED" in (tmp_path / "page.html").read_text()
+
+
+def test_a_claim_whose_runs_cannot_be_made_is_inconclusive_and_says_why(tmp_path: Path) -> None:
+    quiet = Console(quiet=True)
+    (claim,) = chosen("C14")
+    trouble = {claim.commands("quick")[0]: "ablate: no space is left"}
+    verdict, evidence = command._judged(claim, str(tmp_path), "quick", trouble, quiet)
+    assert evidence is None
+    assert verdict.word == "INCONCLUSIVE"
+    assert "no space is left" in verdict.sentence
+
+
+def test_the_page_shows_every_claim_with_a_picture_where_there_is_evidence(tmp_path: Path) -> None:
+    quiet = Console(quiet=True)
+    drawn = {claim.id: command._judged(claim, str(tmp_path), "quick", {}, quiet) for claim in chosen("C5,C15")}
+    nothing = [(claim, Verdict(claim.id, "", (), "no data: <b>nothing</b>"), None) for claim in claims()]
+    answers = [(claim, *drawn.get(claim.id, (verdict, evidence))) for claim, verdict, evidence in nothing]
+    html = render(claims_page(answers, "outputs", "quick"))
+    for claim in claims():
+        assert f'id="{claim.id.lower()}"' in html
+        assert f"--only {claim.id}" in html
+    assert html.count('role="img"') == len(claims()) + len(drawn)  # an equation each, and the pictures
+    assert "<b>nothing" not in html
+    assert "batch mean, N = 2" in html
+
+
+def test_the_json_has_no_times_and_no_infinities(tmp_path: Path) -> None:
+    place = from_estimate("here", float("nan"), float("nan"), 1, (0, 1))
+    text = command.to_json(chosen("C1"), [Verdict("C1", "", (place,))], "quick")
+    (record,) = json.loads(text)["claims"]
+    assert record["effect"] is record["low"] is record["high"] is None
+    assert record["verdict"] == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("words", [["--only", "C99"], ["--quick", "--full"], ["--nonsense"]])
+def test_bad_options_get_one_line(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert main(["claims", *words]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+
+
+def test_runs_are_chosen_by_their_configuration(tmp_path: Path) -> None:
+    for slip in (0.1, 0.3):
+        job = compose("env=chain", f"env.slip={slip}", "iterations=2", "probe=off", "study=main")
+        cell = Cell.at(tmp_path, "lecture_quick", job.overrides, job.config)
+        cell.prepare()
+        train(cell, (0, 1), 1e9, lambda *_: None, lambda: False)
+    forget()
+    study = Study(str(tmp_path), "lecture_quick", {})
+    found = study.curves({"env.name": "chain", "env.slip": 0.3}, ["env.horizon"])
+    assert len(found) == 4
+    assert set(found["seed"]) == {0, 1}
+    assert set(found["env.horizon"]) == {20}
+    assert len(study.curves({"env.slip": [0.1, 0.3]})) == 8
+    with pytest.raises(Refusal, match=re.escape("env.slip=0.5")):
+        study.curves({"env.slip": 0.5})
+
+
+# What the probe measures for C1 and C2
+
+
+def gradients(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` vectors of 6 numbers in a subspace of 3, and their true mean: as softmax scores, singular."""
+    rng = np.random.default_rng(seed)
+    basis = rng.normal(size=(3, 6))
+    mean = np.array([1.0, -2.0, 0.5]) @ basis
+    return mean + rng.normal(size=(count, 3)) @ basis, mean
+
+
+def test_the_projection_is_a_students_interval() -> None:
+    x, mean = gradients(0, 40)
+    found = projection(blocks_of(x[:, None]), mean)
+    y = x @ mean / (mean @ mean)
+    low, high = stats.t.interval(0.95, 39, y.mean(), stats.sem(y))
+    assert found.value[0] == pytest.approx(y.mean())
+    assert (found.low[0], found.high[0]) == (pytest.approx(low, rel=1e-3), pytest.approx(high, rel=1e-3))
+    assert np.isnan(projection(blocks_of(x[:, None]), np.zeros(6)).value[0])
+
+
+def test_the_wald_test_is_hotellings_in_the_subspace_that_the_noise_spans() -> None:
+    """Against the textbook form in coordinates of the subspace, 3 numbers of the 6."""
+    x, mean = gradients(1, 50)
+    axes = np.linalg.svd(x - x.mean(0), full_matrices=False)[2][:3]
+    d = (x.mean(0) - mean) @ axes.T
+    T2 = 50 * d @ np.linalg.solve(np.cov(x @ axes.T, rowvar=False), d)
+    expected = stats.f.sf(T2 * 47 / (3 * 49), 3, 47)
+    assert wald(blocks_of(x[:, None]), mean)[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_wald_test_has_its_level_and_sees_what_has_no_noise() -> None:
+    """400 samples of a true null: p is uniform (Kolmogorov-Smirnov; a correct one fails with a chance of 0.1%). A bias
+    outside of the subspace is sure; too many directions for so few blocks are not judged."""
+    p = []
+    for seed in range(400):
+        x, mean = gradients(seed, 60)
+        p.append(wald(blocks_of(x[:, None]), mean)[0])
+    assert stats.kstest(p, "uniform").pvalue > 0.001
+    x, mean = gradients(0, 60)
+    outside = np.linalg.svd(x - x.mean(0))[2][-1]
+    assert wald(blocks_of(x[:, None]), mean + 0.01 * outside)[0] == 0.0
+    assert np.isnan(wald(blocks_of(np.random.default_rng(0).normal(size=(10, 1, 6))), np.zeros(6))[0])
+
+
+def test_the_probe_records_both_where_the_gradient_is_known(tmp_path: Path) -> None:
+    """An unbiased estimator: its limits hold 1 unless the sample is one of 1 in 1000 (the reach is made 99.9%)."""
+    job = compose("env=bandit", "phi=rtg", "iterations=1", "probe.episodes=512", "study=main")
+    cell = Cell.at(tmp_path, "main", job.overrides, job.config)
+    cell.prepare()
+    train(cell, (0,), 1e9, lambda *_: None, lambda: False)
+    rows: pd.DataFrame = cell.probe(0)
+    reach = (rows["projection_high"] - rows["projection"]) * stats.norm.ppf(0.9995) / stats.norm.ppf(0.975)
+    assert (abs(rows["projection"] - 1) <= reach).all()
+    assert ((rows["wald_p"] > 0.0005) & (rows["wald_p"] <= 1)).all()
