@@ -48,7 +48,7 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     if spare := 1 if columns == 1 else -columns % 4 if 4 < columns < 12 else 0:
         wide = product(a, torch.constant_pad_nd(b, (0, spare)))[..., :columns]
         return wide if bias is None else wide + bias
-    if rows >= MANY_ROWS and b[0].numel() >= LARGE and min(b.shape[1:]) >= 32 and ONEDNN:
+    if rows >= MANY_ROWS and b.shape[1] * columns >= LARGE and min(b.shape[1], columns) >= 32 and ONEDNN:
         linear = torch.ops.mkldnn._linear_pointwise.default  # x W' + b
         biases = [None] * len(a) if bias is None else bias[:, 0].unbind()
         each = zip(a.unbind(), b.transpose(1, 2).unbind(), biases, strict=True)
