@@ -91,8 +91,7 @@ def kaplan_meier(times: ArrayLike, reached: ArrayLike) -> tuple[Floats, Floats]:
     order = np.lexsort((~event, t), axis=-1)
     t, event = np.take_along_axis(t, order, -1), np.take_along_axis(event, order, -1)
     left = np.arange(t.shape[-1], 0, -1, dtype=np.float64)
-    survival: Floats = np.cumprod(1 - event / left, axis=-1)
-    return t, survival
+    return t, np.cumprod(1 - event / left, axis=-1, dtype=np.float64)
 
 
 def survival_median(times: ArrayLike, reached: ArrayLike) -> Floats:

@@ -133,7 +133,7 @@ def arrows(kind):
 
 
 def continuous(kind):
-    regret, rise = effects(kind, 0.1, 2.0, 0.5), effects(kind, 50.0, -50.0, 0.0)
+    regret, rise = effects(kind, 0.01, 0.2, 0.05), effects(kind, 50.0, -50.0, 0.0)
     rows = {"task": "linear-quadratic control", "learner": "policy gradient", "seed": SEEDS, "regret": regret}
     more = {"task": "Pendulum", "learner": "policy gradient", "seed": SEEDS, "regret": NAN}
     return pd.concat(

@@ -20,7 +20,7 @@ from analysis.__main__ import main
 from analysis.claims import command
 from analysis.claims.claim import chosen, claims
 from analysis.claims.page import claims_page
-from analysis.claims.study import Study, forget
+from analysis.claims.study import Study, asked_for, forget
 from analysis.claims.verdict import Verdict, from_estimate
 from analysis.page import render
 
@@ -98,7 +98,8 @@ def test_runs_are_chosen_by_their_configuration(tmp_path: Path) -> None:
         cell.prepare()
         train(cell, (0, 1), 1e9, lambda *_: None, lambda: False)
     forget()
-    study = Study(str(tmp_path), "lecture_quick", {})
+    commands = ("env=chain env.slip=0.1,0.3 iterations=2 'seed=\"0-1,5\"'", "env=chain iterations=3")
+    study = Study(str(tmp_path), "lecture_quick", {}, commands)
     found = study.curves({"env.name": "chain", "env.slip": 0.3}, ["env.horizon"])
     assert len(found) == 4
     assert set(found["seed"]) == {0, 1}
@@ -106,6 +107,27 @@ def test_runs_are_chosen_by_their_configuration(tmp_path: Path) -> None:
     assert len(study.curves({"env.slip": [0.1, 0.3]})) == 8
     with pytest.raises(Refusal, match=re.escape("env.slip=0.5")):
         study.curves({"env.slip": 0.5})
+    for other in (
+        "env=chain iterations=3",
+        "env=chain env.slip=0.2 seed=0-1",
+        "env=lqg seed=0-1",
+        "env=chain seed=2-9",
+    ):
+        assert not list(Study(str(tmp_path), "lecture_quick", {}, (other,)).runs())
+
+
+def test_what_a_command_asks_for() -> None:
+    command = """algorithm=dqn algorithm.lr=7e-4,2.3e-3 env.A=[[1.0,2.0]] probe=off,online whiten=true 'seed="0-2,7"'"""
+    settings, seeds = asked_for(command)
+    assert seeds == {0, 1, 2, 7}
+    assert settings == {
+        "algorithm": ["dqn"],
+        "algorithm.lr": [0.0007, 0.0023],
+        "env.A": [[[1.0, 2.0]]],
+        "probe": ["off", "online"],
+        "whiten": [True],
+    }
+    assert asked_for("env=chain") == ({"env": ["chain"]}, {0})
 
 
 # What the probe measures for C1 and C2

@@ -23,7 +23,8 @@ LAYERS = (
 HEIGHT = {f"ablate.{name}": height for height, names in enumerate(LAYERS) for name in names.split()}
 TORCHLESS = {name for name in HEIGHT if HEIGHT[name] == 0}
 READ_BY_ANALYSIS = {"ablate.store", "ablate.study", "ablate.noise", "ablate.groups", "ablate.refusal"} | {
-    f"ablate.{name}" for name in ("exact", "mdp", "lqg", "randomness", "envs")  # known problems, in numpy
+    f"ablate.{name}"
+    for name in ("exact", "mdp", "lqg", "randomness", "envs")  # known problems, in numpy
 }
 
 

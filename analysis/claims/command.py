@@ -185,8 +185,8 @@ def _judged(
 
 
 def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.DataFrame:
-    study = Study(outputs, STUDIES[scale], claim.size[scale])
-    path = _folder(outputs, scale) / f"{claim.id}-{_key(claim, outputs, scale)}.parquet"
+    study = Study(outputs, STUDIES[scale], claim.size[scale], tuple(claim.commands(scale)))
+    path = _folder(outputs, scale) / f"{claim.id}-{_key(study)}.parquet"
     if path.exists():
         return pd.read_parquet(path)
     say.print(f"{claim.id}: {escape(claim.slide)}", soft_wrap=True)
@@ -197,15 +197,13 @@ def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.Data
     return evidence
 
 
-def _key(claim: Claim, outputs: str, scale: Scale) -> str:
+def _key(study: Study) -> str:
     """Of all that the evidence is made of: the code, the sizes, and the runs, where it reads any."""
-    digest = hashlib.sha256(repr(claim.size[scale]).encode())
+    digest = hashlib.sha256(repr((study.size, study.commands)).encode())
     for source in _sources():
         digest.update(source)
-    if claim.commands(scale):
-        for cell_seed in disk.manifests(outputs, STUDIES[scale]):
-            manifest = json.loads((Path(outputs) / STUDIES[scale] / cell_seed / "manifest.json").read_bytes())
-            digest.update(f"{cell_seed} {manifest['files']}".encode())
+    for cell, _, seed in study.runs() if study.commands else ():
+        digest.update(f"{cell.name} {seed} {cell.manifest(seed)['files']}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,11 +1,13 @@
 """What a claim may look at: the sizes that its yaml sets, and the runs of a study, chosen by their configuration."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import pandas as pd
+import yaml  # type: ignore[import-untyped]
 
 from ablate import store
 from ablate.refusal import Refusal
@@ -15,19 +17,30 @@ Wanted = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Study:
-    """A study on disk, `outputs/name`, and the numbers of a claim's yaml under `size` for it."""
+    """A study on disk, `outputs/name`; the numbers of a claim's yaml under `size`; and the yaml's `commands`, which say
+    whose runs are looked at: what else lies in the folder, as of an older yaml, is another experiment."""
 
     outputs: str
     name: str
     size: Mapping[str, Any]
+    commands: tuple[str, ...] = ()
 
     def curves(self, wanted: Wanted, keep: Sequence[str] = ()) -> pd.DataFrame:
-        """Curves of the complete runs whose configuration has the `wanted` settings; see `_runs` for both arguments."""
+        """Curves of the complete runs whose configuration has the `wanted` settings; see `_table`."""
         return self._table(wanted, keep, "curves")
 
     def probes(self, wanted: Wanted, keep: Sequence[str] = ()) -> pd.DataFrame:
         """Probe rows of the same."""
         return self._table(wanted, keep, "probe")
+
+    def runs(self) -> Iterator[tuple[store.Cell, dict[str, Any], int]]:
+        """(cell, configuration, seed) of every complete run that one of the commands asks for."""
+        asked = [asked_for(command) for command in self.commands]
+        for cell, config in _cells(self.outputs, self.name):
+            fitting = [seeds for settings, seeds in asked if _fits(config, settings)]
+            for seed in cell.seeds() if fitting else ():
+                if any(seed in seeds for seeds in fitting) and cell.status(seed) == "complete":
+                    yield cell, config, seed
 
     def _table(self, wanted: Wanted, keep: Sequence[str], kind: str) -> pd.DataFrame:
         """Rows of all chosen runs with their `seed` and the settings `keep`, a column each by its dotted name.
@@ -36,18 +49,60 @@ class Study:
         is found: a verdict on no data would look like one on data.
         """
         frames = []
-        for cell, config in _cells(self.outputs, self.name):
-            if not all(_matches(_get(config, key), value) for key, value in wanted.items()):
-                continue
-            settings = {key: _get(config, key) for key in keep}
-            for seed in cell.seeds():
-                if cell.status(seed) == "complete":
-                    rows = cell.curves(seed) if kind == "curves" else cell.probe(seed)
-                    frames.append(rows.assign(seed=seed, **settings))
+        for cell, config, seed in self.runs():
+            if all(_matches(_get(config, key), value) for key, value in wanted.items()):
+                rows = cell.curves(seed) if kind == "curves" else cell.probe(seed)
+                frames.append(rows.assign(seed=seed, **{key: _get(config, key) for key in keep}))
         if not frames:
             chosen = ", ".join(f"{key}={value}" for key, value in wanted.items())
             raise Refusal(f"no complete run with {chosen} in {self.outputs}/{self.name}; run the claim's command again")
         return pd.concat(frames, ignore_index=True)
+
+
+def asked_for(command: str) -> tuple[dict[str, list[Any]], set[int]]:
+    """What a command line asks for: the values of each setting, and the seeds."""
+    settings: dict[str, list[Any]] = {}
+    seeds = {0}
+    for word in shlex.split(command):
+        key, _, value = word.partition("=")
+        if key == "seed":
+            seeds = _seeds(value.strip('"[]'))
+        else:
+            settings[key.lstrip("+")] = [_value(part) for part in _parts(value)]
+    return settings, seeds
+
+
+def _parts(value: str) -> list[str]:
+    """Split at the commas that stand in no brackets."""
+    depth, parts = 0, [""]
+    for letter in value:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _seeds(ranges: str) -> set[int]:
+    """{0, 1, 2, 7} of 0-2,7."""
+    ends = [part.partition("-") for part in ranges.split(",")]
+    return {seed for first, _, last in ends for seed in range(int(first), int(last or first) + 1)}
+
+
+def _value(text: str) -> Any:
+    """A number, a list, or a word, as Hydra reads it; YAML would take 2e-3 for a word, and off for false."""
+    try:
+        return float(text)
+    except ValueError:
+        words = {"true": True, "false": False, "null": None}
+        return yaml.safe_load(text) if text.startswith("[") else words.get(text, text)
+
+
+def _fits(config: Mapping[str, Any], settings: Mapping[str, list[Any]]) -> bool:
+    """Whether a configuration has one of the values of each setting; a group's value is its name."""
+    found = ((_get(config, key), values) for key, values in settings.items())
+    return all((value.get("name") if isinstance(value, Mapping) else value) in values for value, values in found)
 
 
 @cache
