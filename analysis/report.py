@@ -58,12 +58,34 @@ def report(outputs: str | Path, study: str) -> Page:
         words, results = headline(found), [*_results(found)]
     else:
         words, results = ["No run of this study is complete, so there is nothing to compare yet."], []
+    told, answers = _claims(str(outputs), study)
     return Page(
         title=f"Study {study}",
         byline=" · ".join(byline),
-        headline=words,
-        sections=[*results, _runs(found), _configurations(found), _reproduction(found), _citation()],
+        headline=told or words,
+        sections=[
+            *answers,
+            *results,
+            _runs(found),
+            _configurations(found),
+            _reproduction(found),
+            _citation(),
+        ],
     )
+
+
+def _claims(outputs: str, study: str) -> tuple[list[str], list[Section]]:
+    """What a study of the lecture's claims says of them: in words, and claim by claim. Nothing for other studies."""
+    from analysis.claims.claim import STUDIES, Scale
+
+    if study not in STUDIES.values():
+        return [], []
+    from analysis.claims.command import known
+    from analysis.claims.page import headline, sections
+
+    scale: Scale = "full" if study == STUDIES["full"] else "quick"
+    shown = known(outputs, scale)
+    return headline(shown), sections(shown, outputs, scale)
 
 
 def write(outputs: str | Path, study: str, out: Path | None) -> Path:

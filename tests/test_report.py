@@ -17,6 +17,7 @@ from ablate.refusal import Refusal
 from ablate.store import Cell
 from analysis import frames, plots, report, tables
 from analysis.__main__ import main
+from analysis.claims.claim import claims
 from analysis.page import Code, Details, Page, Table, render
 
 ROWS = 10
@@ -275,3 +276,17 @@ def test_the_page_is_written_where_it_is_asked_for_and_is_the_same_each_time(
     assert report.write(outputs, "clear", None) == outputs / "clear" / "report.html"
     assert out.read_bytes() == (outputs / "clear" / "report.html").read_bytes()
     assert "</html>" in out.read_text(encoding="utf-8")
+
+
+def test_the_report_of_the_lectures_study_begins_with_its_verdicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two claims that are quick to answer exactly; the counts in words are those of the verdicts."""
+    two = [claim for claim in claims() if claim.id in ("C5", "C15")]
+    monkeypatch.setattr("analysis.claims.command.chosen", lambda only: tuple(two))
+    finish(cell(tmp_path, "lecture_quick"), 0, climb(60, 0))
+    page = report.report(tmp_path, "lecture_quick")
+    assert [section.id for section in page.sections[:2]] == ["verdicts", "claims"]
+    assert page.headline[0] == "Of 2 claims of the lecture: 1 supported, 1 conditional."
+    finish(cell(tmp_path, "main"), 0, climb(60, 0))
+    assert "verdicts" not in [section.id for section in report.report(tmp_path, "main").sections]

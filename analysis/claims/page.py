@@ -16,15 +16,23 @@ Shown = Sequence[tuple[Claim, Verdict, pd.DataFrame | None]]
 
 def claims_page(shown: Shown, outputs: str, scale: Scale) -> Page:
     """The page of claims, verdicts and the evidence they rest on (None: there was none, and so no picture)."""
+    byline = f"python -m analysis claims --{scale}, study {STUDIES[scale]}"
+    return Page("The lecture's claims as verdicts", headline(shown), sections(shown, outputs, scale), byline)
+
+
+def headline(shown: Shown) -> list[str]:
+    """How many claims came to which verdict."""
     counts = {word: sum(verdict.word == word for _, verdict, _ in shown) for word in WORDS}
     said = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count)
-    headline = [
+    return [
         f"Of {len(shown)} claims of the lecture: {said}.",
         "Conditional: true at some of the places tried and false at others. Inconclusive: these runs cannot tell.",
     ]
-    sections = [section(shown), Section("The claims", "claims", [group(*each, outputs, scale) for each in shown])]
-    byline = f"python -m analysis claims --{scale}, study {STUDIES[scale]}"
-    return Page("The lecture's claims as verdicts", headline, sections, byline)
+
+
+def sections(shown: Shown, outputs: str, scale: Scale) -> list[Section]:
+    """The table of verdicts, then claim by claim: for a page of their own, or for the report of their study."""
+    return [section(shown), Section("The claims", "claims", [group(*each, outputs, scale) for each in shown])]
 
 
 def section(shown: Shown) -> Section:

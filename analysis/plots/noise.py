@@ -35,18 +35,25 @@ GREYS = {"v_s0": "0.25", "v_transition": "0.5", "v_coupling": "0.9"}
 FARTHEST = 2.5  # bars longer than this, in units of reward-to-go's, are cut and written out
 
 
+def _over_horizons(study: Study) -> pd.DataFrame:
+    """Exact rows of the first policy, of environments that were run at several horizons."""
+    exact = study.probe[
+        (study.probe["stage"] == 0) & (study.probe["mode"] == "exact") & np.isfinite(study.probe["nsr"])
+    ]
+    if "env.horizon" not in exact:
+        return exact.head(0)
+    return exact[exact.groupby("env")["env.horizon"].transform("nunique") > 1]
+
+
 def no_horizons(study: Study) -> str:
-    first = study.probe[study.probe["stage"] == 0]
-    if "env.horizon" in first:
-        measured = first[np.isfinite(first["nsr"])][["env", "env.horizon"]].drop_duplicates()
-        if measured["env"].duplicated().any():
-            return ""
+    if len(study.probe) and len(_over_horizons(study)):
+        return ""
     return "figure horizon needs a study over env.horizon; run python -m ablate -m study=horizon"
 
 
 def horizon(study: Study) -> Figure:
     """NSR against the horizon at the first policy: columns are environments, rows what the variants look at."""
-    first = study.probe[(study.probe["stage"] == 0) & np.isfinite(study.probe["nsr"])]
+    first = _over_horizons(study)
     envs = list(first["env"].unique())
     rows = {"rewards alone": first["needs"] == "", "with a critic": first["needs"] != ""}
     figure, axes = plt.subplots(
