@@ -11,14 +11,16 @@ from datetime import datetime
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from ablate import build, help
-from ablate.envs.base import Discrete, Environment
+from ablate import help
 from ablate.refusal import Refusal
+
+if TYPE_CHECKING:
+    from ablate.envs.base import Environment
 
 # In a checkout conf/ stands beside the package, in a wheel inside it.
 CONF = next(p for p in (Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf") if p.is_dir())
@@ -127,6 +129,8 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     """
     if missing := sorted(OmegaConf.missing_keys(composed)):
         raise Refusal(f"{missing[0]} has no value; add {missing[0]}=...")
+    from ablate import build
+
     config: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     _check_shape(config)
     _check_ranges(config)
@@ -346,10 +350,12 @@ def _check_group(config: dict[str, Any]) -> None:
 
 def _check_environment(config: dict[str, Any]) -> None:
     """Build the environment once, which refuses what is wrong with it, and hold the policy and critic against it."""
+    from ablate import build
+
     env = build.environment(config)
     _check_fit(config["algorithm"], config["env"]["name"], env)
     policy, name = config["policy"] or {}, config["env"]["name"]
-    wanted = "discrete" if isinstance(env.actions, Discrete) else "continuous"
+    wanted = _actions(env)
     if policy.get("about", {}).get("actions", wanted) != wanted:
         right = "categorical" if wanted == "discrete" else "gaussian"
         raise Impossible(
@@ -377,7 +383,7 @@ def _check_environment(config: dict[str, Any]) -> None:
         _check_exact_probe(config, known=mdp is not None)
 
 
-FITS: dict[str, tuple[Callable[[Environment], bool], str]] = {
+FITS: dict[str, tuple[Callable[["Environment"], bool], str]] = {
     "any": (lambda env: True, "any environment"),
     "markov": (lambda env: hasattr(env, "transition"), "an environment whose state can be saved between two steps"),
     "mdp": (lambda env: hasattr(env, "mdp"), "a finite known model"),
@@ -385,16 +391,23 @@ FITS: dict[str, tuple[Callable[[Environment], bool], str]] = {
 """What an algorithm may ask of an environment (`about.env`)."""
 
 
-def _fits(about: dict[str, Any], env: Environment) -> bool:
-    kind = "discrete" if isinstance(env.actions, Discrete) else "continuous"
-    return FITS[about["env"]][0](env) and kind in about["actions"]
+def _fits(about: dict[str, Any], env: "Environment") -> bool:
+    return FITS[about["env"]][0](env) and _actions(env) in about["actions"]
 
 
-def _check_fit(algorithm: dict[str, Any], name: str, env: Environment) -> None:
+def _actions(env: "Environment") -> str:
+    from ablate.envs.base import Discrete
+
+    return "discrete" if isinstance(env.actions, Discrete) else "continuous"
+
+
+def _check_fit(algorithm: dict[str, Any], name: str, env: "Environment") -> None:
     """Refuse an environment that an algorithm cannot learn in, with a list of those where it can."""
     about = algorithm["about"]
     if _fits(about, env):
         return
+    from ablate import build
+
     fitting = []
     for path in sorted((CONF / "env").glob("*.yaml")):
         node: Any = OmegaConf.to_container(OmegaConf.load(path))
@@ -438,6 +451,8 @@ def _check_probe(config: dict[str, Any]) -> None:
     coupled = coupled or any(variant["baseline"]["about"]["couples"] for variant in variants(config))
     fewest = 16 * batch if coupled else 16
     probe["episodes"] = max(-(-probe["episodes"] // batch) * batch, fewest)
+    from ablate import build
+
     needed = set().union(*(build.needs(variant) for variant in variants(config)))
     if probe["critic"] == "run" and config["critic"]["name"] == "exact" and build.needs(config):
         probe["critic"] = "exact"

@@ -129,6 +129,10 @@ def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_broken(tmp_path: Path)
 
 # Failures
 
+ABOUT = (
+    "about: {label: mine, order: 9, env: any, actions: [discrete], uses: [policy, optimizer, critic, phi, baseline, "
+    "probe, evaluate, episodes, discount_scores, whiten]}\n"
+)
 PACKAGE = '''
 """A user's own Phi, and an algorithm whose seeds come to grief each in its way."""
 import os, signal
@@ -189,8 +193,8 @@ def own(tmp_path: Path) -> Path:
         ),
         "phi/class.yaml": PHI.format(name="class", target="mine.Doubled", arguments="factor: 1.0"),
         "phi/broken.yaml": PHI.format(name="broken", target="mine.broken", arguments="_partial_: true"),
-        "algorithm/grief.yaml": "name: grief\n_target_: mine.learner\ndeadly: false\n",
-        "algorithm/death.yaml": "name: death\n_target_: mine.learner\ndeadly: true\n",
+        "algorithm/grief.yaml": f"name: grief\n_target_: mine.learner\ndeadly: false\n{ABOUT}",
+        "algorithm/death.yaml": f"name: death\n_target_: mine.learner\ndeadly: true\n{ABOUT}",
     }
     (tmp_path / "mine.py").write_text(PACKAGE)
     for name, text in yamls.items():

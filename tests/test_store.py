@@ -768,7 +768,7 @@ def test_kills_at_random_moments(tmp_path: Path) -> None:
         for _ in range(60):
             assert strike(clock.uniform(0, 0.08)) == -9
             seen.add(judge(outputs))
-    assert seen >= {"unfinished", "missing"}
+    assert "unfinished" in seen, "no kill fell into the work"
     tidy(outputs)
 
 

@@ -173,10 +173,10 @@ def test_the_exact_values_of_a_random_walk_and_of_a_file_s_own_policy(tmp_path) 
 
 
 def test_what_has_no_value_is_refused_with_the_gamma_to_type() -> None:
-    config = compose("algorithm=td", "env=chain", "env.time_limit=true").config
+    endless = "algorithm=td", "env=chain", "env.time_limit=true"
     with pytest.raises(Refusal, match=r"write gamma=0\.99"):
-        build.learner(config)
-    assert build.learner(config | {"gamma": 0.9}).values.shape == (1, 5)
+        compose(*endless)
+    assert build.learner(compose(*endless, "gamma=0.9").config).values.shape == (1, 5)
 
 
 def test_hidden_states_are_refused() -> None:
