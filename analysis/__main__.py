@@ -98,9 +98,11 @@ def report(options: argparse.Namespace) -> None:
 
 def claims(options: argparse.Namespace) -> None:
     """The lecture's claims as verdicts."""
+    from analysis.claims.claim import Scale
     from analysis.claims.command import run
 
-    run(options.outputs, "full" if options.full else "quick", options.only, options.json, options.page)
+    scale: Scale = "full" if options.full else "quick"
+    run(options.outputs, scale, options.only, options.json, options.markdown, options.page, options.pictures)
 
 
 def _of_claims(part: argparse.ArgumentParser) -> None:
@@ -109,6 +111,8 @@ def _of_claims(part: argparse.ArgumentParser) -> None:
     scale.add_argument("--full", action="store_true", help="hours, study lecture; after a kill it goes on")
     part.add_argument("--only", metavar="C4,C7", help="these claims alone, with Holm's correction over them alone")
     part.add_argument("--json", metavar="FILE", help="write the verdicts there")
+    part.add_argument("--markdown", metavar="FILE", help="write the table there, as Markdown")
+    part.add_argument("--pictures", metavar="DIR", help="write each claim's picture there, as PNG and SVG")
     part.add_argument("--page", metavar="FILE", help="write the page of claims there, one HTML file")
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
 

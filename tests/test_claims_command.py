@@ -40,7 +40,10 @@ def test_what_is_missing_is_run_once_and_again_where_it_is_gone(tmp_path: Path, 
     assert "ablate" not in progress
     lost = next((outputs / "lecture_quick").glob("*gridworld*"))
     shutil.rmtree(lost)
-    _, progress = said("--json", str(paths[2]), "--page", str(tmp_path / "page.html"))
+    more = "--page", "page.html", "--markdown", "table.md", "--pictures", "pictures"
+    _, progress = said(
+        "--json", str(paths[2]), *(str(tmp_path / x) if "." in x or x == "pictures" else x for x in more)
+    )
     assert progress.count("python -m ablate") == 1
     assert lost.is_dir()
     assert len({path.read_bytes() for path in paths}) == 1
@@ -49,6 +52,10 @@ def test_what_is_missing_is_run_once_and_again_where_it_is_gone(tmp_path: Path, 
     assert all(place["p_value"] is None for place in record["places"])
     assert all(place["effect"] <= 1 + 1e-9 for place in record["places"])
     assert "SUPPORTED" in (tmp_path / "page.html").read_text()
+    header, rule, row = (tmp_path / "table.md").read_text().splitlines()
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in (header, rule, row)}) == 1
+    assert "SUPPORTED" in row
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"C14.png", "C14.svg"}
 
 
 def test_a_claim_whose_runs_cannot_be_made_is_inconclusive_and_says_why(tmp_path: Path) -> None:

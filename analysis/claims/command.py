@@ -1,13 +1,14 @@
 """`python -m analysis claims`: run what is missing, judge every claim, print the table and write the JSON."""
 
 import hashlib
+import io
 import json
 import os
 import secrets
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,15 @@ def _corrected(found: Sequence[Answer]) -> list[Answer]:
 
 
 def run(
-    outputs: str, scale: Scale, only: str | None = None, json_file: str | None = None, page_file: str | None = None
+    outputs: str,
+    scale: Scale,
+    only: str | None = None,
+    json_file: str | None = None,
+    markdown_file: str | None = None,
+    page_file: str | None = None,
+    pictures: str | None = None,
 ) -> None:
-    """Answer, print the table, write the JSON and the page."""
+    """Answer, print the table, write the JSON, the page and the pictures."""
     answers = answer(outputs, scale, only)
     verdicts = [verdict for _, verdict, _ in answers]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
@@ -79,6 +86,8 @@ def run(
     contents: dict[str, str] = {}
     if json_file is not None:
         contents[json_file] = to_json(chosen(only), verdicts, scale)
+    if markdown_file is not None:
+        contents[markdown_file] = to_markdown(chosen(only), verdicts)
     if page_file is not None:
         from analysis.claims.page import claims_page
         from analysis.page import render
@@ -87,6 +96,26 @@ def run(
     for path, content in contents.items():
         _write(Path(path), content.encode())
         console.print(f"written: {escape(path)}", soft_wrap=True)
+    if pictures is not None:
+        _draw(answers, Path(pictures))
+        console.print(f"written: {escape(pictures)}/<claim>.png and .svg", soft_wrap=True)
+
+
+def _draw(answers: Sequence[Answer], folder: Path) -> None:
+    """The picture of each claim that has evidence, as PNG and SVG."""
+    import matplotlib.pyplot as plt
+
+    from analysis.plots import theme
+
+    theme()
+    for claim, _, evidence in answers:
+        if evidence is not None and len(evidence):
+            figure = claim.module.picture(evidence)
+            for ending in ("png", "svg"):
+                content = io.BytesIO()
+                figure.savefig(content, format=ending, dpi=160, metadata={"Date": None} if ending == "svg" else None)
+                _write(folder / f"{claim.id}.{ending}", content.getvalue())
+            plt.close(figure)
 
 
 def table(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Table:
@@ -95,17 +124,30 @@ def table(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Table:
     for title, width in (("", 3), ("the slide says", 44), ("verdict", 12), ("effect [95%]", 40), ("fails", None)):
         result.add_column(title, min_width=width if title != "fails" else None, overflow="fold")
     colours = {"SUPPORTED": "green", "REFUTED": "red", "CONDITIONAL": "yellow", "INCONCLUSIVE": "dim"}
+    for name, slide, word, effect, fails in rows(asked, verdicts):
+        result.add_row(name, escape(slide), f"[{colours[word]}]{word}[/]", escape(effect), escape(fails))
+    return result
+
+
+def rows(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str, str, str, str]]:
+    """id, the slide's words, the verdict, the effect and where, and where it fails or what would decide it."""
     for claim, verdict in zip(asked, verdicts, strict=True):
         head = verdict.headline
         effect = f"{interval(head, verdict.unit)}: {head.where}" if head else "-"
         fails = "; ".join(f"{place.where} ({interval(place)})" for place in verdict.fails[:2])
         if verdict.needed:
             fails = f"{fails} needs about {verdict.needed:,} samples a place".strip()
-        word = f"[{colours[verdict.word]}]{verdict.word}[/]"
-        result.add_row(
-            claim.id, escape(claim.slide), word, escape(effect), escape(fails or ("-" if head else verdict.remark))
-        )
-    return result
+        yield claim.id, claim.slide, verdict.word, effect, fails or ("-" if head else verdict.remark)
+
+
+def to_markdown(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
+    """The same as a table of GitHub's Markdown."""
+    lines: list[tuple[str, ...]] = [
+        ("claim", "the slide says", "verdict", "effect [95%]: where", "fails"),
+        ("---",) * 5,
+    ]
+    lines += [tuple(text.replace("|", "\\|").replace("<", "&lt;") for text in row) for row in rows(asked, verdicts)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def to_json(asked: Sequence[Claim], verdicts: Sequence[Verdict], scale: Scale) -> str:
