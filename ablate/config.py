@@ -139,6 +139,8 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     outputs, overwrite = config.pop("outputs"), config.pop("overwrite")
     checkpoint_seconds, study = config.pop("checkpoint_seconds"), config.pop("study")
     _leave_out(config, overrides)
+    if not config["phi"] and config["env"].get("group") is not None:
+        raise Impossible(f"algorithm={config['algorithm']['name']} takes no groups of episodes; leave out env.group")
     if config["phi"]:
         _check_group(config)
         _check_variant(config)
@@ -243,7 +245,7 @@ def _sizes(x: Any) -> bool:
 
 def _rising(x: Any) -> bool:
     """A pair [low, high]."""
-    numbers = isinstance(x, list) and len(x) == 2 and all(isinstance(end, int | float) for end in x)
+    numbers = isinstance(x, list) and len(x) == 2 and all(type(end) in (int, float) for end in x)
     return numbers and float("-inf") < x[0] < x[1] < float("inf")
 
 
@@ -293,9 +295,13 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "algorithm.exploration_fraction": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
     "algorithm.action_bins": (lambda x: _count(x) and x > 1, "a whole number of at least 2", "9"),
     "algorithm.action_range": (_rising, "a list [low,high]", "[-2,2]"),
-    "algorithm.state_bins": (lambda x: _count(x) or _sizes(x), "a number of bins, or one for each dimension", "10"),
+    "algorithm.state_bins": (
+        lambda x: _count(x) or (_sizes(x) and x != []),
+        "a number of bins, or one for each dimension",
+        "10",
+    ),
     "algorithm.state_range": (
-        lambda x: x is None or (isinstance(x, list) and all(map(_rising, x))),
+        lambda x: x is None or (isinstance(x, list) and x != [] and all(map(_rising, x))),
         "null or a list of [low,high]",
         "[[-2,2],[-2,2]]",
     ),
@@ -386,9 +392,15 @@ def _check_environment(config: dict[str, Any]) -> None:
 FITS: dict[str, tuple[Callable[["Environment"], bool], str]] = {
     "any": (lambda env: True, "any environment"),
     "markov": (lambda env: hasattr(env, "transition"), "an environment whose state can be saved between two steps"),
-    "mdp": (lambda env: hasattr(env, "mdp"), "a finite known model"),
+    "states": (lambda env: hasattr(env, "mdp") and _told_apart(env.mdp), "a finite known model whose states are seen"),
 }
 """What an algorithm may ask of an environment (`about.env`)."""
+
+
+def _told_apart(mdp: Any) -> bool:
+    """Whether no two states look the same where something is still to be done."""
+    seen = mdp.features[~mdp.terminal]
+    return len(set(map(tuple, seen.tolist()))) == len(seen)
 
 
 def _fits(about: dict[str, Any], env: "Environment") -> bool:

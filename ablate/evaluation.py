@@ -38,6 +38,8 @@ class Evaluation:
             nothing = np.full(len(seeds), np.nan)
             return {"evaluation_return_mean": nothing, "evaluation_return_std": nothing}
         env, policy, theta = learner.deterministic(state)
+        if hasattr(env, "ungrouped"):
+            env = env.ungrouped()  # episodes that share a first state would be one sample of it
         sources = (streams(seeds, f"evaluation {what}", iteration) for what in ("environment", "actions"))
         returns = ordered_sum(rollout(policy, theta, env, self.episodes, *sources).rewards, axis=2)
         mean = ordered_sum(returns, axis=1) / self.episodes

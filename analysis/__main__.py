@@ -185,6 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refusal as refusal:
         print("analysis: " + " ".join(str(refusal).split()), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("analysis: interrupted; what is finished is kept, and the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 

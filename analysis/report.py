@@ -62,7 +62,7 @@ def report(outputs: str | Path, study: str) -> Page:
     return Page(
         title=f"Study {study}",
         byline=" · ".join(byline),
-        headline=told or words,
+        headline=[*told, *_reservations(found)] if told else words,
         sections=[
             *answers,
             *results,
@@ -365,7 +365,7 @@ MEANINGS = {
     "solved": "runs whose return, averaged over 5 iterations, reached the threshold",
     "env_steps_to_solve": "environment steps by which half of the runs have solved the task (Kaplan-Meier); ∞ where "
     "fewer ever do",
-    "mean_env_steps_to_solve": "mean environment steps to solve, of a run that does not the shortest watch of any",
+    "mean_env_steps_to_solve": "mean environment steps to solve; a run that does not counts as `common_env_steps`",
     "auc": "interquartile mean over seeds of the mean return over the environment steps that all runs have made",
     "common_env_steps": "environment steps that every run of the environment has made",
     "evaluation_return": "return of the last evaluation without exploration",

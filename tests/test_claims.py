@@ -14,7 +14,8 @@ from scipy import stats
 
 from ablate.noise import f_survival
 from ablate.refusal import Refusal
-from analysis.claims import variances
+from analysis.claims import c20_stability as c20
+from analysis.claims import learning, variances
 from analysis.claims.claim import Claim, chosen, claims
 from analysis.claims.study import Study
 from analysis.claims.verdict import (
@@ -513,3 +514,51 @@ def test_a_probability_comes_back_from_its_entropy(p: float) -> None:
 
     entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
     assert probability(np.array(entropy), np.array(J(np.array(p)))) == pytest.approx(p, abs=1e-6)
+
+
+def recorded(returns: np.ndarray, episodes: int) -> pd.DataFrame:
+    """The curve of a CartPole run (a step earns 1) with these returns, in rows of so many episodes each."""
+    rows = returns[: len(returns) // episodes * episodes].reshape(-1, episodes)
+    number = np.arange(1, len(rows) + 1)
+    steps = rows.sum(1).cumsum()
+    return pd.DataFrame(
+        {"iteration": number, "env_steps": steps, "episodes": episodes * number, "return_mean": rows.mean(1)}
+    )
+
+
+def test_block_means_by_hand() -> None:
+    """Returns 10, 20, 30 in rows of one: the first 30 of 60 steps are two episodes of mean 15, the rest one of 30."""
+    curve = recorded(np.array([10.0, 20.0, 30.0]), 1)
+    np.testing.assert_allclose(learning.block_means(curve, 60, 2), [15, 30])
+    np.testing.assert_allclose(learning.block_means(curve, 120, 4), [15, 30])  # the curve ends half way
+
+
+def test_how_a_run_is_recorded_is_neither_stability_nor_speed() -> None:
+    """The same episodes in rows of 2 and of 16: returns rise from 20 to 300, give or take 50. 20 runs, seed fixed."""
+    rng = np.random.default_rng(0)
+    ratios, delays = [], []
+    for _ in range(20):
+        returns = np.clip(np.linspace(20, 300, 320) + 50 * rng.standard_normal(320), 1, 500).round()
+        fine, coarse = recorded(returns, 2), recorded(returns, 16)
+        unrest = [c20.stability(learning.block_means(c, 40_000, 8), 195) for c in (fine, coarse)]
+        ratios.append(unrest[1]["dispersion"] / unrest[0]["dispersion"])
+        arrivals = [learning.steps_to(c, 150, 40_000) for c in (fine, coarse)]
+        delays.append(arrivals[1] - arrivals[0])
+    assert 0.8 < np.mean(ratios) < 1.25
+    assert abs(np.mean(delays)) < 16 * 150  # a row of the coarse one
+
+
+def test_a_step_size_is_not_chosen_where_tuning_seeds_are_missing() -> None:
+    table = pd.DataFrame({"rate": [0.1, 0.1, 0.2, 0.2], "seed": [0, 100, 0, 100], "area": [1.0, 1.0, 2.0, 2.0]})
+    assert learning.best_rate(table, "area") == 0.2
+    for lacking in (table[:3], table[table["seed"] < 100]):
+        with pytest.raises(Refusal, match="tuning seeds"):
+            learning.best_rate(lacking, "area")
+
+
+@pytest.mark.parametrize("claim", claims(), ids=lambda claim: claim.id)
+def test_answers_are_plain(claim: Claim) -> None:
+    """`is True` is asked of them, which NumPy's own truth is not."""
+    for kind in KINDS:
+        places = claim.module.judge(EVIDENCE[claim.id](kind)).places
+        assert all(place.answer in (True, False, None) and type(place.answer) is not np.bool_ for place in places)

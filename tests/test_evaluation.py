@@ -9,7 +9,7 @@ from conftest import compose
 
 from ablate import build
 from ablate.config import Impossible
-from ablate.evaluation import evaluation
+from ablate.evaluation import Evaluation, evaluation
 from ablate.networks import Network
 from ablate.policies import Categorical, Gaussian, Greedy, GreedyValues
 from ablate.refusal import Refusal
@@ -82,4 +82,21 @@ def test_an_environment_that_does_not_fit_is_refused_with_those_that_do() -> Non
     said = str(refused.value)
     assert "chain" in said
     assert "lqg" not in said
+    assert "corridor" not in said  # it hides its states
     assert "env=cartpole" in said
+
+
+@pytest.mark.parametrize("algorithm", ["policy_gradient", "q_actor_critic"])
+def test_where_episodes_come_in_groups_each_is_evaluated_by_itself(algorithm: str) -> None:
+    """Contexts won for sure by action 0 or by action 1: the greedy action 0 wins half of 400 episodes, give or take 5
+    standard deviations (false-alarm rate 1e-6); with one context for all it would win all or none."""
+    job = compose(f"algorithm={algorithm}", "env=contextual_bandit", "env.success=[[1,0],[0,1]]", "evaluate.every=1")
+    learner = build.learner(job.config)
+    state = {"theta": torch.tensor([1.0, 0.0]).repeat(3).reshape(1, 6)}
+    record = Evaluation(1, 400, 1).measure(learner, state, [0], 1)
+    assert abs(record["evaluation_return_mean"].item() - 0.5) < 5 * 0.5 / 20
+
+
+def test_groups_are_refused_where_nothing_takes_them() -> None:
+    with pytest.raises(Impossible, match="takes no groups"):
+        compose("algorithm=a2c", "env=contextual_bandit", "env.group=4")

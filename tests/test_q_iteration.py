@@ -213,6 +213,6 @@ def test_what_has_no_optimum_is_refused_with_the_gamma_to_type() -> None:
 
 
 def test_hidden_states_are_refused() -> None:
-    with pytest.raises(Refusal, match="needs to see the state, which env=corridor hides"):
+    with pytest.raises(Refusal, match="whose states are seen"):
         build.learner(compose("algorithm=q_iteration", "env=corridor").config)
     build.learner(compose("algorithm=q_iteration", "env=bandit").config)  # one state to act in: nothing is hidden

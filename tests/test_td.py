@@ -180,7 +180,7 @@ def test_what_has_no_value_is_refused_with_the_gamma_to_type() -> None:
 
 
 def test_hidden_states_are_refused() -> None:
-    with pytest.raises(Refusal, match="algorithm=td needs to see the state, which env=corridor hides"):
+    with pytest.raises(Refusal, match="whose states are seen"):
         build.learner(compose("algorithm=td", "env=corridor").config)
 
 

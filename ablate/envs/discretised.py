@@ -110,7 +110,7 @@ class GridObservations(Wrapper):
 
     def seen(self, observations: Float32) -> Float32:
         share = (observations.astype(np.float64) - self._low) / (self._high - self._low)
-        index = np.clip(np.floor(share * self._bins), 0, self._bins - 1).astype(np.int64)
+        index = np.clip(np.floor(np.nan_to_num(share * self._bins)), 0, self._bins - 1).astype(np.int64)
         cells = np.ravel_multi_index(tuple(np.moveaxis(index, -1, 0)), tuple(self._bins.tolist()))
         one_hot = np.zeros((*cells.shape, self.observation_size), np.float32)
         np.put_along_axis(one_hot, cells[..., None], 1, axis=-1)

@@ -112,6 +112,10 @@ class Grouped(Tabular):
         self.states = self.states[:, np.arange(episodes) // size * size]  # that of each group's first
         return self._features[self.states]
 
+    def ungrouped(self) -> Tabular:
+        """The same MDP with a first state for every episode."""
+        return Tabular(self.mdp, self.time_limit)
+
 
 def thresholds(probabilities: Floats) -> Floats:
     """c_k such that the outcome of a uniform u in [0, 1) is #{k : u >= c_k}: the cumulative sums over the last axis,

@@ -27,7 +27,8 @@ Floats = NDArray[np.float64]
 
 
 def learner(config: Mapping[str, Any]) -> "DQN":
-    """The learner of a resolved configuration. Raises Refusal where the buffer cannot hold an iteration's steps."""
+    """The learner of a resolved configuration. Raises Refusal where the buffer cannot hold an iteration's steps, or
+    learning would not start."""
     env: Any = build.environment(config)
     settings = config["algorithm"]
     if isinstance(env.actions, Continuous):
@@ -39,6 +40,11 @@ def learner(config: Mapping[str, Any]) -> "DQN":
             f"write algorithm.buffer_size={new} or more"
         )
     total = config["iterations"] * new
+    if settings["learning_starts"] >= total:
+        raise Refusal(
+            f"algorithm.learning_starts={settings['learning_starts']} is past the run's {total} steps, so nothing "
+            f"would be learnt; write iterations={settings['learning_starts'] // new + 2} or more"
+        )
     return DQN(
         env=env,
         network=Network(

@@ -76,4 +76,4 @@ class QIteration:
     def deterministic(self, state: State) -> tuple[Tabular, GreedyValues, Tensor]:
         """argmax_a Q(s,a), the first of equals."""
         network = Network(self.optimum.shape, bias=False)
-        return self.env, GreedyValues(network), state["q"].flatten(1).float()
+        return self.env, GreedyValues(network), (state["q"] - state["q"].amax(-1, keepdim=True)).flatten(1).float()

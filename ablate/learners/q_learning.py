@@ -52,7 +52,7 @@ def tabulated(env: Any, settings: Mapping[str, Any]) -> Markov:
         example = ",".join(["[-1,1]"] * size)
         raise Refusal(
             f"algorithm=q_learning keeps a table, and observations here are {size} real numbers; say between which "
-            f"limits to cut them into bins, as algorithm.state_range=[{example}]"
+            f"limits to cut them into bins, as algorithm.state_range=[{example}] (a speed may need more than a sine)"
         )
     if not isinstance(env.actions, Discrete):
         env = DiscreteActions(env, settings["action_bins"], *settings["action_range"])
@@ -122,7 +122,7 @@ class QLearning:
     def deterministic(self, state: State) -> tuple[Markov, GreedyValues, Tensor]:
         """argmax_a Q(s,a), the first of equals."""
         network = Network((self.env.observation_size, self.num_actions), bias=False)
-        return self.env, GreedyValues(network), state["q"].flatten(1).float()
+        return self.env, GreedyValues(network), (state["q"] - state["q"].amax(-1, keepdim=True)).flatten(1).float()
 
 
 def epsilon_greedy(values: Floats, epsilon: float, noise: Floats) -> NDArray[np.int64]:
@@ -132,4 +132,4 @@ def epsilon_greedy(values: Floats, epsilon: float, noise: Floats) -> NDArray[np.
     """
     allowed = (values == values.max(-1, keepdims=True)) | (noise[:, :1] < epsilon)
     place = np.floor(noise[:, 1] * allowed.sum(-1))  # take the allowed action number `place`, counted from 0
-    return (allowed.cumsum(-1) <= place[:, None]).sum(-1)
+    return np.minimum((allowed.cumsum(-1) <= place[:, None]).sum(-1), values.shape[1] - 1)  # NaN allows none

@@ -92,4 +92,7 @@ def picture(evidence: pd.DataFrame) -> Figure:
     figure = draw.places(places, "How far the score is from what it should be", "largest error", border=TOLERANCE[1])
     panel = figure.axes[0]
     panel.set_xscale("symlog", linthresh=1e-17)
+    panel.set_xlim(0, 3)
+    panel.set_xticks([0, 1e-16, 1e-12, 1e-8, 1e-4, 1], ["0", *(f"$10^{{{k}}}$" for k in (-16, -12, -8, -4)), "1"])
+    panel.minorticks_off()
     return figure

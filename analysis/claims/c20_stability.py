@@ -18,30 +18,31 @@ MEASURES = {
 
 
 def evidence(study: Study) -> pd.DataFrame:
-    """learner, rate, seed, area, chosen; of the run's returns over the budget, at `points` equal steps and in units of
-    CartPole's 500: dispersion, drawdown, final, collapse; and distance = |final - median of final over the seeds|."""
-    budget, points = study.size["budget"], study.size["points"]
+    """learner, rate, seed, area, chosen; of the mean returns in equal blocks of the budget, in units of CartPole's 500:
+    dispersion, drawdown, final, collapse; and distance = |final - median of final over the seeds|.
+
+    Blocks are as wide as the longest batch of episodes that a learner records as one row, so that a row of few episodes
+    does not count as unrest."""
+    size = study.size
 
     def measures(curve: pd.DataFrame) -> dict[str, float]:
-        part = learning.until(curve, budget)
-        grid = np.linspace(0, budget, points + 1)[1:]
-        returns = np.interp(grid, part["env_steps"], part["return_mean"]) / 500
-        return stability(returns)
+        return stability(learning.block_means(curve, size["budget"], size["blocks"]) / 500, size["threshold"] / 500)
 
     table = rivals.runs(study, measures)
     centre = table[table["seed"] < learning.TUNING].groupby(["learner", "rate"])["final"].transform("median")
     return table.assign(distance=(table["final"] - centre).abs())
 
 
-def stability(returns: np.ndarray) -> dict[str, float]:
-    """Of returns at equal steps, after Chan et al. (2020): the IQR of their differences (which have no trend left); the
-    mean of the worst drawdowns from the best so far; and whether more than half of the best was lost."""
-    best = np.maximum.accumulate(returns)
+def stability(returns: np.ndarray, threshold: float) -> dict[str, float]:
+    """Of returns in equal blocks, after Chan et al. (2020): the IQR of their differences (which have no trend left);
+    the mean of the worst drawdowns from the best so far; and whether, the threshold once reached, more than half of it
+    was lost (NaN where it never was)."""
+    reached = np.maximum.accumulate(returns >= threshold)
     return {
         "dispersion": float(detrended_iqr(returns)),
         "drawdown": float(drawdown_cvar(returns)),
-        "final": float(returns[-max(1, len(returns) // 10) :].mean()),
-        "collapse": float((returns < best / 2).any()),
+        "final": float(returns[-1]),
+        "collapse": float((reached & (returns < threshold / 2)).any()) if reached.any() else np.nan,
     }
 
 
@@ -57,7 +58,10 @@ def judge(evidence: pd.DataFrame) -> Verdict:
     lost = ", ".join(f"{rows['collapse'].mean():.0%} ({name})" for name, rows in own.groupby("learner", sort=False))
     spread = evidence[evidence["seed"] < learning.TUNING].groupby(["learner", "rate"], sort=False)["final"].mean()
     over = ", ".join(f"{s.max() - s.min():.2g} ({name})" for name, s in spread.groupby("learner", sort=False))
-    remark = f"Lost more than half of the best return: {lost}. Range of the final return over step sizes: {over}."
+    remark = (
+        f"Of the runs that reached the threshold lost more than half of it: {lost}. "
+        f"Range of the final return over step sizes: {over}."
+    )
     return Verdict("C20", "of the largest return", tuple(places), remark)
 
 

@@ -9,6 +9,8 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -223,11 +225,18 @@ def _judged(
         evidence = _evidence(claim, outputs, scale, say)
     except Refusal as refusal:
         return Verdict(claim.id, "", (), f"no data: {wrong[0] if wrong else refusal}"), None
-    return claim.module.judge(evidence), evidence
+    verdict, missing = claim.module.judge(evidence), _study(claim, outputs, scale).missing()
+    if missing:
+        verdict = replace(verdict, remark=f"{missing:,} of its runs are not complete. {verdict.remark}")
+    return verdict, evidence
+
+
+def _study(claim: Claim, outputs: str, scale: Scale) -> Study:
+    return Study(outputs, STUDIES[scale], claim.size[scale], tuple(claim.commands(scale)))
 
 
 def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.DataFrame:
-    study = Study(outputs, STUDIES[scale], claim.size[scale], tuple(claim.commands(scale)))
+    study = _study(claim, outputs, scale)
     path = _folder(outputs, scale) / f"{claim.id}-{_key(study)}.parquet"
     if path.exists():
         return pd.read_parquet(path)
@@ -235,7 +244,8 @@ def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.Data
     evidence = claim.module.evidence(study)
     for old in path.parent.glob(f"{claim.id}-*.parquet"):
         old.unlink(missing_ok=True)
-    _write(path, evidence.to_parquet(index=False))
+    with suppress(Refusal):  # what cannot be kept is computed again
+        _write(path, evidence.to_parquet(index=False))
     return evidence
 
 
@@ -251,7 +261,7 @@ def _key(study: Study) -> str:
 
 def _sources() -> list[bytes]:
     here, root = Path(str(files(package))), Path(ablate.__file__).parent
-    paths = [*here.glob("*.py")]
+    paths = [*here.glob("*.py"), here.parent / "statistics.py"]
     for name in TRUTH:
         paths += [root / name] if name.endswith(".py") else (root / name).glob("*.py")
     return [path.read_bytes() for path in sorted(paths) if path.name not in ("page.py", "draw.py", "command.py")]

@@ -13,12 +13,14 @@ from matplotlib.figure import Figure
 
 from ablate import exact
 from ablate.mdp import MDP
+from ablate.refusal import Refusal
 from analysis.claims import draw
 from analysis.claims.study import Study
 from analysis.claims.verdict import Place, from_sample
-from analysis.statistics import area_under_curve, steps_to_threshold
+from analysis.statistics import area_under_curve
 
 TUNING = 100  # seeds from this one on choose step sizes, and are used for nothing else
+EPISODES = 40  # averaged before a return is held against a threshold, for every learner alike
 ENDS = 0.1  # the last return is the mean over this share of the iterations
 UP = (0.0, np.inf)
 
@@ -44,8 +46,12 @@ def uniform(mdp: MDP) -> float:
 
 
 def best_rate(table: pd.DataFrame, column: str) -> float:
-    """The rate with the best mean of a column over the tuning seeds."""
-    return float(table[table["seed"] >= TUNING].groupby("rate")[column].mean().idxmax())
+    """The rate with the best mean of a column over the tuning seeds. Raises Refusal where a rate lacks some of them."""
+    tuning = table[table["seed"] >= TUNING]
+    seeds = tuning.groupby("rate")["seed"].nunique().reindex(table["rate"].unique(), fill_value=0)
+    if seeds.min() < max(seeds.max(), 1):
+        raise Refusal("some step sizes lack tuning seeds, so none can be chosen; run the claim's commands again")
+    return float(tuning.groupby("rate")[column].mean().idxmax())
 
 
 def judged(table: pd.DataFrame) -> pd.DataFrame:
@@ -78,15 +84,13 @@ def picture(evidence: pd.DataFrame, what: str) -> Figure:
         chosen = rows[rows["chosen"]]["rate"].iloc[0]
         panel.axvline(chosen, color="black", linewidth=0.8, linestyle=":", label="chosen on other seeds")
         panel.set(xscale="log", xlabel="step size", title=name)
+        rates = sorted(rows["rate"].unique())
+        panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        panel.minorticks_off()
     panels[0].set_ylabel("undiscounted return")
     panels[-1].legend()
     figure.suptitle(f"{what}: before training and over its last {ENDS:.0%}, a mark a seed", fontsize=9)
     return figure
-
-
-def until(curve: pd.DataFrame, budget: float) -> pd.DataFrame:
-    """The part of a curve within a budget of env steps, where episodes ended."""
-    return curve[(curve["env_steps"] <= budget) & curve["return_mean"].notna()].sort_values("iteration")
 
 
 def area(curve: pd.DataFrame, budget: float) -> float:
@@ -98,15 +102,32 @@ def area(curve: pd.DataFrame, budget: float) -> float:
     return area_under_curve(steps, points["return_mean"].to_numpy(), min(budget, float(steps[-1])))
 
 
+def totals(curve: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Env steps, episodes and summed returns so far, from 0 on. Learners differ in how many episodes a row of theirs
+    averages; what is made of these totals does not depend on it."""
+    rows = curve.sort_values("iteration")
+    episodes = rows["episodes"].to_numpy(dtype=np.float64)
+    earned = np.cumsum(np.nan_to_num(np.diff(episodes, prepend=0.0) * rows["return_mean"].to_numpy()))
+    steps = rows["env_steps"].to_numpy(dtype=np.float64)
+    return np.append(0.0, steps), np.append(0.0, episodes), np.append(0.0, earned)
+
+
+def block_means(curve: pd.DataFrame, budget: float, blocks: int) -> np.ndarray:
+    """Mean return of the episodes in each of `blocks` equal parts of the budget, where a curve has any."""
+    steps, episodes, earned = totals(curve)
+    edges = np.linspace(0, budget, blocks + 1)
+    edges = edges[edges <= steps[-1]]
+    number, total = (np.diff(np.interp(edges, steps, x)) for x in (episodes, earned))
+    return total[number > 0] / number[number > 0]
+
+
 def steps_to(curve: pd.DataFrame, threshold: float, budget: float) -> float:
-    """Env steps until the smoothed return reaches the threshold, at most the budget: a restricted time, the same for
-    all, so that censored runs count as the budget."""
-    part = until(curve, budget)
-    if not len(part):
-        return float(budget)
-    steps, returns = (part[name].to_numpy(dtype=np.float64)[None] for name in ("env_steps", "return_mean"))
-    found, reached = steps_to_threshold(steps, returns, np.array([float(threshold)]))
-    return float(found[0]) if reached[0] else float(budget)
+    """Env steps until the mean return of the last EPISODES episodes reaches the threshold, at most the budget: a
+    restricted time, the same for all, so that censored runs count as the budget."""
+    steps, episodes, earned = totals(curve)
+    recent = (earned - np.interp(episodes - EPISODES, episodes, earned)) / EPISODES
+    reached = (episodes >= EPISODES) & (recent >= threshold) & (steps <= budget)
+    return float(steps[reached.argmax()]) if reached.any() else float(budget)
 
 
 def paired(evidence: pd.DataFrame, column: str, one: str, other: str, by: str = "learner") -> np.ndarray:

@@ -26,7 +26,8 @@ def headline(shown: Shown) -> list[str]:
     said = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count)
     return [
         f"Of {len(shown)} claims of the lecture: {said}.",
-        "Conditional: true at some of the places tried and false at others. Inconclusive: these runs cannot tell.",
+        "Conditional: true at some of the places tried and false at others. Inconclusive: these runs cannot tell. "
+        "Sampled answers stand after Holm's correction over all claims; a claim asked alone is corrected by itself.",
     ]
 
 

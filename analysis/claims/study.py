@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from typing import Any
 
 import pandas as pd
@@ -41,6 +42,13 @@ class Study:
             for seed in cell.seeds() if fitting else ():
                 if any(seed in seeds for seeds in fitting) and cell.status(seed) == "complete":
                     yield cell, config, seed
+
+    def missing(self) -> int:
+        """How many runs the commands ask for that are not complete."""
+        asked = 0
+        for settings, seeds in map(asked_for, self.commands):
+            asked += prod(map(len, settings.values())) * len(seeds)
+        return max(0, asked - sum(1 for _ in self.runs()))
 
     def _table(self, wanted: Wanted, keep: Sequence[str], kind: str) -> pd.DataFrame:
         """Rows of all chosen runs with their `seed` and the settings `keep`, a column each by its dotted name.

@@ -191,7 +191,7 @@ def from_estimate(
     if samples < 3 or not np.isfinite([effect, error]).all():
         return Place(where, effect, -inf, inf, None, 1.0, samples, None, within)
     reach = student_quantile(samples - 1) * error
-    inside = holds[0] < effect < holds[1]
+    inside = bool(holds[0] < effect < holds[1])
     distance = min(abs(effect - border) for border in holds)
     p = p_value(distance, error, samples - 1)
     return Place(

@@ -12,7 +12,7 @@ from ablate.noise import bootstrap_interval, interquartile_mean
 from analysis.frames import Study
 from analysis.outcomes import outcomes
 from analysis.plots.style import CROWD, legend, logarithmic, looks, panels, title
-from analysis.statistics import Floats, band, improvement_interval, kendall_interval
+from analysis.statistics import Floats, band, improvement_interval, kendall_interval, kendall_tau
 
 PAIRS = 15  # of variants in one panel
 
@@ -133,6 +133,9 @@ def _rank(rows: pd.DataFrame, name: str) -> str:
         return "too few variants to rank"
     if noise.shape[1] < 2:
         return "one seed, ranks not sure"
+    if len(noise) < 5:  # in perfect order by chance alone once in 3 to 12 times
+        alone = float(kendall_tau(noise.mean(1).to_numpy(), outcome.mean(1).to_numpy()))
+        return f"τ = {alone:.2f} of {len(noise)} variants alone".replace("-", "−")
     tau, low, high = kendall_interval(noise.to_numpy(), outcome.to_numpy(), np.random.default_rng(0))
     if not np.isfinite(tau):
         return "no ranks, all equal"
