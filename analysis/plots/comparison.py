@@ -134,7 +134,7 @@ def _rank(rows: pd.DataFrame, name: str) -> str:
     if noise.shape[1] < 2:
         return "one seed, ranks not sure"
     if len(noise) < 5:  # in perfect order by chance alone once in 3 to 12 times
-        alone = float(kendall_tau(noise.mean(1).to_numpy(), outcome.mean(1).to_numpy()))
+        alone = float(kendall_tau(noise.mean(axis=1).to_numpy(), outcome.mean(axis=1).to_numpy()))
         return f"τ = {alone:.2f} of {len(noise)} variants alone".replace("-", "−")
     tau, low, high = kendall_interval(noise.to_numpy(), outcome.to_numpy(), np.random.default_rng(0))
     if not np.isfinite(tau):
