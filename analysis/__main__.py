@@ -107,8 +107,8 @@ def claims(options: argparse.Namespace) -> None:
 
 def _of_claims(part: argparse.ArgumentParser) -> None:
     scale = part.add_mutually_exclusive_group()
-    scale.add_argument("--quick", action="store_true", help="minutes on two cores, study lecture_quick (the default)")
-    scale.add_argument("--full", action="store_true", help="hours, study lecture; after a kill it goes on")
+    scale.add_argument("--quick", action="store_true", help="five minutes on two cores, study lecture_quick (the default)")
+    scale.add_argument("--full", action="store_true", help="under an hour, study lecture; after a kill it goes on")
     part.add_argument("--only", metavar="C4,C7", help="these claims alone, with Holm's correction over them alone")
     part.add_argument("--json", metavar="FILE", help="write the verdicts there")
     part.add_argument("--markdown", metavar="FILE", help="write the table there, as Markdown")
