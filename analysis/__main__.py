@@ -107,7 +107,9 @@ def claims(options: argparse.Namespace) -> None:
 
 def _of_claims(part: argparse.ArgumentParser) -> None:
     scale = part.add_mutually_exclusive_group()
-    scale.add_argument("--quick", action="store_true", help="five minutes on two cores, study lecture_quick (the default)")
+    scale.add_argument(
+        "--quick", action="store_true", help="five minutes on two cores, study lecture_quick (the default)"
+    )
     scale.add_argument("--full", action="store_true", help="under an hour, study lecture; after a kill it goes on")
     part.add_argument("--only", metavar="C4,C7", help="these claims alone, with Holm's correction over them alone")
     part.add_argument("--json", metavar="FILE", help="write the verdicts there")
