@@ -392,15 +392,12 @@ def _check_environment(config: dict[str, Any]) -> None:
 FITS: dict[str, tuple[Callable[["Environment"], bool], str]] = {
     "any": (lambda env: True, "any environment"),
     "markov": (lambda env: hasattr(env, "transition"), "an environment whose state can be saved between two steps"),
-    "states": (lambda env: hasattr(env, "mdp") and _told_apart(env.mdp), "a finite known model whose states are seen"),
+    "states": (
+        lambda env: hasattr(env, "mdp") and env.mdp.states_are_seen,
+        "a finite known model whose states are seen",
+    ),
 }
 """What an algorithm may ask of an environment (`about.env`)."""
-
-
-def _told_apart(mdp: Any) -> bool:
-    """Whether no two states look the same where something is still to be done."""
-    seen = mdp.features[~mdp.terminal]
-    return len(set(map(tuple, seen.tolist()))) == len(seen)
 
 
 def _fits(about: dict[str, Any], env: "Environment") -> bool:

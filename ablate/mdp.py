@@ -49,6 +49,12 @@ class MDP:
     def num_actions(self) -> int:
         return self.successors.shape[1]
 
+    @property
+    def states_are_seen(self) -> bool:
+        """Whether no two states look the same where something is still to be done."""
+        acting = self.features[~self.terminal]
+        return len(np.unique(acting, axis=0)) == len(acting)
+
     @classmethod
     def from_dense(
         cls,

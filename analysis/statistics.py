@@ -21,7 +21,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ablate.groups import ADVANTAGES, Bandit, group_moments
-from ablate.noise import LEVEL, Interval, interquartile_mean, probability_of_improvement, student_quantile
+from ablate.noise import (
+    LEVEL,
+    Interval,
+    f_survival,
+    interquartile_mean,
+    probability_of_improvement,
+    student_quantile,
+)
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -242,16 +249,9 @@ def collapses(values: Floats, threshold: Floats) -> Floats:
 
 
 def student_cdf(t: float, degrees: int) -> float:
-    """P(T <= t) of Student's t with a whole number of degrees of freedom, exactly. Abramowitz & Stegun, 26.7.3-4."""
-    angle = np.arctan(t / np.sqrt(degrees))
-    sine, cosine = np.sin(angle), np.cos(angle)
-    odd = degrees % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for k in range(1 + odd, degrees, 2):
-        total += term
-        term *= cosine**2 * k / (k + 1)
-    inside = 2 / np.pi * (angle + sine * total) if odd else sine * total
-    return float((1 + inside) / 2)
+    """P(T <= t) of Student's t: 1 less half of P(|T| > |t|) above 0, that half below."""
+    tail = f_survival(t * t, 1, degrees) / 2
+    return 1 - tail if t > 0 else tail
 
 
 def equivalence(differences: ArrayLike, margin: float) -> float:

@@ -29,8 +29,7 @@ def learner(config: Mapping[str, Any]) -> "QIteration":
 def with_states_seen(env: Any, config: Mapping[str, Any]) -> Tabular:
     """The same MDP with the state itself, one-hot, for an observation. Refuses where states in which one acts look
     alike: what is computed of the states would be out of an agent's reach."""
-    acting = env.mdp.features[~env.mdp.terminal]
-    if len(np.unique(acting, axis=0)) < len(acting):
+    if not env.mdp.states_are_seen:
         raise Refusal(
             f"algorithm={config['algorithm']['name']} needs to see the state, which env={config['env']['name']} "
             "hides; write algorithm=q_learning, or env=chain"
