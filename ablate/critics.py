@@ -74,9 +74,7 @@ class Approximator:
             d = torch.zeros(*errors.shape, self.actions.n).scatter_(-1, a[..., None], errors[..., None])
         else:
             d = errors[..., None]
-        gradient = torch.zeros_like(w)
-        self.network.add_gradient(gradient, w, inputs, d)
-        return gradient
+        return self.network.gradient(w, inputs, d)
 
 
 @dataclass(frozen=True)

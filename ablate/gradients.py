@@ -36,11 +36,10 @@ def policy_gradient(policy: Policy, theta: Tensor, episodes: Trajectories, phi: 
     entropy = torch.zeros(len(theta))
     for block, active in rows.blocks():
         seeds = slice(None) if len(active) == len(theta) else torch.from_numpy(active)
-        part, here = gradient[seeds], theta[seeds]
+        here = theta[seeds]
         outputs, inputs = policy.network.forward(here, observations[seeds, block])
         scores = policy.score(outputs, actions[seeds, block]).mul_(weights[seeds, block, None])
-        policy.network.add_gradient(part, here, inputs, scores)
-        gradient[seeds] = part
+        gradient[seeds] += policy.network.gradient(here, inputs, scores)
         entropy[seeds] += (policy.entropy(outputs) * valid[seeds, block]).sum(1)
     return Estimate(gradient, entropy.numpy().astype(np.float64) / np.maximum(rows.counts, 1))
 

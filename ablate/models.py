@@ -101,10 +101,8 @@ def _network_scores(network: Network, theta: Tensor, pi: Floats, features: Float
     rows = theta.expand(states * actions, -1).contiguous()
     x = torch.from_numpy(np.repeat(features, actions, axis=0).astype(np.float32))[:, None]
     d = torch.from_numpy((np.eye(actions) - pi[:, None, :]).reshape(-1, 1, actions).astype(np.float32))
-    gradient = torch.zeros_like(rows)
     _, inputs = network.forward(rows, x)
-    network.add_gradient(gradient, rows, inputs, d)
-    return gradient.numpy().astype(np.float64).reshape(states, actions, -1)
+    return network.gradient(rows, inputs, d).numpy().astype(np.float64).reshape(states, actions, -1)
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,20 @@ def tanh_(x: Tensor) -> Tensor:
     return x
 
 
-def relu_backward(d: Tensor, h: Tensor) -> Tensor:
-    """d where h = relu(z) > 0, else 0."""
-    return torch.ops.aten.threshold_backward(d, h, 0)
+def tanh_backward_(d: Tensor, h: Tensor) -> Tensor:
+    """d (1 - h^2) in place."""
+    return torch.ops.aten.tanh_backward.grad_input(d, h, grad_input=d)
 
 
-# In place, and the derivative by z of h = f(z), times d, written in h.
+def relu_backward_(d: Tensor, h: Tensor) -> Tensor:
+    """d where h = relu(z) > 0, else 0, in place."""
+    return torch.ops.aten.threshold_backward.grad_input(d, h, 0, grad_input=d)
+
+
+# In place, and the derivative by z of h = f(z), times d, in place, written in h.
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    "tanh": (tanh_, torch.ops.aten.tanh_backward),
-    "relu": (torch.relu_, relu_backward),
+    "tanh": (tanh_, tanh_backward_),
+    "relu": (torch.relu_, relu_backward_),
 }
 
 
@@ -48,15 +53,35 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     if spare := 1 if columns == 1 else -columns % 4 if 4 < columns < 12 else 0:
         wide = product(a, torch.constant_pad_nd(b, (0, spare)))[..., :columns]
         return wide if bias is None else wide + bias
-    if rows >= MANY_ROWS and b.shape[1] * columns >= LARGE and min(b.shape[1], columns) >= 32 and ONEDNN:
-        linear = torch.ops.mkldnn._linear_pointwise.default  # x W' + b
-        biases = [None] * len(a) if bias is None else bias[:, 0].unbind()
-        each = zip(a.unbind(), b.transpose(1, 2).unbind(), biases, strict=True)
-        return torch.stack([linear(x, w, c, "none", [], "") for x, w, c in each])
+    if _is_large(a, b):
+        return _seed_by_seed(a.new_empty(len(a), rows, columns), a, b, bias)
     if rows >= MANY_ROWS and columns < 4 and b.shape[1] >= LONG:
         narrow = product(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
         return narrow if bias is None else narrow + bias
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
+
+
+def store_product(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """out <- a b, bit for bit the `product`; where it is large, without a copy in between."""
+    if _is_large(a, b):
+        _seed_by_seed(out, a, b, None)
+    else:
+        out.copy_(product(a, b))
+
+
+def _is_large(a: Tensor, b: Tensor) -> bool:
+    """Whether oneDNN takes the product."""
+    rows, inner, columns = *a.shape[1:], b.shape[2]
+    return rows % 4 == 0 and rows >= MANY_ROWS and inner * columns >= LARGE and min(inner, columns) >= 32 and ONEDNN
+
+
+def _seed_by_seed(out: Tensor, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    """out <- a b + bias; each seed's product is stored while it is in the cache."""
+    linear = torch.ops.mkldnn._linear_pointwise.default  # x W' + b
+    biases = [None] * len(a) if bias is None else bias[:, 0].unbind()
+    for y, x, w, c in zip(out.unbind(), a.unbind(), b.transpose(1, 2).unbind(), biases, strict=True):
+        y.copy_(linear(x, w, c, "none", [], ""))
+    return out
 
 
 ONEDNN = torch.backends.mkldnn.is_available()
@@ -152,20 +177,22 @@ class Network:
             scores.append(backward(back, inputs[k]))
         return scores[::-1]
 
-    def add_gradient(self, gradient: Tensor, theta: Tensor, inputs: list[Tensor], d: Tensor) -> None:
-        """gradient [S, P] += sum over rows of (layer input) x (output score), for output scores d [S, R, O]."""
+    def gradient(self, theta: Tensor, inputs: list[Tensor], d: Tensor, out: Tensor | None = None) -> Tensor:
+        """sum over rows of (layer input) x (output score), [S, P], for output scores d [S, R, O]; in `out` if given."""
+        gradient = torch.empty_like(theta) if out is None else out
         for (weight, bias), h, score in zip(
             self.layers(gradient), inputs, self.output_scores(theta, inputs, d), strict=True
         ):
             # The narrower side on the left: a product with few columns is several times as slow.
             if score.shape[2] < h.shape[2]:
-                weight += product(score.transpose(1, 2), h).transpose(1, 2)
+                store_product(weight.transpose(1, 2), score.transpose(1, 2), h)
             else:
-                weight += product(h.transpose(1, 2), score)
+                store_product(weight, h.transpose(1, 2), score)
             if bias is not None:
-                bias += score.sum(1, keepdim=True)
+                bias.copy_(score.sum(1, keepdim=True))
         if self.free:
-            gradient[:, -self.free :] += d[..., -self.free :].sum(1)
+            gradient[:, -self.free :] = d[..., -self.free :].sum(1)
+        return gradient
 
     def weighted_gradients(self, theta: Tensor, inputs: list[Tensor], d: Tensor, weights: Tensor) -> Tensor:
         """g_k = sum over rows of w_rk (layer input) x (output score): K gradients [S, K, P] for weights [S, R, K].

@@ -24,12 +24,20 @@ def norm(gradient: Tensor) -> Tensor:
     return torch.stack([torch.linalg.vector_norm(row) for row in gradient.unbind()])
 
 
+def clip_(gradient: Tensor, max_norm: float | None) -> Tensor:
+    """g <- g min(1, max_norm / |g|), for each seed by itself; returns |g| as it was, [S]."""
+    length = norm(gradient)
+    if max_norm is not None and (length > max_norm).any():
+        gradient *= (max_norm / length.clamp_min(max_norm))[:, None]
+    return length
+
+
 def clipped(gradient: Tensor, max_norm: float | None) -> Tensor:
     """g min(1, max_norm / |g|), for each seed by itself."""
     if max_norm is None:
         return gradient
-    length = norm(gradient)
-    return gradient if (length <= max_norm).all() else gradient * (max_norm / length.clamp_min(max_norm))[:, None]
+    clip_(gradient := gradient.clone(), max_norm)
+    return gradient
 
 
 @dataclass(frozen=True)
@@ -61,17 +69,20 @@ class Adam:
 
     def ascend(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Moments]:
         theta, moments = theta.clone(), {name: x.clone() for name, x in moments.items()}
-        self.ascend_(theta, gradient, moments, step)
+        self.ascend_(theta, gradient.clone(), moments, step)
         return theta, moments
 
-    def ascend_(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> None:
-        """`ascend` in place: large parameters are not copied at every step."""
-        g = clipped(gradient, self.max_grad_norm)
+    def ascend_(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> Tensor:
+        """`ascend` in place, the gradient too, for large parameters; returns the gradient's norm before clipping, [S]."""
+        length = clip_(gradient, self.max_grad_norm)
+        # A unit of relu that no longer fires has gradient 0, and m decays to where floats lose digits and take a
+        # hundred times as long: there it is 0.
+        torch.set_flush_denormal(True)
         # torch's own kernel, in one pass over each seed's row: in a pass over all of them the last few numbers would
         # go through other code than the rest, and which those are depends on the number of seeds.
         torch._fused_adam_(
             theta.unbind(),
-            g.unbind(),
+            gradient.unbind(),
             moments["m"].unbind(),
             moments["v"].unbind(),
             [],
@@ -84,6 +95,8 @@ class Adam:
             amsgrad=False,
             maximize=True,
         )
+        torch.set_flush_denormal(False)
+        return length
 
 
 @dataclass(frozen=True)

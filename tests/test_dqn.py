@@ -1,6 +1,7 @@
 """DQN: an update worked by hand, its gradient against autograd of the Huber loss, its buffer, its bits; it learns."""
 
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,13 @@ def batch(s: list[int], a: list[int], r: list[float], following: list[int]) -> S
     }
 
 
+def estimated(learner: DQN, w: Tensor, target: Tensor, steps: State) -> tuple[Tensor, Tensor]:
+    """The estimate of one batch."""
+    gradient = torch.full_like(w, nan)
+    next_Q = learner.next_Q(target, steps["next_observations"][:, None])[:, 0]
+    return gradient, learner.estimate(w, steps | {"next_Q": next_Q}, out=gradient)
+
+
 @pytest.mark.parametrize(
     ("double_q", "g"),
     [
@@ -77,8 +85,8 @@ def test_an_updates_gradient_is_as_worked_by_hand(double_q: bool, g: float) -> N
     """gamma = 0.9, tables Q_w(0,.) = (0, 0.5), Q_w(1,.) = (4, 3) and Q_w-(1,.) = (1, 2). Of two steps, (s=0, a=1,
     r=0.1, s'=1) is as below; (s=1, a=1, r=1, the end) has y = 1, y - Q(1,1) = -2, slope -1. Each counts half."""
     w, target = torch.tensor([[0, 0.5, 4, 3, 0, 0]]), torch.tensor([[7.0, 7, 1, 2, 9, 9]])
-    gradient, error = dqn(TABLE, batch_size=2, double_q=double_q).estimate(
-        w, target, batch([0, 1], [1, 1], [0.1, 1.0], [1, 2])
+    gradient, error = estimated(
+        dqn(TABLE, batch_size=2, double_q=double_q), w, target, batch([0, 1], [1, 1], [0.1, 1.0], [1, 2])
     )
     np.testing.assert_allclose(gradient, [[0, g / 2, 0, -1 / 2, 0, 0]], rtol=1e-6)
     first = 0.5 if double_q else 1.4
@@ -99,7 +107,7 @@ def test_the_gradient_is_autograds_of_the_huber_loss(sizes: tuple[int, ...], dou
         "next_observations": torch.from_numpy(rng.normal(size=(3, B, 3)).astype(np.float32)),
         "terminated": torch.from_numpy(rng.random((3, B)) < 0.3),
     }
-    gradient, error = learner.estimate(w, target, steps)
+    gradient, error = estimated(learner, w, target, steps)
     wanted, errors = [], []
     for s in range(3):
         own = w[s].double().requires_grad_()
@@ -116,6 +124,15 @@ def test_the_gradient_is_autograds_of_the_huber_loss(sizes: tuple[int, ...], dou
         assert (errors[-1].abs() < 1).any()
     assert relative_error(gradient, torch.stack(wanted)) < 1e-5
     torch.testing.assert_close(error.double(), torch.stack(errors).square().mean(1), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 64, 100])
+def test_values_of_all_batches_at_once_are_those_of_each(batch_size: int) -> None:
+    network, seeds = Network((3, 128, 128, 2), activation="relu"), [1, 2]
+    w, x = parameters(network, seeds), torch.randn(2, 7, batch_size, 3, generator=torch.Generator().manual_seed(0))
+    found = dqn(network).next_Q(w, x)
+    for update in range(7):
+        torch.testing.assert_close(found[:, update], network.forward(w, x[:, update])[0], rtol=1e-5, atol=1e-6)
 
 
 @given(st.integers(1, 9), st.lists(st.integers(1, 9), max_size=6))
@@ -198,10 +215,10 @@ class Counting(Adam):
     def initial(self, theta: Tensor) -> Moments:
         return super().initial(theta) | {"steps": torch.zeros_like(theta)}
 
-    def ascend_(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> None:
+    def ascend_(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> Tensor:
         moments["steps"] += 1
         assert (moments["steps"] == step).all()
-        super().ascend_(theta, gradient, moments, step)
+        return super().ascend_(theta, gradient, moments, step)
 
 
 def test_gradient_steps_are_counted_from_the_first_on() -> None:

@@ -1,6 +1,7 @@
 """Networks with a leading seed axis: equal to autograd, and the same bits whoever else is there."""
 
 from collections.abc import Callable
+from math import nan
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from conftest import parameters, plain_network
 from torch import Tensor
 
-from ablate.networks import Network, product, tanh_
+from ablate.networks import Network, product, store_product, tanh_
 from ablate.randomness import streams
 
 # Sizes with a 1 in every place, odd ones, and the ones that conf/ trains.
@@ -61,8 +62,7 @@ def inputs_of(network: Network, rows: int) -> tuple[Tensor, Tensor]:
 def everything(network: Network, theta: Tensor, x: Tensor, d: Tensor) -> list[Tensor]:
     """Outputs, layer inputs, output scores, and gradients summed over the rows, with K = 3 weights too."""
     outputs, inputs = network.forward(theta, x)
-    gradient = torch.zeros_like(theta)
-    network.add_gradient(gradient, theta, inputs, d)
+    gradient = network.gradient(theta, inputs, d)
     weights = torch.stack([x[..., 0], d[..., 0], torch.ones_like(x[..., 0])], -1)
     weighted = network.weighted_gradients(theta, inputs, d, weights)
     return [outputs, *inputs, *network.output_scores(theta, inputs, d), gradient, weighted]
@@ -74,8 +74,8 @@ def test_forward_and_gradient_are_autograds(network: Network, rows: int) -> None
     theta = parameters(network, SEEDS)
     x, d = inputs_of(network, rows)
     outputs, inputs = network.forward(theta, x)
-    gradient = torch.ones_like(theta)
-    network.add_gradient(gradient, theta, inputs, d)
+    gradient = network.gradient(theta, inputs, d)
+    assert torch.equal(network.gradient(theta, inputs, d, out=torch.full_like(theta, nan)), gradient)
     weights = torch.randn(len(SEEDS), rows, 2, generator=torch.Generator().manual_seed(0))
     weighted = network.weighted_gradients(theta, inputs, d, weights)
     for s in range(len(SEEDS)):
@@ -83,7 +83,7 @@ def test_forward_and_gradient_are_autograds(network: Network, rows: int) -> None
         wanted = plain_network(network, own, x[s].double())
         torch.testing.assert_close(outputs[s].double(), wanted.detach(), rtol=1e-5, atol=1e-5)
         (slope,) = torch.autograd.grad((wanted * d[s]).sum(), own, retain_graph=True)
-        torch.testing.assert_close(gradient[s].double(), 1 + slope, rtol=1e-5, atol=2e-5)
+        torch.testing.assert_close(gradient[s].double(), slope, rtol=1e-5, atol=2e-5)
         for k in range(2):
             (slope,) = torch.autograd.grad((wanted * d[s] * weights[s, :, k : k + 1]).sum(), own, retain_graph=True)
             torch.testing.assert_close(weighted[s, k].double(), slope, rtol=1e-5, atol=2e-5)
@@ -145,12 +145,9 @@ def test_zero_rows_behind_a_seeds_last_change_no_bit_of_its_gradient(network: Ne
     x, d = inputs_of(network, 512)
     x[:, 300:], d[:, 300:] = 0, 0
     _, inputs = network.forward(theta, x)
-    gradient = torch.zeros_like(theta)
-    network.add_gradient(gradient, theta, inputs, d)
-    again = gradient.clone()
+    gradient = network.gradient(theta, inputs, d)
     _, nothing = network.forward(theta, torch.zeros_like(x))
-    network.add_gradient(again, theta, nothing, torch.zeros_like(d))
-    assert torch.equal(again, gradient)
+    assert torch.equal(gradient + network.gradient(theta, nothing, torch.zeros_like(d)), gradient)
 
 
 @pytest.mark.parametrize("inner", [1, 2, 3, 64, 512])
@@ -169,6 +166,9 @@ def test_products_are_products_and_batch_invariant(rows: int, columns: int, inne
             own = None if extra is None else extra[s : s + 1]
             assert torch.equal(product(a[s : s + 1], b[s : s + 1], own)[0], found[s])
             assert torch.equal(product(a[s : s + 1].clone(), b[s : s + 1].clone(), own)[0], found[s])
+    stored = torch.full((7, columns, rows), nan).transpose(1, 2)
+    store_product(stored, a, b)
+    assert torch.equal(stored, product(a, b))
 
 
 def test_tanh_is_tanh_in_place() -> None:

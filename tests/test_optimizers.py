@@ -75,10 +75,22 @@ def test_adam_in_place_is_adam() -> None:
     for max_norm in (None, 2.0):
         optimizer = Adam(0.03, max_grad_norm=max_norm)
         theta, moments = start.clone(), optimizer.initial(start)
-        for step, gradient in enumerate(along, start=1):
-            optimizer.ascend_(theta, gradient, moments, step)
+        for step, gradient in enumerate(along.clone(), start=1):
+            length = optimizer.ascend_(theta, gradient, moments, step)
+            assert torch.equal(length, norm(along[step - 1]))
         assert torch.equal(theta, ascend(optimizer, start, along))
     assert torch.equal(along, gradients()[1:])
+
+
+def test_a_mean_that_decays_without_end_is_never_a_float_of_fewer_digits() -> None:
+    """m is 2e-37, then 1.8e-37, ...; from 1.2e-38 on down floats have fewer digits, and other arithmetic keeps them."""
+    optimizer, smallest = Adam(0.1), torch.finfo(torch.float32).smallest_normal
+    theta, moments = torch.ones(2, 1000), {"m": torch.full((2, 1000), 2e-37), "v": torch.ones(2, 1000)}
+    for step in range(1, 100):
+        optimizer.ascend_(theta, torch.zeros(2, 1000), moments, step)
+        assert ((moments["m"] == 0) | (moments["m"] >= smallest)).all()
+    assert (moments["m"] < 1.2e-37).all()
+    assert torch.tensor(smallest).mul(0.5) > 0
 
 
 def test_all_ascend() -> None:

@@ -138,15 +138,13 @@ class A2C:
         targets = n_step_returns(steps.rewards, next_values, steps.terminated, steps.truncated, self.gamma)
         A = torch.from_numpy((targets - values).astype(np.float32)).view(S, rows, 1)
 
-        gradient = torch.zeros_like(weights)
-        for_theta, for_w = self.actor_and_critic(gradient)
-        self.critic.add_gradient(for_w, w, [h[:, :rows] for h in inputs], 2 * self.value_coefficient / rows * A)
+        for_w = self.critic.gradient(w, [h[:, :rows] for h in inputs], 2 * self.value_coefficient / rows * A)
         outputs, inputs = self.policy.network.forward(theta, _rows(steps.observations))
         d = A * self.policy.score(outputs, _rows(steps.actions))
         d += self.entropy_coefficient * self.policy.entropy_score(outputs)
-        self.policy.network.add_gradient(for_theta, theta, inputs, d / rows)
+        for_theta = self.policy.network.gradient(theta, inputs, d / rows)
         entropy = self.policy.entropy(outputs).mean(1)
-        return Estimate(gradient, values.reshape(S, rows), targets.reshape(S, rows), entropy)
+        return Estimate(torch.cat([for_theta, for_w], 1), values.reshape(S, rows), targets.reshape(S, rows), entropy)
 
     def seen(self, observations: NDArray, times: NDArray) -> Tensor:
         """What the critic sees of each step, [S, n N, D]."""

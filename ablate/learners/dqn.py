@@ -16,7 +16,7 @@ from ablate.envs.discretised import DiscreteActions
 from ablate.learners.base import Record, State, part, prefixed
 from ablate.networks import Network
 from ablate.online import Online, Walk
-from ablate.optimizers import Adam, norm
+from ablate.optimizers import Adam
 from ablate.policies import Actor, GreedyValues
 from ablate.randomness import streams
 from ablate.refusal import Refusal
@@ -150,13 +150,13 @@ class DQN:
             filled, shape = min(first + self.new, self.capacity), (self.updates, self.batch_size)
             drawn = [source.integers(0, filled, shape) for source in streams(seeds, "replay", iteration)]
             batches = sampled(replay, torch.from_numpy(np.stack(drawn)))
-            errors, norms = [], []
+            batches["next_Q"] = self.next_Q(target, batches["next_observations"])
+            errors, norms, gradient = [], [], torch.empty_like(w)
             for update in range(self.updates):
                 batch = {name: x[:, update] for name, x in batches.items()}
-                gradient, error = self.estimate(w, target, batch)
-                self.optimizer.ascend_(w, gradient, moments, (iteration - 1 - before) * self.updates + update + 1)
-                errors.append(error)
-                norms.append(norm(gradient))
+                errors.append(self.estimate(w, batch, out=gradient))
+                step = (iteration - 1 - before) * self.updates + update + 1
+                norms.append(self.optimizer.ascend_(w, gradient, moments, step))
             record |= {"critic_loss": _mean(errors), "grad_norm": _mean(norms)}
         else:
             record |= {"critic_loss": np.full(len(seeds), nan), "grad_norm": np.zeros(len(seeds))}
@@ -185,10 +185,18 @@ class DQN:
         columns = zip(*rows, strict=True)
         return {name: torch.from_numpy(np.concatenate(x, 1)) for name, x in zip(FIELDS, columns, strict=True)}
 
-    def estimate(self, w: Tensor, target: Tensor, batch: State) -> tuple[Tensor, Tensor]:
-        """-grad_w of the loss, [S, P], and the mean squared TD error y - Q_w(s, a), [S], of steps [S, B, ...]."""
+    def next_Q(self, target: Tensor, next_observations: Tensor) -> Tensor:
+        """Q_w-(s', .) of all batches [S, U, B, ...] of an iteration at once: w- is the same for them all."""
+        Q, rows = self.network.at(target), next_observations.flatten(1, 2)
+        return torch.cat([Q(block)[0] for block in rows.split(BLOCK, 1)], 1).unflatten(1, next_observations.shape[1:3])
+
+    def estimate(self, w: Tensor, batch: State, out: Tensor) -> Tensor:
+        """-grad_w of the loss, in `out` [S, P], and the mean squared TD error y - Q_w(s, a), [S], of steps [S, B, ...].
+
+        `out` because memory that is new to every update costs as much time as a layer's product.
+        """
         Q, inputs = self.network.forward(w, batch["observations"])
-        next_Q, _ = self.network.forward(target, batch["next_observations"])
+        next_Q = batch["next_Q"]
         if self.double_q:
             best = self.network.forward(w, batch["next_observations"])[0].argmax(-1, keepdim=True)
             next_V = next_Q.gather(-1, best)[..., 0]
@@ -199,14 +207,14 @@ class DQN:
         error = y - Q.gather(-1, a)[..., 0]
         slope = error.clamp(-1, 1)  # huber'(e)
         d = torch.zeros_like(Q).scatter_(-1, a, slope[..., None] / self.batch_size)
-        gradient = torch.zeros_like(w)
-        self.network.add_gradient(gradient, w, inputs, d)
-        return gradient, error.square().mean(1)
+        self.network.gradient(w, inputs, d, out=out)
+        return error.square().mean(1)
 
     def deterministic(self, state: State) -> tuple[Environment, Actor, Tensor]:
         return self.env, GreedyValues(self.network), state["w"]
 
 
+BLOCK = 256  # steps that are worked through together, which stay in cache
 FIELDS = "observations", "actions", "rewards", "next_observations", "terminated"
 
 

@@ -103,10 +103,8 @@ class QActorCritic:
 
     def _policy_gradient(self, theta: Tensor, s: Tensor, a: Tensor, q: Tensor) -> Tensor:
         """Q_w(s,a) grad log pi_theta(a|s), [S, P]."""
-        gradient = torch.zeros_like(theta)
         outputs, inputs = self.policy.network.forward(theta, s)
-        self.policy.network.add_gradient(gradient, theta, inputs, self.policy.score(outputs, a) * q[..., None])
-        return gradient
+        return self.policy.network.gradient(theta, inputs, self.policy.score(outputs, a) * q[..., None])
 
     def deterministic(self, state: State) -> tuple[Markov, Greedy, Tensor]:
         """The mode of the policy."""
