@@ -73,7 +73,7 @@ class Adam:
         return theta, moments
 
     def ascend_(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> Tensor:
-        """`ascend` in place, the gradient too, for large parameters; returns the gradient's norm before clipping, [S]."""
+        """`ascend` in place, the gradient too, for large parameters; returns |g| before clipping, [S]."""
         length = clip_(gradient, self.max_grad_norm)
         # A unit of relu that no longer fires has gradient 0, and m decays to where floats lose digits and take a
         # hundred times as long: there it is 0.
