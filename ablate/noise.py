@@ -216,10 +216,11 @@ def _score_interval(blocks: Blocks, square: Floats, value: Floats, left_out: Flo
 
 
 def student_quantile(degrees: float) -> float:
-    """The 97.5% point of Student's t, to 1e-3 from 4 degrees of freedom on: Cornish-Fisher expansion in 1 / degrees.
-
-    Abramowitz & Stegun (1964), 26.7.5.
+    """The 97.5% point of Student's t, to 1e-3: Cornish-Fisher expansion in 1 / degrees, Abramowitz & Stegun (1964),
+    26.7.5; below 4 degrees of freedom, where that is not close, from a table.
     """
+    if degrees in FEW_DEGREES:
+        return FEW_DEGREES[degrees]
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     terms = (
         (z**3 + z) / 4,
@@ -228,6 +229,9 @@ def student_quantile(degrees: float) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return z + sum(term / degrees ** (power + 1) for power, term in enumerate(terms))
+
+
+FEW_DEGREES: dict[float, float] = {1: 12.706205, 2: 4.302653, 3: 3.182446}
 
 
 def f_survival(f: float, above: float, below: float) -> float:

@@ -36,9 +36,9 @@ def outcomes(study: Study) -> pd.DataFrame:
     if not blocks:
         return pd.DataFrame(columns=COLUMNS)
     ends = pd.concat([_frame(runs, env_steps=runs.env_steps[:, -1]) for runs in blocks])
-    problems = study.cells["config"].map(lambda config: json.dumps(config.get("env")))
+    problem = problems(study.cells)
     ends = ends[ends["env_steps"] > 0]  # planning takes none
-    until = problems.map(ends["env_steps"].groupby(ends["cell"].map(problems)).min())
+    until = problem.map(ends["env_steps"].groupby(ends["cell"].map(problem)).min())
     table = pd.concat([_block(runs, study.cells, until) for runs in blocks], ignore_index=True)
     table["evaluation_return"] = (
         _evaluation(study.curves).reindex(pd.MultiIndex.from_frame(table[["cell", "seed"]])).array
@@ -50,6 +50,11 @@ def outcomes(study: Study) -> pd.DataFrame:
 
 COLUMNS = ["cell", "seed", "env", "final_return", "evaluation_return", "auc", "common_env_steps", "env_steps"]
 COLUMNS += ["solve_steps", "solved", "detrended_iqr", "drawdown_cvar", "collapse"]
+
+
+def problems(cells: pd.DataFrame) -> pd.Series:
+    """What each cell tries to solve, its environment with all settings: cells compete within one problem only."""
+    return cells["config"].map(lambda config: json.dumps(config.get("env")))
 
 
 def _frame(runs: Runs, **columns: NDArray) -> pd.DataFrame:

@@ -23,6 +23,7 @@ import ablate
 from ablate.refusal import Refusal
 from analysis import frames, plots, tables
 from analysis.frames import Study
+from analysis.outcomes import problems
 from analysis.page import (
     Block,
     Code,
@@ -205,8 +206,7 @@ def headline(study: Study) -> list[str]:
 def _problems(study: Study, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """(name, rows) of what competes: the cells of one environment with the same settings."""
     settings = [name for name in study.cells if name.startswith("env.")]
-    keys = study.cells["config"].loc[table.index].map(lambda config: json.dumps(config.get("env")))
-    for _, rows in table.groupby(keys, sort=False):
+    for _, rows in table.groupby(problems(study.cells.loc[table.index]), sort=False):
         cell = study.cells.loc[rows.index[0]]
         alike = study.cells[study.cells["env"] == cell["env"]]
         varying = [name for name in settings if len(alike[name].unique()) > 1]
@@ -351,6 +351,12 @@ TITLES = {
     "spread_across_lr": "spread across learning rates",
     "mse": "mean squared error",
     "ratio": "ratio to reference",
+    "final_return_difference": "difference of final returns",
+    "final_return_p": "p of no difference",
+    "final_return_seeds_needed": "seeds to decide",
+    "auc_difference": "difference of areas under the curve",
+    "auc_p": "p of no difference",
+    "auc_seeds_needed": "seeds to decide",
 }
 MEANINGS = {
     "label": "Phi − baseline, and the settings that tell the cell from others of its name",
@@ -392,10 +398,20 @@ MEANINGS = {
     "v_action": "the part that comes from the actions: all that a baseline can lower",
     "v_transition": "the part that comes from the transitions",
     "v_coupling": "the part that comes from the baseline's use of the other episodes",
+    "against": "the variant that it is compared with, on the seeds that both have completed",
+    "seeds": "complete in both",
+    "final_return_difference": "mean over shared seeds of the final return less that of the other variant",
+    "final_return_p": "of no difference, by flipping the signs of the seeds' differences; Holm's correction over the "
+    "pairs of one problem",
+    "final_return_seeds_needed": "how many would find such a difference with 80% power, where these do not",
+    "auc_difference": "the same of the mean return over the environment steps that all runs have made",
+    "auc_p": "as for the final return",
+    "auc_seeds_needed": "as for the final return",
 }
 FORMATS = {"own": lambda own: "yes" if own else "no"}
 CAPTIONS = {
     "side_by_side": "What each variant learns, how steadily, and how noisy its own estimator is.",
+    "paired_differences": "Does it matter? Each variant less each other one, seed by seed.",
     "sample_efficiency": "What is learnt, and at what cost in samples.",
     "stability": "How steadily: spread over seeds, and along a run. No measure is merged into another.",
     "noise": "What the probe measured of the gradient estimators.",
@@ -407,7 +423,7 @@ FIGURES = {
 }
 NARROW = 5  # inches: one column of a paper
 LIMITS = "In brackets, 95% limits over seeds."
-ALWAYS = ("label", "trained", "policy", "runs")
+ALWAYS = ("label", "trained", "against", "policy", "runs")
 SHARED = ("env", "mode", "own", "threshold", "common_env_steps")  # not shown where all are the same
 QUIET = ("left_out", "diverged")  # not shown where all are 0
 
@@ -421,7 +437,7 @@ def table(frame: pd.DataFrame, caption: str) -> Table:
     kept = [name for name in frame if name in shown or name in pairs]
     if "trained" in kept and (frame["trained"] == frame["label"]).all():
         kept.remove("trained")
-    lead = [name for name in ("trained", "label", "policy") if name in kept]
+    lead = [name for name in ("trained", "label", "against", "policy") if name in kept]
     ordered = frame[[*lead, *(name for name in kept if name not in lead)]]
     titles = {name: TITLES.get(name, name.replace("_", " ")) for name in ordered}
     titles |= {"label": "variant judged", "trained": "variant trained"} if "trained" in ordered else {}

@@ -6,14 +6,15 @@ mean, the stratified bootstrap, the probability of improvement, performance prof
 
     learning curves     on_grid, area_under_curve, smoothed, steps_to_threshold
     censored times      kaplan_meier, survival_median, restricted_mean
-    over seeds          band, optimality_gap, improvement_interval, paired_difference, sign_flip_test
+    over seeds          band, optimality_gap, improvement_interval, mean_difference, sign_flip_test
     stability           interquartile_range, cvar, detrended_iqr, drawdown_cvar, collapses, wilson
                         (Chan et al. 2020, Measuring the reliability of RL algorithms)
-    decisions           student_cdf, equivalence, samples_to_decide
+    decisions           samples_to_decide
     ranks               kendall_tau, kendall_interval, kendall_over_variants
 """
 
 from collections.abc import Callable
+from math import ceil
 from statistics import NormalDist
 
 import numpy as np
@@ -24,7 +25,6 @@ from ablate.groups import ADVANTAGES, Bandit, group_moments
 from ablate.noise import (
     LEVEL,
     Interval,
-    f_survival,
     interquartile_mean,
     probability_of_improvement,
     student_quantile,
@@ -174,16 +174,11 @@ def improvement_interval(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, r
     return Interval(probability_of_improvement(x, y), low, high)
 
 
-def paired_difference(x: ArrayLike, y: ArrayLike) -> Interval:
-    """Mean of x_k - y_k over shared seeds k with Student's limits; infinite ones for a single seed. x, y [seeds]."""
-    d = np.asarray(x, float) - np.asarray(y, float)
-    reach = student_limit(len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.inf
+def mean_difference(differences: ArrayLike) -> Interval:
+    """The mean of d_k = x_k - y_k over shared seeds k, with Student's limits; infinite ones for a single seed."""
+    d = np.asarray(differences, float)
+    reach = student_quantile(len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.inf
     return Interval(d.mean(), d.mean() - reach, d.mean() + reach)
-
-
-def student_limit(degrees: int) -> float:
-    """The 97.5% point of Student's t; `noise.student_quantile` holds from 4 degrees of freedom on."""
-    return student_quantile(degrees) if degrees >= 4 else (12.706205, 4.302653, 3.182446)[degrees - 1]
 
 
 def sign_flip_test(differences: ArrayLike, rng: np.random.Generator, flips: int = 10_000) -> float:
@@ -248,34 +243,17 @@ def collapses(values: Floats, threshold: Floats) -> Floats:
 # ------------------------------------------------------------------------------------------------ decisions
 
 
-def student_cdf(t: float, degrees: int) -> float:
-    """P(T <= t) of Student's t: 1 less half of P(|T| > |t|) above 0, that half below."""
-    tail = f_survival(t * t, 1, degrees) / 2
-    return 1 - tail if t > 0 else tail
+def samples_to_decide(effect: float, deviation: float, alpha: float = 1 - LEVEL, power: float = 0.8) -> int | None:
+    """n = ((z_{1 - alpha/2} + z_power) deviation / effect)^2: the seeds, or trajectories, that find such an effect.
 
-
-def equivalence(differences: ArrayLike, margin: float) -> float:
-    """p of "the mean difference is at least `margin` away from 0": two one-sided t tests, the larger p.
-
-    Small p says that the difference is within +-margin. Schuirmann (1987). Raises ValueError below two differences.
+    Of a two-sided test of level alpha on n values with such a standard deviation, in the normal approximation; 3 at
+    least. None where the effect is 0: no sample decides that. The effect is itself an estimate: near 0 this is a rough
+    order of magnitude.
     """
-    d = np.asarray(differences, float)
-    if len(d) < 2:
-        raise ValueError("a single difference has no error to test with; give at least 2")
-    error = d.std(ddof=1) / np.sqrt(len(d))
-    if error == 0:
-        return 0.0 if abs(d[0]) < margin else 1.0
-    return 1 - student_cdf((margin - abs(d.mean())) / error, len(d) - 1)
-
-
-def samples_to_decide(effect: float, error: float, count: int, power: float = 0.8) -> float:
-    """n ((z_97.5% + z_power) error / effect)^2: how many seeds, or trajectories, in all would find such an effect.
-
-    `error` is the standard error that n = `count` of them gave; the normal approximation, at 5% two-sided. inf for no
-    effect. The effect is itself an estimate: near 0 this is a rough order of magnitude.
-    """
-    needed = NormalDist().inv_cdf((1 + LEVEL) / 2) + NormalDist().inv_cdf(power)
-    return float(np.ceil(count * (needed * error / effect) ** 2)) if effect else np.inf
+    if not effect or not np.isfinite(effect):
+        return None
+    z = NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
+    return max(3, ceil((z * deviation / effect) ** 2))
 
 
 # ------------------------------------------------------------------------------------------------ ranks

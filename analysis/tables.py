@@ -29,12 +29,22 @@ noise               policy                  first or last of the run that it was
                     bias_squared, mse, v_s0, v_action, v_transition, v_coupling
                                             medians over seeds, where known
 
+paired_differences  label, against          two cells of one problem, an environment with the same settings; a problem
+                                            of more than 12 cells is left out
+                    seeds                   that both have completed, at least 2; all below is over these
+                    final_return_difference mean of the final return less that of `against`, limits of Student's t
+                    final_return_p          of no difference: sign flips, corrected by Holm over the pairs of a problem
+                    final_return_seeds_needed  to find such a difference with 80% power; where p is above 5%
+                    auc_difference, ...     the same of each run's auc
+
 side_by_side        final_return, env_steps_to_solve, auc; iqr_across_seeds, cvar_drawdown; trace_variance and nsr of
                     the run's own estimator at the first policy (a seed's variants share it) and the last
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import combinations
+from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +54,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.noise import Interval, bootstrap_interval, interquartile_mean, inverse
+from ablate.noise import Interval, bootstrap_interval, holm, interquartile_mean, inverse
 from ablate.refusal import Refusal
 from analysis import statistics as st
 from analysis.frames import Study, finished
-from analysis.outcomes import outcomes
+from analysis.outcomes import outcomes, problems
 
 SHOWN = 40  # rows on the screen
 RESAMPLES = 1000
 LEAD = ["env", "label", "runs", "left_out"]
-WORDS = ("env", "label", "trained", "policy", "mode")  # columns of text
+ALPHA = 0.05
+COMPARED = ("final_return", "auc")  # pair by pair
+MOST = 12  # cells of a problem that are compared pair by pair
+WORDS = ("env", "label", "against", "trained", "policy", "mode")  # columns of text
 NAMES = {"iqr": "IQR", "cvar": "CVaR", "auc": "AUC", "nsr": "NSR", "lr": "learning rates", "mse": "MSE"}
 QUIET = ("left_out", "diverged")  # not shown where all are 0
 NOTHING = Interval(*(np.array(np.nan) for _ in range(3)))
@@ -190,6 +203,49 @@ def _ratio(group: pd.DataFrame) -> Interval:
     return Interval(*np.exp(st.pooled(value, low, high)))
 
 
+def paired_differences(study: Study) -> pd.DataFrame:
+    """Whether it matters, seed by seed: a row for every two cells of one problem, the later less the earlier."""
+    return _paired_differences(study, outcomes(finished(study)))
+
+
+def _paired_differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
+    groups = runs.groupby(runs["cell"].map(problems(study.cells)), sort=False)
+    tables = [pairs for _, own in groups if not (pairs := _pairs(study.cells, own)).empty]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=["env", "label", "against", "seeds"])
+
+
+def _pairs(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one problem."""
+    by_seed = {name: own.set_index("seed") for name, own in runs.groupby("cell", sort=False)}
+    pairs = [
+        (later, earlier, seeds)
+        for earlier, later in (combinations(by_seed, 2) if len(by_seed) <= MOST else ())
+        if len(seeds := by_seed[later].index.intersection(by_seed[earlier].index)) > 1
+    ]
+    rows = []
+    for later, earlier, seeds in pairs:
+        row = {"cell": later, "env": cells["env"][later], "label": cells["label"][later]}
+        row |= {"against": cells["label"][earlier], "seeds": len(seeds)}
+        for name in COMPARED:
+            difference = (by_seed[later].loc[seeds, name] - by_seed[earlier].loc[seeds, name]).to_numpy()
+            row |= _difference(name, difference, ALPHA / len(pairs))
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=None if rows else ["cell"]).set_index("cell")
+    for name in COMPARED if rows else ():
+        table[f"{name}_p"] = holm(table[f"{name}_p"])
+        table[f"{name}_seeds_needed"] = table[f"{name}_seeds_needed"].where(table[f"{name}_p"] > ALPHA)
+    return table
+
+
+def _difference(name: str, d: st.Floats, alpha: float) -> dict[str, float]:
+    """alpha: the strictest level of Holm's correction, which n seeds' signs can only reach if 2 / 2^n is below it."""
+    needed = st.samples_to_decide(d.mean(), d.std(ddof=1), alpha)
+    return _columns(f"{name}_difference", st.mean_difference(d)) | {
+        f"{name}_p": st.sign_flip_test(d, np.random.default_rng(0)),
+        f"{name}_seeds_needed": np.inf if needed is None else max(needed, 1 + ceil(log2(1 / alpha))),
+    }
+
+
 def side_by_side(study: Study) -> pd.DataFrame:
     """What each cell learns, how steadily, and how noisy its own estimator is, a row a cell."""
     measured = None if study.probe.empty else noise(study)
@@ -223,6 +279,7 @@ TABLES = {
     "sample_efficiency": sample_efficiency,
     "stability": stability,
     "noise": noise,
+    "paired_differences": paired_differences,
     "side_by_side": side_by_side,
 }
 
@@ -233,6 +290,7 @@ def tables(study: Study) -> dict[str, pd.DataFrame]:
     made = {"sample_efficiency": _sample_efficiency(study, runs), "stability": _stability(study, runs)}
     measured = None if study.probe.empty else noise(study)
     made |= {} if measured is None else {"noise": measured}
+    made |= {"paired_differences": _paired_differences(study, runs)}
     made["side_by_side"] = _joined(made["sample_efficiency"], made["stability"], measured)
     return {name: frame for name, frame in made.items() if not frame.empty}
 

@@ -332,7 +332,7 @@ def test_too_few_trajectories_and_odd_places_are_refused():
         Accumulator(17)
 
 
-@pytest.mark.parametrize("degrees", [4, 9, 255])
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 9, 255])
 def test_student_quantile(degrees):
     assert student_quantile(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-3)
 

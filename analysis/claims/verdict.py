@@ -2,10 +2,11 @@
 
 A claim is judged place by place (an environment, a step size). A place asks one question: does the effect lie in the
 open interval `holds`? Less variance: ratio in (0, 1); learns: improvement in (0, inf); "no difference": difference in
-(-m, m), which is an equivalence test. A known number answers at once. An estimate answers "holds" if its confidence
-interval lies inside, "fails" if it lies outside, and otherwise nothing: failing to reject is not support. The p-value
-of an answer is the smallest alpha at which the interval of level 1 - alpha still gives it, so that intervals and
-p-values never disagree; on the border, either answer has chance alpha / 2 (of two one-sided tests, each at alpha / 2).
+(-m, m), which is an equivalence test (two one-sided ones, Schuirmann 1987). A known number answers at once. An estimate
+answers "holds" if its confidence interval lies inside, "fails" if it lies outside, and otherwise nothing: failing to
+reject is not support. The p-value of an answer is the smallest alpha at which the interval of level 1 - alpha still
+gives it, so that intervals and p-values never disagree; on the border, either answer has chance alpha / 2 (of two
+one-sided tests, each at alpha / 2).
 
     SUPPORTED      holds at every place           CONDITIONAL    holds at some, fails at others
     REFUTED        fails at every place           INCONCLUSIVE   else
@@ -16,17 +17,16 @@ All sampled places that decide a claim are one family, corrected by Holm's metho
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf, sqrt
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ablate.noise import f_survival, holm, student_quantile
+from analysis.statistics import samples_to_decide
 
 WORDS = ("SUPPORTED", "REFUTED", "CONDITIONAL", "INCONCLUSIVE")
 ALPHA = 0.05
-POWER = 0.8
 SAID = 4  # places that a sentence names; the page has them all
 
 
@@ -202,7 +202,7 @@ def from_estimate(
         inside if p <= ALPHA else None,
         p,
         samples,
-        samples_needed(distance, error * sqrt(samples), ALPHA),
+        samples_to_decide(distance, error * sqrt(samples), ALPHA),
         within,
     )
 
@@ -217,29 +217,11 @@ def from_sample(where: str, values: ArrayLike, holds: tuple[float, float], *, wi
     return from_estimate(where, float(x.mean()), float(x.std(ddof=1)) / sqrt(len(x)), len(x), holds, within=within)
 
 
-def equivalence(where: str, values: ArrayLike, margin: float, *, within: bool = True) -> Place:
-    """Two one-sided tests that the mean lies in (-margin, margin). Schuirmann (1987)."""
-    return from_sample(where, values, (-margin, margin), within=within)
-
-
 def p_value(distance: float, error: float, degrees: float) -> float:
     """Two-sided p-value of Student's t = distance / error."""
     if error == 0:
         return 0.0 if distance else 1.0
     return f_survival((distance / error) ** 2, 1, degrees)
-
-
-def samples_needed(distance: float, deviation: float, alpha: float, power: float = POWER) -> int | None:
-    """n such that a two-sided test at level alpha sees a true distance with the given power (normal approximation):
-
-        n = ((z_{1 - alpha/2} + z_power) deviation / distance)^2
-
-    None where the distance is 0: no sample decides that.
-    """
-    if not distance or not np.isfinite(distance):
-        return None
-    z = NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
-    return max(3, ceil((z * deviation / distance) ** 2))
 
 
 # ------------------------------------------------------------------------------------------------ the family
@@ -281,5 +263,5 @@ def _corrected(place: Place, adjusted: Iterator[float], stretch: float) -> Place
 
 def _stretch(tests: int) -> float:
     """How many more samples a test at level alpha / tests needs than one at alpha."""
-    one, many = (samples_needed(1e-3, 1.0, alpha) or 1 for alpha in (ALPHA, ALPHA / tests))
+    one, many = (samples_to_decide(1e-3, 1.0, alpha) or 1 for alpha in (ALPHA, ALPHA / tests))
     return many / one
