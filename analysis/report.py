@@ -401,8 +401,7 @@ MEANINGS = {
     "against": "the variant that it is compared with, on the seeds that both have completed",
     "seeds": "complete in both",
     "final_return_difference": "mean over shared seeds of the final return less that of the other variant",
-    "final_return_p": "of no difference, by flipping the signs of the seeds' differences; Holm's correction over the "
-    "pairs of one problem",
+    "final_return_p": "of no difference, by Student's t; Holm's correction over the pairs of one problem",
     "final_return_seeds_needed": "how many would find such a difference with 80% power, where these do not",
     "auc_difference": "the same of the mean return over the environment steps that all runs have made",
     "auc_p": "as for the final return",

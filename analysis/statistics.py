@@ -6,10 +6,10 @@ mean, the stratified bootstrap, the probability of improvement, performance prof
 
     learning curves     on_grid, area_under_curve, smoothed, steps_to_threshold
     censored times      kaplan_meier, survival_median, restricted_mean
-    over seeds          band, optimality_gap, improvement_interval, mean_difference, sign_flip_test
+    over seeds          band, optimality_gap, improvement_interval, mean_difference
     stability           interquartile_range, cvar, detrended_iqr, drawdown_cvar, collapses, wilson
                         (Chan et al. 2020, Measuring the reliability of RL algorithms)
-    decisions           samples_to_decide
+    decisions           student_p_value, samples_to_decide
     ranks               kendall_tau, kendall_interval, kendall_over_variants
 """
 
@@ -25,6 +25,7 @@ from ablate.groups import ADVANTAGES, Bandit, group_moments
 from ablate.noise import (
     LEVEL,
     Interval,
+    f_survival,
     interquartile_mean,
     probability_of_improvement,
     student_quantile,
@@ -181,21 +182,6 @@ def mean_difference(differences: ArrayLike) -> Interval:
     return Interval(d.mean(), d.mean() - reach, d.mean() + reach)
 
 
-def sign_flip_test(differences: ArrayLike, rng: np.random.Generator, flips: int = 10_000) -> float:
-    """P(|mean of +-d_k| >= |mean d|): two-sided p of "the differences are symmetric about 0".
-
-    All 2^n sign patterns where there are no more than `flips`, else that many random ones and the one that was seen.
-    Fisher (1935).
-    """
-    d = np.asarray(differences, float)
-    if 2 ** len(d) <= flips:
-        signs = 1 - 2 * (np.arange(2 ** len(d))[:, None] >> np.arange(len(d)) & 1)
-    else:
-        signs = np.vstack([np.ones(len(d), int), rng.choice([-1, 1], size=(flips, len(d)))])
-    means = np.abs(signs @ d)
-    return float((means >= abs(d.sum()) - 1e-9 * np.abs(d).sum()).mean())
-
-
 # ------------------------------------------------------------------------------------------------ stability
 
 
@@ -241,6 +227,13 @@ def collapses(values: Floats, threshold: Floats) -> Floats:
 
 
 # ------------------------------------------------------------------------------------------------ decisions
+
+
+def student_p_value(distance: float, error: float, degrees: float) -> float:
+    """P(|T| >= distance / error) of Student's t, two-sided; without any error 0, or 1 if there is no distance."""
+    if error == 0:
+        return 0.0 if distance else 1.0
+    return f_survival((distance / error) ** 2, 1, degrees)
 
 
 def samples_to_decide(effect: float, deviation: float, alpha: float = 1 - LEVEL, power: float = 0.8) -> int | None:

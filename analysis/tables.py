@@ -33,7 +33,7 @@ paired_differences  label, against          two cells of one problem, an environ
                                             of more than 12 cells is left out
                     seeds                   that both have completed, at least 2; all below is over these
                     final_return_difference mean of the final return less that of `against`, limits of Student's t
-                    final_return_p          of no difference: sign flips, corrected by Holm over the pairs of a problem
+                    final_return_p          of no difference: Student's t, corrected by Holm over the pairs of a problem
                     final_return_seeds_needed  to find such a difference with 80% power; where p is above 5%
                     auc_difference, ...     the same of each run's auc
 
@@ -44,7 +44,6 @@ side_by_side        final_return, env_steps_to_solve, auc; iqr_across_seeds, cva
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
@@ -238,11 +237,12 @@ def _pairs(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _difference(name: str, d: st.Floats, alpha: float) -> dict[str, float]:
-    """alpha: the strictest level of Holm's correction, which n seeds' signs can only reach if 2 / 2^n is below it."""
-    needed = st.samples_to_decide(d.mean(), d.std(ddof=1), alpha)
+    """alpha: the strictest level of Holm's correction."""
+    deviation = d.std(ddof=1)
+    needed = st.samples_to_decide(d.mean(), deviation, alpha)
     return _columns(f"{name}_difference", st.mean_difference(d)) | {
-        f"{name}_p": st.sign_flip_test(d, np.random.default_rng(0)),
-        f"{name}_seeds_needed": np.inf if needed is None else max(needed, 1 + ceil(log2(1 / alpha))),
+        f"{name}_p": st.student_p_value(d.mean(), deviation / np.sqrt(len(d)), len(d) - 1),
+        f"{name}_seeds_needed": np.inf if needed is None else needed,
     }
 
 

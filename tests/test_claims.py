@@ -26,7 +26,6 @@ from analysis.claims.verdict import (
     from_estimate,
     from_exact,
     from_sample,
-    p_value,
 )
 from analysis.statistics import samples_to_decide
 
@@ -301,11 +300,6 @@ def test_an_answer_is_where_its_interval_lies(effect: float, error: float, count
     if not near:
         assert place.answer is (True if inside else False if outside else None)
     assert (place.p_value <= ALPHA) == (place.answer is not None)
-
-
-@given(st.floats(-10, 10), st.integers(2, 200))
-def test_the_p_value_is_students(t: float, degrees: int) -> None:
-    assert p_value(t, 1.0, degrees) == pytest.approx(2 * stats.t.sf(abs(t), degrees), rel=1e-6, abs=1e-14)
 
 
 @given(st.floats(0, 100), st.integers(1, 30), st.integers(2, 500))

@@ -192,23 +192,6 @@ def test_paired_differences_are_the_t_test() -> None:
     assert st.mean_difference([2]) == (2, -np.inf, np.inf)
 
 
-def test_sign_flips_are_counted_exactly_and_sampled_alike() -> None:
-    d = np.array([0.3, -0.1, 0.5, 0.2, 0.4, -0.05])
-    slow = np.mean([abs(np.dot(signs, d)) >= abs(d.sum()) - 1e-12 for signs in product([1, -1], repeat=6)])
-    assert st.sign_flip_test(d, rng()) == slow
-    assert st.sign_flip_test([1, 1, 1, 1, 1], rng()) == 2 / 32
-    theirs = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
-    assert slow == pytest.approx(theirs)
-    # sampled: 5,000 flips of a test whose p is known, 4.5 standard errors
-    assert st.sign_flip_test(d, rng(), flips=50) == pytest.approx(slow, abs=4.5 * np.sqrt(slow * (1 - slow) / 50))
-
-
-def test_sign_flips_keep_their_level() -> None:
-    """1,000 samples of 8 symmetric differences: p <= 5% in at most 5%, plus 3.5 standard deviations (0.02%)."""
-    p = [st.sign_flip_test(d, rng()) for d in rng(4).standard_t(3, (1000, 8))]
-    assert np.mean(np.array(p) <= 0.05) < 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / 1000)
-
-
 # Stability
 
 
@@ -255,6 +238,16 @@ def test_a_run_collapses_when_half_of_its_gain_is_lost() -> None:
 
 
 # Decisions
+
+
+@given(some.floats(-10, 10), some.integers(1, 200))
+def test_the_p_value_is_scipy_s(t: float, degrees: int) -> None:
+    assert st.student_p_value(t, 1.0, degrees) == pytest.approx(2 * stats.t.sf(abs(t), degrees), rel=1e-6, abs=1e-14)
+    assert st.student_p_value(2 * t, 2.0, degrees) == st.student_p_value(t, 1.0, degrees)
+
+
+def test_without_any_error_every_difference_is_certain() -> None:
+    assert (st.student_p_value(0.1, 0, 5), st.student_p_value(0, 0, 5)) == (0, 1)
 
 
 def test_the_samples_asked_for_have_the_power() -> None:

@@ -86,35 +86,38 @@ def test_noise_and_the_three_side_by_side(study: frames.Study) -> None:
 
 
 def test_paired_differences_are_of_shared_seeds(tmp_path: Path) -> None:
-    """Reward-to-go less the return on seeds 1 to 3: 20, 30, 40 (mean 30, standard error 10 / sqrt 3, t = 4.303 of two
-    degrees). All signs agree, which chance does in 2 of 8 cases. And 3 seeds can never reach 5%: 1 + log2(1 / 0.05)
-    is 5.3, so at least 6 are needed. Another environment's cell meets nobody."""
+    """Reward-to-go less the return on seeds 1 to 3: 2, 30, 58. Mean 30, standard error 28 / sqrt 3 = 16.2, so t is
+    1.856 of two degrees, where P(|T| > t) = 1 - t / sqrt(2 + t^2). To find it takes ((1.96 + 0.842) 28 / 30)^2 = 6.8 seeds.
+    Another environment's cell meets nobody."""
     earlier, later = cell(tmp_path, "phi=return"), cell(tmp_path, "phi=rtg")
     for seed, height in ((0, 7.0), (1, 10.0), (2, 20.0), (3, 30.0)):
         run(earlier, seed, [height] * 4)
-    for seed, height in ((1, 30.0), (2, 50.0), (3, 70.0), (4, 999.0)):
+    for seed, height in ((1, 12.0), (2, 50.0), (3, 88.0), (4, 999.0)):
         run(later, seed, [height] * 4)
     run(cell(tmp_path, "phi=rtg", "env=chain"), 1, [0.0] * 4)
     (found,) = [line for _, line in tables.paired_differences(frames.load(tmp_path, "main")).iterrows()]
     assert (found["label"], found["against"], found["seeds"]) == ("reward-to-go", "return", 3)
     for name in ("final_return", "auc"):
         assert found[f"{name}_difference"] == 30
-        assert found[f"{name}_difference_high"] - 30 == pytest.approx(4.302653 * 10 / 3**0.5)
-        assert (found[f"{name}_p"], found[f"{name}_seeds_needed"]) == (0.25, 6)
+        assert found[f"{name}_difference_high"] - 30 == pytest.approx(4.302653 * 28 / 3**0.5)
+        t = 30 / (28 / 3**0.5)
+        assert found[f"{name}_p"] == pytest.approx(1 - t / (2 + t**2) ** 0.5)
+        assert found[f"{name}_seeds_needed"] == 7
 
 
 def test_paired_differences_are_corrected_for_all_pairs_of_a_problem(tmp_path: Path) -> None:
-    """8 seeds: signs that all agree have p = 2 / 2^8, times the 3 pairs of three cells. Two equal cells differ with
-    p = 1, and no number of seeds would tell them apart."""
-    heights = np.arange(8.0)
-    for phi, gain in (("return", 0), ("rtg", 0), ("advantage", 100)):
-        for seed in range(8):
-            run(cell(tmp_path, f"phi={phi}"), seed, [heights[seed] + gain] * 4)
+    """Return, reward-to-go the same, and advantage 1 and 3 above them: t is 2 / (sqrt 2 / sqrt 2) = 2 of one degree,
+    where P(|T| > t) = 1 - 2 atan(t) / pi = 0.295, times the 3 pairs. Two equal cells have p = 1, and no number of
+    seeds would tell them apart."""
+    for phi, gains in (("return", (0, 0)), ("rtg", (0, 0)), ("advantage", (1, 3))):
+        for seed in (0, 1):
+            run(cell(tmp_path, f"phi={phi}"), seed, [5.0 * seed + gains[seed]] * 4)
     table = tables.paired_differences(frames.load(tmp_path, "main"))
     pairs = [tuple(pair) for pair in table[["label", "against"]].to_numpy()]
     assert pairs == [("reward-to-go", "return"), ("advantage", "return"), ("advantage", "reward-to-go")]
-    assert table["final_return_p"].tolist() == [1, 6 / 256, 6 / 256]
-    assert table["final_return_seeds_needed"].tolist() == pytest.approx([np.inf, np.nan, np.nan], nan_ok=True)
+    p = 1 - 2 * np.arctan(2) / np.pi
+    assert table["final_return_p"].tolist() == pytest.approx([1, 3 * p, 3 * p])
+    assert table["final_return_seeds_needed"].tolist() == [np.inf, 6, 6]  # ((2.394 + 0.842) / sqrt 2)^2 = 5.2
 
 
 def test_pairs_of_very_many_cells_are_left_out(tmp_path: Path) -> None:

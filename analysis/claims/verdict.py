@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ablate.noise import f_survival, holm, student_quantile
-from analysis.statistics import samples_to_decide
+from ablate.noise import holm, student_quantile
+from analysis.statistics import samples_to_decide, student_p_value
 
 WORDS = ("SUPPORTED", "REFUTED", "CONDITIONAL", "INCONCLUSIVE")
 ALPHA = 0.05
@@ -193,7 +193,7 @@ def from_estimate(
     reach = student_quantile(samples - 1) * error
     inside = bool(holds[0] < effect < holds[1])
     distance = min(abs(effect - border) for border in holds)
-    p = p_value(distance, error, samples - 1)
+    p = student_p_value(distance, error, samples - 1)
     return Place(
         where,
         float(effect),
@@ -215,13 +215,6 @@ def from_sample(where: str, values: ArrayLike, holds: tuple[float, float], *, wi
         mean = float(x.mean()) if len(x) else float("nan")
         return from_estimate(where, mean, float("nan"), len(x), holds, within=within)
     return from_estimate(where, float(x.mean()), float(x.std(ddof=1)) / sqrt(len(x)), len(x), holds, within=within)
-
-
-def p_value(distance: float, error: float, degrees: float) -> float:
-    """Two-sided p-value of Student's t = distance / error."""
-    if error == 0:
-        return 0.0 if distance else 1.0
-    return f_survival((distance / error) ** 2, 1, degrees)
 
 
 # ------------------------------------------------------------------------------------------------ the family
