@@ -87,8 +87,8 @@ def test_noise_and_the_three_side_by_side(study: frames.Study) -> None:
 
 def test_paired_differences_are_of_shared_seeds(tmp_path: Path) -> None:
     """Reward-to-go less the return on seeds 1 to 3: 2, 30, 58. Mean 30, standard error 28 / sqrt 3 = 16.2, so t is
-    1.856 of two degrees, where P(|T| > t) = 1 - t / sqrt(2 + t^2). To find it takes ((1.96 + 0.842) 28 / 30)^2 = 6.8 seeds.
-    Another environment's cell meets nobody."""
+    1.856 of two degrees, where P(|T| > t) = 1 - t / sqrt(2 + t^2). To find it takes ((1.96 + 0.842) 28 / 30)^2 = 6.8
+    seeds. Another environment's cell meets nobody."""
     earlier, later = cell(tmp_path, "phi=return"), cell(tmp_path, "phi=rtg")
     for seed, height in ((0, 7.0), (1, 10.0), (2, 20.0), (3, 30.0)):
         run(earlier, seed, [height] * 4)
