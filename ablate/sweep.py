@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,17 +17,22 @@ from rich.table import Table
 
 from ablate import screen, store
 from ablate.config import parse_seeds
+from ablate.curves import FINAL, SMOOTHING, final_return, steps_to_threshold, survival_median
 from ablate.noise import bootstrap_interval
 from ablate.refusal import Refusal
 from ablate.run import Summary
 
-FINAL = 0.1  # the final return is the mean over this last share of the iterations
+if TYPE_CHECKING:
+    import pandas as pd
+
 LOG_WIDTH = 160  # columns where there is no terminal
 NOISE = "noise at start", "NSR at start", "NSR at end"
-SMOOTHING = 5  # iterations averaged before a return is held against the threshold
-LEGEND = f"return: IQM over seeds of the last {FINAL:.0%} of the iterations; solve: {SMOOTHING}-iteration mean"
+LEGEND = f"""\
+return: IQM over seeds of the last {FINAL:.0%} of the iterations
+to solve: until half of the seeds have once reached the threshold, {SMOOTHING} iterations averaged (Kaplan-Meier; \
+∞: fewer ever do)"""
 NOISE_LEGEND = """\
-noise: trace variance tr C of the one-trajectory gradient; NSR: tr C / |mean|^2; medians over seeds, same policy \
+noise: trace variance tr C of the one-trajectory gradient; NSR: tr C / |mean|^2; medians over seeds, same policies \
 at the start"""
 
 
@@ -132,14 +137,17 @@ def table(summaries: list[Summary]) -> Table:
         curves = [cell.curves(seed) for seed in sorted(summary.complete + summary.skipped)]
         counts = len(summary.complete), len(summary.skipped), len(summary.diverged) + len(summary.failed)
         rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
-        solved = steps_to_threshold(curves, cell.read_config().get("threshold"))
+        known = [curve.dropna(subset=["return_mean"]) for curve in curves]
+        known = [curve for curve in known if len(curve)]
+        solved = solving(known, cell.read_config().get("threshold"))
         shown = (own_noise or ["-"] * len(NOISE)) if probed else ()
-        result.add_row(escape(summary.label), *map(str, counts), *final_return(curves), *solved, *shown, rate)
+        result.add_row(escape(summary.label), *map(str, counts), *ending(known), *solved, *shown, rate)
     return result
 
 
 def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
-    """What the probe found of the cell's own estimator at the first policy and at the last: medians over seeds.
+    """What the probe found of the cell's own estimator at the first policy and at the last: medians over seeds of tr C
+    and of the signal-to-noise ratio, which is then inverted: where it is 0 or less, noise for signal has no bound.
 
     Empty where there was no probe of it.
     """
@@ -151,8 +159,10 @@ def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
     own = [p[p["critic"] != "clockless"].sort_values("iteration") for p in own if len(p)]
     if not own:
         return ()
-    values = np.array([(p["trace_variance"].iloc[0], p["nsr"].iloc[0], p["nsr"].iloc[-1]) for p in own])
-    return tuple(f"{x:.3g}" if np.isfinite(x) else "unbounded" for x in np.median(values, axis=0))
+    values = np.array([(p["trace_variance"].iloc[0], p["snr"].iloc[0], p["snr"].iloc[-1]) for p in own])
+    variance, *snr = np.median(values, axis=0)
+    nsr = [1 / x if x > 0 else np.inf for x in snr]
+    return tuple(f"{x:.3g}" if np.isfinite(x) else "unbounded" for x in (variance, *nsr))
 
 
 def _cell(summary: Summary) -> store.Cell:
@@ -166,22 +176,20 @@ def ranges(seeds: Sequence[int]) -> str:
     return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
-def final_return(curves: list) -> tuple[str, str]:
-    """IQM over seeds of the mean return over the last iterations, and its bootstrap interval."""
+def ending(curves: "list[pd.DataFrame]") -> tuple[str, str]:
+    """IQM over seeds of the final return, and its bootstrap interval."""
     if not curves:
         return "-", "-"
-    last = [curve["return_mean"].tail(max(1, round(FINAL * len(curve)))).mean() for curve in curves]
+    last = [final_return(curve["return_mean"].to_numpy()) for curve in curves]
     value, low, high = bootstrap_interval(np.array(last), np.random.default_rng(0))
     return f"{value:.4g}", f"[{low:.4g}, {high:.4g}]" if len(last) > 1 else "-"
 
 
-def steps_to_threshold(curves: list, threshold: float | None) -> tuple[str, str]:
-    """Median env steps over the seeds that reached the threshold, and how many of them did."""
+def solving(curves: "list[pd.DataFrame]", threshold: float | None) -> tuple[str, str]:
+    """Env steps within which half of the seeds reach the threshold, ∞ where fewer do; and how many do."""
     if threshold is None or not curves:
         return "-", "-"
-    reached = []
-    for curve in curves:
-        above = curve["return_mean"].rolling(SMOOTHING, min_periods=1).mean() >= threshold
-        if above.any():
-            reached.append(curve["env_steps"][above.idxmax()])
-    return f"{np.median(reached):,.0f}" if reached else "-", f"{len(reached)}/{len(curves)}"
+    each = [curve[["env_steps", "return_mean"]].to_numpy(float).T[:, None] for curve in curves]  # [2, 1, T]
+    times, reached = np.concatenate([steps_to_threshold(x, v, threshold) for x, v in each], axis=1)
+    median = float(survival_median(times, reached))
+    return f"{median:,.0f}" if np.isfinite(median) else "∞", f"{reached.sum():.0f}/{len(curves)}"

@@ -24,10 +24,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ablate.curves import final_return, steps_to_threshold
 from analysis import statistics as st
 from analysis.frames import Runs, Study, side_by_side
-
-FINAL = 0.1  # as in the table of a sweep
 
 
 def outcomes(study: Study) -> pd.DataFrame:
@@ -66,14 +65,13 @@ def _block(runs: Runs, cells: pd.DataFrame, until: pd.Series) -> pd.DataFrame:
     threshold = cells["threshold"].loc[runs.cells].to_numpy()
     env = cells["env"].loc[runs.cells].to_numpy()
     window = until.loc[runs.cells].to_numpy(float)
-    last = max(1, round(FINAL * values.shape[1]))
-    time, solved = st.steps_to_threshold(steps, values, threshold)
+    time, solved = steps_to_threshold(steps, values, threshold)
     areas = [
         st.area_under_curve(x, v, u) if u <= x[-1] else np.nan for x, v, u in zip(steps, values, window, strict=True)
     ]
     return _frame(
         runs,
-        final_return=values[:, -last:].mean(-1),
+        final_return=final_return(values),
         auc=np.array(areas),
         common_env_steps=window,
         env_steps=steps[:, -1],

@@ -2,10 +2,11 @@
 
 Intervals are at 95%. Whatever draws random numbers takes a Generator. Over seeds, `ablate.noise` has the interquartile
 mean, the stratified bootstrap, the probability of improvement, performance profiles and Holm's correction
-(definitions: Agarwal et al. 2021, Deep RL at the edge of the statistical precipice). In this module,
+(definitions: Agarwal et al. 2021, Deep RL at the edge of the statistical precipice); `ablate.curves` has the final
+return, the steps to a threshold and their median. In this module,
 
-    learning curves     on_grid, area_under_curve, smoothed, steps_to_threshold
-    censored times      kaplan_meier, survival_median, restricted_mean
+    learning curves     on_grid, area_under_curve
+    censored times      restricted_mean, survival_interval
     over seeds          band, optimality_gap, improvement_interval, mean_difference
     stability           interquartile_range, cvar, detrended_iqr, drawdown_cvar, collapses, wilson
                         (Chan et al. 2020, Measuring the reliability of RL algorithms)
@@ -19,8 +20,9 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ablate.curves import Bools, Floats, kaplan_meier, smoothed, survival_median
 from ablate.groups import ADVANTAGES, Bandit, group_moments
 from ablate.noise import (
     LEVEL,
@@ -31,11 +33,8 @@ from ablate.noise import (
     student_quantile,
 )
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Z = 1.959963984540054  # of 95% intervals
 TAIL = 0.25  # the worst share that CVaR averages: with 10 seeds 5% would be the worst seed alone
-SMOOTHING = 5  # iterations averaged before a return is held against the threshold, as in the table of a sweep
 BLOCK = 1 << 22  # numbers drawn at once
 
 
@@ -65,49 +64,7 @@ def area_under_curve(env_steps: ArrayLike, values: ArrayLike, until: float) -> f
     return float(np.trapezoid(heights, edges) / until)
 
 
-def smoothed(values: Floats, window: int = SMOOTHING) -> Floats:
-    """The mean of each value and the window - 1 before it, of fewer at the start. [..., T]."""
-    total, count = np.zeros_like(values), np.zeros(values.shape[-1])
-    for back in range(min(window, values.shape[-1])):
-        total[..., back:] += values[..., : values.shape[-1] - back]
-        count[back:] += 1
-    return total / count
-
-
-def steps_to_threshold(env_steps: Floats, values: Floats, threshold: Floats) -> tuple[Floats, Bools]:
-    """Env steps at which the smoothed curve first reaches the threshold, and whether it does.
-
-    A run that does not is right-censored at its last env step. env_steps, values [R, T], threshold [R] or a number;
-    results [R]. A threshold that is NaN is never reached.
-    """
-    above = smoothed(values) >= np.broadcast_to(np.asarray(threshold, float), values.shape[:1])[:, None]
-    reached: Bools = np.any(above, axis=-1)
-    first = np.where(reached, above.argmax(-1), values.shape[-1] - 1)
-    return np.take_along_axis(env_steps, first[:, None], -1)[:, 0], reached
-
-
 # ------------------------------------------------------------------------------------------------ censored times
-
-
-def kaplan_meier(times: ArrayLike, reached: ArrayLike) -> tuple[Floats, Floats]:
-    """S(t) = prod_{t_i <= t, reached} (1 - 1 / n_i), n_i the runs that are still on the way just before their turn.
-
-    The times in order, and S just after each; a time is counted before the censorings that fall on it, and the
-    product over ties telescopes to the usual 1 - d/n. times, reached [..., n]; results [..., n]. Kaplan & Meier (1958).
-    """
-    t, event = np.asarray(times, float), np.asarray(reached, bool)
-    order = np.lexsort((~event, t), axis=-1)
-    t, event = np.take_along_axis(t, order, -1), np.take_along_axis(event, order, -1)
-    left = np.arange(t.shape[-1], 0, -1, dtype=np.float64)
-    return t, np.cumprod(1 - event / left, axis=-1, dtype=np.float64)
-
-
-def survival_median(times: ArrayLike, reached: ArrayLike) -> Floats:
-    """The smallest time with S(t) <= 1/2: when half the runs have got there; inf where that is past what was seen."""
-    t, survival = kaplan_meier(times, reached)
-    half = survival <= 0.5 + 1e-12
-    middle = np.take_along_axis(t, half.argmax(-1)[..., None], -1)[..., 0]
-    return np.where(half.any(-1), middle, np.inf)
 
 
 def restricted_mean(times: ArrayLike, reached: ArrayLike, until: float) -> Floats:

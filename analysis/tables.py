@@ -53,6 +53,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ablate.curves import survival_median
 from ablate.noise import Interval, bootstrap_interval, holm, interquartile_mean, inverse
 from ablate.refusal import Refusal
 from analysis import statistics as st
@@ -94,7 +95,7 @@ def _efficiency_of(cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
         time, solved = runs["solve_steps"].to_numpy(), runs["solved"].to_numpy(bool)
         mean = partial(st.restricted_mean, until=common)
         row |= {"optimality_gap": st.optimality_gap(final, threshold), "solved": int(solved.sum())}
-        row |= _columns("env_steps_to_solve", _censored(time, solved, st.survival_median))
+        row |= _columns("env_steps_to_solve", _censored(time, solved, survival_median))
         row |= _columns("mean_env_steps_to_solve", _censored(time, solved, mean))
     row |= _columns("auc", _over_seeds(runs["auc"].to_numpy())) | {"common_env_steps": common}
     evaluated = runs["evaluation_return"].dropna().to_numpy(float)

@@ -9,7 +9,7 @@ import ablate
 import analysis
 
 LAYERS = (
-    "refusal help returns randomness noise lqg groups mdp phi baselines estimator trajectories exact schedules",
+    "refusal help returns curves randomness noise lqg groups mdp phi baselines estimator trajectories exact schedules",
     "envs networks optimizers",
     "policies",
     "gradients functional models",
@@ -22,10 +22,8 @@ LAYERS = (
 )
 HEIGHT = {f"ablate.{name}": height for height, names in enumerate(LAYERS) for name in names.split()}
 TORCHLESS = {name for name in HEIGHT if HEIGHT[name] == 0}
-READ_BY_ANALYSIS = {"ablate.store", "ablate.study", "ablate.noise", "ablate.groups", "ablate.refusal"} | {
-    f"ablate.{name}"
-    for name in ("exact", "mdp", "lqg", "randomness", "envs")  # known problems, in numpy
-}
+KNOWN_PROBLEMS = "exact mdp lqg randomness envs"  # in numpy
+READ_BY_ANALYSIS = {f"ablate.{name}" for name in f"store study curves noise groups refusal {KNOWN_PROBLEMS}".split()}
 
 
 def modules(package) -> dict[str, Path]:

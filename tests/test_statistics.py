@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
 
+from ablate.curves import kaplan_meier, smoothed, steps_to_threshold, survival_median
 from ablate.noise import bootstrap_interval, interquartile_mean, performance_profile, probability_of_improvement
 from analysis import statistics as st
 
@@ -47,17 +48,17 @@ def test_the_area_is_the_integral_of_the_curve(values: list[float], share: float
 
 
 def test_smoothing_averages_what_there_is() -> None:
-    np.testing.assert_allclose(st.smoothed(np.array([2.0, 4, 6, 8, 0, 12]), 3), [2, 3, 4, 6, 14 / 3, 20 / 3])
-    np.testing.assert_array_equal(st.smoothed(np.array([[2.0], [5.0]])), [[2], [5]])
+    np.testing.assert_allclose(smoothed(np.array([2.0, 4, 6, 8, 0, 12]), 3), [2, 3, 4, 6, 14 / 3, 20 / 3])
+    np.testing.assert_array_equal(smoothed(np.array([[2.0], [5.0]])), [[2], [5]])
 
 
 def test_the_threshold_is_reached_or_the_run_censored() -> None:
     steps = np.tile(10.0 * np.arange(1, 9), (3, 1))
     curves = np.array([[0, 0, 9, 9, 9, 9, 9, 9.0], [0, 0, 0, 0, 0, 0, 0, 9.0], [9] * 8])
-    times, reached = st.steps_to_threshold(steps, curves, np.array([5.0, 5.0, 9.0]))
+    times, reached = steps_to_threshold(steps, curves, np.array([5.0, 5.0, 9.0]))
     assert times.tolist() == [50, 80, 10]  # (0 + 0 + 9 + 9 + 9) / 5 = 5.4 at the fifth; never; at once
     assert reached.tolist() == [True, False, True]
-    assert not st.steps_to_threshold(steps, curves, np.full(3, np.nan))[1].any()
+    assert not steps_to_threshold(steps, curves, np.full(3, np.nan))[1].any()
 
 
 # Censored times
@@ -69,11 +70,11 @@ def test_kaplan_meier_by_hand() -> None:
     censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
     times = np.array(events + censored)
     reached = np.arange(21) < 9
-    t, survival = st.kaplan_meier(times, reached)
+    t, survival = kaplan_meier(times, reached)
     at = {week: survival[np.flatnonzero(t == week)[-1]] for week in sorted(set(events))}
     known = {6: 0.857, 7: 0.807, 10: 0.753, 13: 0.690, 16: 0.627, 22: 0.538, 23: 0.448}
     assert at == pytest.approx(known, abs=5e-4)
-    assert st.survival_median(times, reached) == 23
+    assert survival_median(times, reached) == 23
     # the area of those steps up to week 35
     edges, heights = [0, 6, 7, 10, 13, 16, 22, 23, 35], [1, *known.values()]
     area = sum(h * (b - a) for h, a, b in zip(heights, edges, edges[1:], strict=False))
@@ -85,7 +86,7 @@ def test_survival_agrees_with_scipy(runs: list[tuple[int, bool]]) -> None:
     times, reached = (np.array(x) for x in zip(*runs, strict=True))
     data = stats.CensoredData(times[reached], right=times[~reached])
     theirs = stats.ecdf(data).sf.evaluate(np.arange(8))
-    t, survival = st.kaplan_meier(times, reached)
+    t, survival = kaplan_meier(times, reached)
     ours = [1.0 if k < t[0] else survival[np.flatnonzero(t <= k)[-1]] for k in range(8)]
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
@@ -93,16 +94,16 @@ def test_survival_agrees_with_scipy(runs: list[tuple[int, bool]]) -> None:
 @given(some.lists(some.integers(1, 50), min_size=1, max_size=12))
 def test_without_censoring_these_are_plain_statistics(times: list[int]) -> None:
     everyone = np.ones(len(times), bool)
-    assert st.survival_median(times, everyone) == sorted(times)[(len(times) - 1) // 2]
+    assert survival_median(times, everyone) == sorted(times)[(len(times) - 1) // 2]
     assert st.restricted_mean(times, everyone, 50) == pytest.approx(np.mean(times))
     assert st.restricted_mean(times, everyone, 10) == pytest.approx(np.minimum(times, 10).mean())
-    assert st.survival_median(times, ~everyone) == np.inf
+    assert survival_median(times, ~everyone) == np.inf
     assert st.restricted_mean(times, ~everyone, 10) == pytest.approx(10)
 
 
 def test_survival_statistics_take_many_samples_at_once() -> None:
     times, reached = rng().integers(1, 9, (20, 7)), rng(1).random((20, 7)) < 0.6
-    for statistic in (st.survival_median, partial(st.restricted_mean, until=6)):
+    for statistic in (survival_median, partial(st.restricted_mean, until=6)):
         one_by_one = [statistic(t, e) for t, e in zip(times, reached, strict=True)]
         np.testing.assert_allclose(statistic(times, reached), one_by_one)
     interval = st.survival_interval(times[0], reached[0], rng())

@@ -10,7 +10,7 @@ import pytest
 
 from ablate.run import Summary
 from ablate.store import Cell
-from ablate.sweep import conclude, final_return, merge, ranges, steps_to_threshold, table
+from ablate.sweep import conclude, ending, merge, ranges, solving, table
 
 MANIFEST = {"iterations": 20, "env_steps": 2000, "wall_time_s": 1.0, "started": "2026-01-01T00:00:00+00:00"}
 CONFIG = {"threshold": 2.5, "phi": {"name": "rtg"}, "baseline": {"name": "none"}, "probe": {"name": "online"}}
@@ -23,8 +23,8 @@ def curve(returns: list[float] | np.ndarray) -> pd.DataFrame:
 
 def probe(level: float) -> list[dict]:
     """Rows of the cell's own estimator, out of order, and of another one."""
-    rows = [("rtg", 20, 7.0, np.inf), ("return", 0, 100.0, 100.0), ("rtg", 0, 10 * level, level)]
-    names = "phi", "iteration", "trace_variance", "nsr"
+    rows = [("rtg", 20, 7.0, 1 - level), ("return", 0, 100.0, 100.0), ("rtg", 0, 10 * level, level)]
+    names = "phi", "iteration", "trace_variance", "snr"
     return [dict(zip(names, row, strict=True)) | {"baseline": "none", "critic": "none"} for row in rows]
 
 
@@ -55,7 +55,7 @@ def test_table_has_a_row_a_cell(summary: Summary) -> None:
     assert cells[1:4] == [["1", "1"], ["1", "1"], ["3", "0"]]
     assert cells[4] == ["2", "2"]
     assert cells[6:8] == [["100", "100"], ["1/2", "1/2"]]
-    assert cells[8:11] == [["20", "20"], ["2", "2"], ["unbounded", "unbounded"]]
+    assert cells[8:11] == [["20", "20"], ["0.5", "0.5"], ["unbounded", "unbounded"]]
     assert cells[11] == ["300", "300"]
 
 
@@ -81,26 +81,26 @@ def test_merge_adds_up_the_jobs_of_a_cell(summary: Summary) -> None:
     [
         ([[0.0] * 10], None, ("-", "-")),
         ([], 1.0, ("-", "-")),
-        ([[0.0] * 10], 1.0, ("-", "0/1")),
+        ([[0.0] * 10], 1.0, ("∞", "0/1")),
         ([[0.0] * 5 + [1.0] * 5], 1.0, ("1,000", "1/1")),  # the mean of five iterations is there at the tenth
         ([[0.0, 0, 0, 0, 5, 0, 0, 0]], 1.0, ("500", "1/1")),
-        ([[3.0] * 10, [0.0] * 5 + [3.0] * 5, [0.0] * 10], 3.0, ("550", "2/3")),
-        ([[float("nan")] * 10], 1.0, ("-", "0/1")),
+        ([[3.0] * 10, [0.0] * 5 + [3.0] * 5, [0.0] * 10], 3.0, ("1,000", "2/3")),  # a third, then another are there
+        ([[3.0] * 10, [0.0] * 10, [0.0] * 10], 3.0, ("∞", "1/3")),
     ],
 )
-def test_steps_to_threshold(returns: list, threshold: float | None, expected: tuple[str, str]) -> None:
-    assert steps_to_threshold([curve(r) for r in returns], threshold) == expected
+def test_solving(returns: list, threshold: float | None, expected: tuple[str, str]) -> None:
+    assert solving([curve(r) for r in returns], threshold) == expected
 
 
-def test_final_return() -> None:
-    assert final_return([]) == ("-", "-")
-    assert final_return([curve([0.0] * 9 + [7.0])]) == ("7", "-"), "the last tenth; one seed has no interval"
-    assert final_return([curve([5.0])]) == ("5", "-")
-    value, interval = final_return([curve(np.full(20, level)) for level in (0.0, 1.0, 2.0, 100.0)])
+def test_ending() -> None:
+    assert ending([]) == ("-", "-")
+    assert ending([curve([0.0] * 9 + [7.0])]) == ("7", "-"), "the last tenth; one seed has no interval"
+    assert ending([curve([5.0])]) == ("5", "-")
+    value, interval = ending([curve(np.full(20, level)) for level in (0.0, 1.0, 2.0, 100.0)])
     assert value == "1.5", "the mean of the middle half"
     low, high = map(float, interval.strip("[]").split(","))
     assert 0 <= low <= 1.5 <= high <= 100
-    assert interval == final_return([curve(np.full(20, level)) for level in (0.0, 1.0, 2.0, 100.0)])[1]
+    assert interval == ending([curve(np.full(20, level)) for level in (0.0, 1.0, 2.0, 100.0)])[1]
 
 
 def test_exit_codes(tmp_path: Path, summary: Summary, capsys: pytest.CaptureFixture) -> None:
