@@ -118,7 +118,7 @@ def parse_seeds(value: Any) -> tuple[int, ...]:
 
 
 def _shown(value: Any) -> str:
-    return str(value).replace(" ", "")
+    return "null" if value is None else str(value).replace(" ", "")
 
 
 def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
@@ -147,7 +147,7 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
         _check_probe(config)
         if not build.needs(config):
             typed = _typed(overrides, "critic")
-            if typed and not config["probe"].get("fitted"):
+            if typed and not _lends(config):
                 cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
                 raise Impossible(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
             config["critic"] = None
@@ -236,7 +236,11 @@ def _count(x: Any) -> bool:
 
 
 def _share(x: Any) -> bool:
-    return x == 0 or (_positive(x) and x <= 1)
+    return type(x) in (int, float) and 0 <= x <= 1
+
+
+def _decay(x: Any) -> bool:
+    return _share(x) and x < 1
 
 
 def _sizes(x: Any) -> bool:
@@ -251,6 +255,7 @@ def _rising(x: Any) -> bool:
 
 A_COUNT = _count, "a whole number of at least 1"
 A_SHARE = _share, "in [0, 1]"
+A_DECAY = _decay, "in [0, 1)"
 LAYERS = _sizes, "a list of layer sizes", "[64,64]"
 RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "iterations": (_count, "a whole number of at least 1", "100"),
@@ -259,6 +264,10 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "gamma": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.99"),
     "threshold": (lambda x: x is None or abs(x) < float("inf"), "a finite number or null", "null"),
     "optimizer.lr": (_positive, "above 0", "0.003"),
+    "optimizer.beta1": (*A_DECAY, "0.9"),
+    "optimizer.beta2": (*A_DECAY, "0.999"),
+    "optimizer.decay": (*A_DECAY, "0.99"),
+    "optimizer.eps": (_positive, "above 0", "1e-8"),
     "optimizer.max_grad_norm": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
     "critic.lr": (_positive, "above 0", "0.01"),
     "critic.updates": (_count, "a whole number of at least 1", "16"),
@@ -383,7 +392,7 @@ def _check_environment(config: dict[str, Any]) -> None:
             "write policy.hidden=[] policy.spread=learned"
         )
     mdp = getattr(env, "mdp", None)
-    if wants and mdp is not None and mdp.features.shape[1] < mdp.num_states:
+    if wants and mdp is not None and not mdp.states_are_seen:
         raise Impossible(f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda")
     if config["probe"]["name"] == "exact":
         _check_exact_probe(config, known=mdp is not None)
@@ -449,31 +458,63 @@ def _check_exact_probe(config: dict[str, Any], known: bool) -> None:
 
 
 def _check_probe(config: dict[str, Any]) -> None:
-    """Round the probe's episodes up to whole batches, and give it the critic that its variants need."""
+    """Hold the probe against the rest, round its episodes up to whole batches, and give it the critic it needs."""
     probe, batch = config["probe"], config["episodes"]
     for variant in (probe.get("variants") or {}).values():  # the run's own settings hold where it is one of the list
         variant |= {part: config[part] for part in variant if variant[part]["name"] == config[part]["name"]}
-    if probe["name"] in ("off", "exact"):
+    if probe["name"] == "off":
+        return
+    _check_reference(config)
+    if probe["name"] == "exact":
         return
     _check_others(config)
     coupled = config["whiten"] or "group" in config["env"]
-    coupled = coupled or any(variant["baseline"]["about"]["couples"] for variant in variants(config))
+    coupled = coupled or any(variant["baseline"]["about"]["couples"] for variant in variants(config).values())
     fewest = 16 * batch if coupled else 16
     probe["episodes"] = max(-(-probe["episodes"] // batch) * batch, fewest)
     from ablate import build
 
-    needed = set().union(*(build.needs(variant) for variant in variants(config)))
-    if probe["critic"] == "run" and config["critic"]["name"] == "exact" and build.needs(config):
+    needed = _needed(config)
+    if needed and config["critic"]["name"] == "exact":
+        if probe["critic"] == "fitted":
+            raise Impossible(
+                "probe.critic=fitted critic=exact cannot be: there is nothing to fit; write probe.critic=exact"
+            )
         probe["critic"] = "exact"
     if probe["critic"] == "run" and needed - build.needs(config):
         probe["critic"] = "fitted"
     probe["fitted"] = dict(config["critic"]) if probe["critic"] == "fitted" and needed else None
 
 
+def _needed(config: dict[str, Any]) -> set[str]:
+    """Which of V and Q the probe's variants ask a critic for."""
+    from ablate import build
+
+    return set().union(*(build.needs(variant) for variant in variants(config).values()))
+
+
+def _lends(config: dict[str, Any]) -> bool:
+    """Whether the probe judges with the critic that was set for the run."""
+    probe = config["probe"]
+    exact = probe.get("critic") == config["critic"]["name"] == "exact" and _needed(config)
+    return bool(probe.get("fitted") or exact)
+
+
+def _check_reference(config: dict[str, Any]) -> None:
+    """Refuse a reference that is not judged. Exact ratios have one; a sampling probe can do without."""
+    name, reference, judged = config["probe"]["name"], config["probe"]["reference"], list(variants(config))
+    allowed = judged if name == "exact" else [*judged, None]
+    if reference not in allowed:
+        raise Refusal(
+            f"probe.reference={_shown(reference)} is no variant that probe={name} judges; "
+            f"write probe.reference= one of {', '.join(map(_shown, allowed))}"
+        )
+
+
 def _check_others(config: dict[str, Any]) -> None:
     """Refuse to judge baselines of the other episodes where a batch has too few."""
     batch = config["env"].get("group") or config["episodes"]
-    fewest = max(variant["baseline"]["about"].get("fewest_episodes", 1) for variant in variants(config))
+    fewest = max(variant["baseline"]["about"].get("fewest_episodes", 1) for variant in variants(config).values())
     if batch < fewest:
         raise Impossible(
             f"probe={config['probe']['name']} with episodes={batch} cannot be: it judges baselines of the other "
@@ -481,9 +522,9 @@ def _check_others(config: dict[str, Any]) -> None:
         )
 
 
-def variants(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The variants that the probe judges: its own list, or the run's own."""
-    return list((config["probe"].get("variants") or {"own": config}).values())
+def variants(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The variants that the probe judges, by name: its own, or the run's."""
+    return config["probe"].get("variants") or {"own": config}
 
 
 def _paths(node: Any) -> list[str]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate import exact, lqg
-from ablate.envs.base import Environment
+from ablate.envs.base import Environment, Float32
 from ablate.mdp import MDP
 from ablate.networks import Network
 from ablate.phi import Signals
@@ -18,6 +18,7 @@ from ablate.refusal import Refusal
 from ablate.trajectories import Trajectories
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 class Model(Protocol):
@@ -50,23 +51,17 @@ class TabularModel:
     policy: Policy
 
     def judge(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
-        if not np.array_equal(self.mdp.features, np.eye(self.mdp.num_states)):
+        if not self.mdp.states_are_seen:
             raise Refusal("critic=exact needs to see the state, which this environment hides; write critic=lambda")
         mdp = replace(self.mdp, gamma=signals.gamma)
         V, Q = (np.stack(x) for x in zip(*(exact.values(mdp, pi) for pi in self._policies(theta)), strict=True))
         S, _, T = signals.mask.shape
-        states = np.concatenate([episodes.observations, np.zeros_like(episodes.observations[:, :, :1])], 2).argmax(-1)
-        final = episodes.final_observations.argmax(-1)
-        np.put_along_axis(states, episodes.lengths[..., None], final[..., None], axis=2)
-        seeds, times = np.arange(S)[:, None, None], np.arange(T + 1)
-        values = V[seeds, times, states]
-        action_values = Q[seeds, times[:-1], states[..., :-1], episodes.actions] * signals.mask
-        return replace(
-            signals,
-            values=values[..., :-1] * signals.mask,
-            next_values=values[..., 1:] * signals.mask,
-            action_values=action_values,
-        )
+        seeds, times, states = np.arange(S)[:, None, None], np.arange(T), self._states(episodes)
+        values = V[seeds, times, states] * signals.mask
+        action_values = Q[seeds, times, states, episodes.actions] * signals.mask
+        following = np.zeros_like(values)  # and 0 after the last step: there a terminal state or the horizon is reached
+        following[..., :-1] = values[..., 1:]
+        return replace(signals, values=values, next_values=following, action_values=action_values)
 
     def gradient(self, theta: Tensor, gamma: float) -> Floats:
         mdp = replace(self.mdp, gamma=gamma)
@@ -78,6 +73,16 @@ class TabularModel:
         mdp = replace(self.mdp, gamma=gamma)
         both = zip(self._policies(theta), self._scores(theta), strict=True)
         return [exact.GroundTruth(mdp, pi, z, discount_scores=discount_scores) for pi, z in both]
+
+    def _states(self, episodes: Trajectories) -> Integers:
+        """The state of each step taken, [S,N,T]: the one that looks so among those in which one acts."""
+        acting = np.flatnonzero(~self.mdp.terminal)
+        looks = _as_bytes(self.mdp.features[acting].astype(np.float32))
+        order = looks.argsort()
+        states = np.zeros(episodes.mask.shape, np.int64)
+        seen = np.searchsorted(looks, _as_bytes(episodes.observations[episodes.mask]), sorter=order)
+        states[episodes.mask] = acting[order[seen]]
+        return states
 
     def _policies(self, theta: Tensor) -> Floats:
         """pi(a|s) of each seed, [S, states, A]."""
@@ -93,6 +98,11 @@ class TabularModel:
         return np.stack(
             [_network_scores(self.policy.network, row, p, self.mdp.features) for row, p in zip(theta, pi, strict=True)]
         )
+
+
+def _as_bytes(rows: Float32) -> NDArray[np.void]:
+    """Each row [R,D] as one thing to compare, [R]."""
+    return np.ascontiguousarray(rows).view(f"V{rows.itemsize * rows.shape[1]}")[:, 0]
 
 
 def _network_scores(network: Network, theta: Tensor, pi: Floats, features: Floats) -> Floats:

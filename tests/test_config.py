@@ -98,6 +98,20 @@ def test_every_range_names_an_example_that_it_allows(name: str) -> None:
         ("workers=2.5", "workers=auto"),
         ("optimizer.lr=0", "optimizer.lr=0.003"),
         ("optimizer.max_grad_norm=-1", "optimizer.max_grad_norm=0.5"),
+        ("optimizer=adam optimizer.beta1=2", r"beta1=2 is not in \[0, 1\); write for example optimizer.beta1=0.9"),
+        ("optimizer=adam optimizer.beta1=abc", "write for example optimizer.beta1=0.9"),
+        ("optimizer=adam optimizer.beta1=false", "write for example optimizer.beta1=0.9"),
+        ("optimizer=adam optimizer.beta2=-0.1", "write for example optimizer.beta2=0.999"),
+        ("optimizer=adam optimizer.eps=-1", "eps=-1 is not above 0; write for example optimizer.eps=1e-8"),
+        ("optimizer=rmsprop optimizer.decay=5", "write for example optimizer.decay=0.99"),
+        ("optimizer=rmsprop optimizer.eps=0", "write for example optimizer.eps=1e-8"),
+        (
+            "probe.reference=typo",
+            "typo is no variant that probe=online judges; write probe.reference= one of own, null$",
+        ),
+        ("probe=matched probe.reference=typo", "one of return_none, .*, advantage_none, null$"),
+        ("env=chain probe=exact probe.reference=typo", "one of return_none, .*, all_action$"),
+        ("env=chain probe=exact probe.reference=null", "reference=null is no variant that probe=exact judges"),
         ("policy.hidden=[8,0]", r"policy.hidden=\[64,64\]"),
         ("policy.hidden=8", r"policy.hidden=\[64,64\]"),
         ("phi=td critic.updates=0", "critic.updates=16"),
@@ -134,11 +148,34 @@ def test_refused(words: str, remedy: str) -> None:
         ("env=pendulum policy=categorical", "write policy=gaussian"),
         ("env=gym env.id=Pendulum-v1", "write policy=gaussian"),
         ("phi=td critic=exact", "needs a known model"),
+        ("phi=rtg critic=exact probe=matched", "critic=exact needs a known model"),
+        ("env=chain phi=rtg critic=exact", "uses no critic; leave out critic=exact"),
+        ("env=chain phi=rtg critic=exact probe.critic=exact", "uses no critic; leave out critic=exact"),
+        ("env=chain phi=td critic=exact probe.critic=fitted", "write probe.critic=exact"),
     ],
 )
 def test_impossible(words: str, remedy: str) -> None:
     with pytest.raises(Impossible, match=remedy):
         job(*words.split())
+
+
+@pytest.mark.parametrize("name", ["optimizer.beta1", "optimizer.beta2", "optimizer.decay"])
+def test_a_running_mean_may_forget_everything_but_not_nothing(name: str) -> None:
+    allowed, *_ = RANGES[name]
+    assert allowed(0)
+    assert not allowed(1)
+
+
+@pytest.mark.parametrize("reference", ["q_value", None])
+def test_variants_are_held_against_one_of_themselves_or_none(reference: str | None) -> None:
+    override = f"probe.reference={'null' if reference is None else reference}"
+    assert compose("probe=matched", override).config["probe"]["reference"] == reference
+
+
+def test_an_exact_critic_that_only_the_probe_has_a_use_for_is_exact_there() -> None:
+    config = compose("env=chain", "phi=rtg", "critic=exact", "probe=matched").config
+    assert config == compose("env=chain", "phi=rtg", "probe=matched", "probe.critic=exact").config
+    assert (config["probe"]["critic"], config["probe"]["fitted"]) == ("exact", None)
 
 
 def test_what_a_variant_does_not_use_is_no_part_of_its_configuration() -> None:

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import compose
+from conftest import compose, cut_short, parameters
 
 from ablate import build, exact, lqg
 from ablate.config import Impossible
+from ablate.envs.tabular import Tabular
 from ablate.models import known
 from ablate.phi import Signals
 from ablate.randomness import streams
@@ -43,6 +44,34 @@ def test_exact_critic_reads_the_values_of_each_state_and_time(env_name):
                 assert signals.next_values[s, n, t] == pytest.approx(V[t + 1, states[t + 1]], rel=1e-5, abs=1e-6)
                 assert signals.action_values[s, n, t] == pytest.approx(Q[t, states[t], a], rel=1e-5, abs=1e-6)
             assert not signals.values[s, n, length:].any()
+
+
+def test_a_state_is_known_by_its_features_whatever_they_are():
+    """The last state is terminal and looks like the first: where one acts, all look different."""
+    env = Tabular(replace(cut_short(), features=np.array([[1.0, 2.0], [-1.0, 3.0], [1.0, 2.0]])), time_limit=False)
+    policy = build.policy(compose("env=chain", "policy.hidden=[]").config, env)
+    theta = parameters(policy.network, SEEDS)
+    episodes = rollout(policy, theta, env, 30, streams(SEEDS, "environment"), streams(SEEDS, "actions"))
+    signals = known(env, policy).judge(theta, episodes, Signals(episodes.rewards, episodes.mask, 0.9))
+    assert set(episodes.lengths.ravel()) == {1, 2}
+    for s in range(len(SEEDS)):
+        weights = theta[s].numpy().astype(float).reshape(2, 2)
+        V, Q = exact.values(env.mdp, exact.softmax(env.mdp.features @ weights))
+        for n, t in np.argwhere(episodes.mask[s]):
+            state = 0 if episodes.observations[s, n, t, 0] == 1 else 1
+            assert signals.values[s, n, t] == pytest.approx(V[t, state], rel=1e-5)
+            assert signals.action_values[s, n, t] == pytest.approx(Q[t, state, episodes.actions[s, n, t]], rel=1e-5)
+            ends = t == episodes.lengths[s, n] - 1
+            assert signals.next_values[s, n, t] == (0 if ends else signals.values[s, n, t + 1])
+
+
+def test_the_one_state_of_a_bandit_is_seen():
+    config = compose("env=bandit", "env.arms=[0.25,0.75]", "baseline=value", "critic=exact").config
+    env, policy, theta, episodes = episodes_of(config, 0)
+    signals = known(env, policy).judge(theta, episodes, Signals(episodes.rewards, episodes.mask, 1.0))
+    np.testing.assert_array_equal(signals.values, 0.5)
+    np.testing.assert_array_equal(signals.next_values, 0)
+    np.testing.assert_array_equal(signals.action_values, 0.25 + 0.5 * episodes.actions)
 
 
 @pytest.mark.parametrize("hidden", ["[]", "[7]"])
