@@ -22,10 +22,11 @@ def evaluation(config: Mapping[str, Any]) -> "Evaluation | None":
 
 @dataclass(frozen=True)
 class Evaluation:
-    """J of the greedy policy (argmax_a pi(a|s) or Q(s,a), the mean of a Gaussian), estimated from N fresh episodes.
+    """Mean undiscounted return of the greedy policy (argmax_a pi(a|s) or Q(s,a), the mean of a Gaussian) over N fresh
+    episodes.
 
     After every `every`-th iteration and the last one. Its random streams are its own, so a run learns the same with it
-    or without. Returns are undiscounted.
+    or without.
     """
 
     every: int

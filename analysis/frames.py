@@ -14,7 +14,8 @@ cells    a row a cell, in the order of figures and tables; the index is `cell`
 | phi, baseline, critic           | the same, "" where there is none                                                  |
 | phi_order, baseline_order       | place of the variant; other algorithms come after every Phi                       |
 | needs                           | "", "V", "Q" or "Q V": the critics that Phi and baseline look at                  |
-| unbiased                        | always, exact critic, never, or "" for other algorithms                           |
+| symbol                          | Phi - baseline in TeX, "" for other algorithms                                    |
+| unbiased                        | when its mean is grad J: always, exact critic, if gamma=1, both, never; or ""     |
 | threshold                       | the return that counts as solved, NaN where none is known                         |
 | iterations                      | of a complete run                                                                 |
 | env.KEY                         | each setting of the environment that is one value                                 |
@@ -58,10 +59,9 @@ from ablate.refusal import Refusal
 
 Config = Mapping[str, Any]
 OTHER = 100  # the phi_order of the first algorithm that has no Phi
-ALGORITHMS = ("q_actor_critic", "a2c", "td", "q_iteration", "q_learning", "dqn")  # in the lecture's order
 VARIANT = ("phi", "baseline", "label", "phi_order", "baseline_order", "needs", "own", "reference")
 EMPTY = ["cell", "variant", "algorithm", "env", "phi", "baseline", "critic", "phi_order", "baseline_order", "needs"]
-EMPTY += ["unbiased", "threshold", "iterations", "overrides", "command", "config", "complete", "left_out"]
+EMPTY += ["symbol", "unbiased", "threshold", "iterations", "overrides", "command", "config", "complete", "left_out"]
 NAMED = ("phi", "baseline", "algorithm", "env", "study")  # overrides that a label has said already
 
 
@@ -160,14 +160,26 @@ def _choices(config: Config, cell: str) -> dict[str, Any]:
     if config.get("phi") and config.get("baseline"):
         facts = _facts(config)
         named = {"variant": facts.pop("label") + (", whitened" if config.get("whiten") else "")}
-        unbiased = {config[key]["about"]["unbiased"] for key in ("phi", "baseline")}
-        bias = next((word for word in ("never", "exact critic") if word in unbiased), "always")
-        return named | names | facts | {"unbiased": "never" if config.get("whiten") else bias}
+        return named | names | facts | {"symbol": _symbol(config), "unbiased": _unbiased(config)}
     about = (config.get("algorithm") or {}).get("about") or {}
-    known = ALGORITHMS.index(names["algorithm"]) if names["algorithm"] in ALGORITHMS else len(ALGORITHMS)
-    orders = {"phi_order": OTHER + int(about.get("order", known)), "baseline_order": 0}
+    orders = {"phi_order": OTHER + int(about.get("order", 0)), "baseline_order": 0}
     variant = about.get("label") or names["algorithm"].replace("_", " ") or cell
-    return {"variant": variant, **names, **orders, "needs": "", "unbiased": ""}
+    return {"variant": variant, **names, **orders, "needs": "", "symbol": "", "unbiased": ""}
+
+
+def _symbol(variant: Config) -> str:
+    phi, baseline = (str(variant[key]["about"]["symbol"]) for key in ("phi", "baseline"))
+    return phi if variant["baseline"]["name"] == "none" else f"{phi} - {baseline}"
+
+
+def _unbiased(config: Config) -> str:
+    """The weakest of what Phi and baseline say of themselves, which they say of scores that are weighed by gamma^t."""
+    said = {config[key]["about"]["unbiased"] for key in ("phi", "baseline")}
+    if config["whiten"] or said - {"always", "exact critic"}:
+        return "never"
+    weighed = config["discount_scores"] or config["phi"]["about"]["measured_from"] == "start" or config["gamma"] == 1
+    asked = {"exact critic": "exact critic" in said, "if gamma=1": not weighed}
+    return ", ".join(condition for condition, needed in asked.items() if needed) or "always"
 
 
 def _labels(cells: pd.DataFrame) -> list[str]:

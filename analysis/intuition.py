@@ -30,7 +30,7 @@ class HalfPlane:
     level: float = 0.7
 
     def marks(self, x: Floats) -> Floats:
-        """f(x) [N] of samples [N, 2]."""
+        """f(x) [...] of samples [..., 2]."""
         return np.where(x @ np.array(self.direction) > self.level, 1.0, -1.0)
 
     def expected(self, mu: Floats, sigma: float) -> float:

@@ -10,7 +10,7 @@ Blocks, in any order inside a section, `Group`, `Columns` or `Details`:
     Code(text)                        a command to copy
     Equation(tex)                     mathtext (the LaTeX subset of matplotlib), without dollar signs
     Definitions(items)                term -> meaning
-    Table(frame, caption, ...)        a sortable table; cells are numbers, text, `Verdict`s or `Link`s
+    Table(frame, caption, ...)        a sortable table; cells are numbers, text, `Verdict`s, `Link`s or `Equation`s
     Picture(figure, alternative)      a matplotlib figure as inline SVG
     Verdict(word)                     SUPPORTED, REFUTED, CONDITIONAL or INCONCLUSIVE
     Group(title, blocks)              a heading below the section's
@@ -72,6 +72,9 @@ class Code(Block):
 @dataclass(frozen=True)
 class Equation(Block):
     tex: str
+
+    def __str__(self) -> str:
+        return self.tex
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ class Table(Block):
         limits = [row[limit] for limit in self.intervals.get(name, ())]
         known = any(not pd.isna(limit) and limit != math.inf for limit in limits)
         return {
-            "text": show(value),
+            "text": value if isinstance(value, Equation) else show(value),
             "interval": f"[{', '.join(show(limit) for limit in limits)}]" if known else "",
             "sort": _sort_key(value) if self._is_number(name) else str(value),
             "number": self._is_number(name),
@@ -243,6 +246,15 @@ def render(page: Page) -> str:
     ids += [block.id for section in page.sections for block in section.blocks if isinstance(block, Group) and block.id]
     if len(set(ids)) < len(ids):
         raise ValueError(f"ids of sections and groups must differ: {sorted(ids)}")
+    prefixes = (f"s{index}-" for index in itertools.count())
+
+    def svg(block: Picture | Equation) -> Markup:
+        return Markup(_svg(block, next(prefixes)))
+
+    def in_line(value: Any) -> Any:
+        """An equation in a cell of a table is drawn, its middle on that of the row's text."""
+        return IN_LINE.format(svg(value)) if isinstance(value, Equation) else value
+
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -250,9 +262,9 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=in_line,
     )
-    prefixes = (f"s{index}-" for index in itertools.count())
-    environment.filters["svg"] = lambda block: Markup(_svg(block, next(prefixes)))
+    environment.filters["svg"] = svg
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     # Only this script may run, and nothing may be fetched, even if an escape were forgotten somewhere.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -266,6 +278,7 @@ def _svg(block: Picture | Equation, prefix: str) -> str:
     return _inline(_typeset(block.tex), prefix, block.tex)
 
 
+IN_LINE = Markup('<span class="equation">{}</span>')
 SVG_SETTINGS: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "ablate"}
 
 
@@ -283,6 +296,15 @@ def _typeset(tex: str) -> bytes:
         font = FontProperties(math_fontfamily="cm", size=13)
         math_to_image(f"${tex}$", buffer, prop=font, format="svg", color="black")
     return buffer.getvalue()
+
+
+def equation(tex: str) -> Equation | str:
+    """An equation where matplotlib can read it, else the text as it is."""
+    try:
+        _typeset(tex)
+    except ValueError:
+        return tex
+    return Equation(tex)
 
 
 def _inline(svg: bytes, prefix: str, alternative: str) -> str:

@@ -37,6 +37,7 @@ from analysis.page import (
     Section,
     Table,
     Text,
+    equation,
     number,
     render,
 )
@@ -499,7 +500,23 @@ def _configurations(study: Study) -> Section:
         Details(f"{cell['label']} on {cell['env']}" if cell["env"] else str(cell["label"]), _configuration(name, cell))
         for name, cell in study.cells.iterrows()
     ]
-    return Section("Configurations", "configurations", [Text(said), *folded])
+    return Section("Configurations", "configurations", [*_variants(study.cells), Text(said), *folded])
+
+
+def _variants(cells: pd.DataFrame) -> Iterator[Table]:
+    """What each variant of the policy gradient is; nothing where there is none whose configuration can be read."""
+    told = cells.loc[cells["symbol"] != "", ["variant", "symbol", "unbiased"]].drop_duplicates()
+    if told.empty:
+        return
+    caption = "What multiplies the score of step t, and when the mean of that is the gradient of J."
+    titles = {"symbol": "Phi − baseline"}
+    meanings = {
+        "variant": "the estimator, by its name in tables and figures",
+        "symbol": "as its yaml writes it; a whitened one is standardised over the batch",
+        "unbiased": "exact critic: with the policy's true V or Q; if gamma=1: as discount_scores=false leaves out the "
+        "weight γᵗ of step t, for gamma < 1 the mean is the usual discounted direction, which is not the gradient",
+    }
+    yield Table(told.assign(symbol=told["symbol"].map(equation)), caption, titles, meanings)
 
 
 def _configuration(name: object, cell: pd.Series) -> list[Block]:

@@ -24,11 +24,12 @@ ROWS = 10
 STARTED = {"iterations": ROWS, "wall_time_s": 0.5, "started": "2026-01-01T00:00:00+00:00"}
 
 
-def cell(outputs: Path, study: str, *overrides: str, label: str | None = None) -> Cell:
+def cell(outputs: Path, study: str, *overrides: str, **about: str) -> Cell:
+    """Its Phi may say other things of itself."""
     job = compose(f"study.name={study}", f"iterations={ROWS}", "env=chain", "threshold=50", *overrides)
     config = json.loads(json.dumps(job.config))
-    if label is not None:
-        config["phi"]["about"]["label"] = label
+    if about:
+        config["phi"]["about"] |= about
     made = Cell.at(outputs, study, job.overrides, config)
     made.prepare()
     return made
@@ -75,6 +76,12 @@ def headline(outputs: Path, study: str) -> list[str]:
 
 def shown(page: Page) -> Element:
     return Reader(render(page)).open[0]
+
+
+def alternatives_of(tree: Element) -> list[str]:
+    """The words for each figure."""
+    pictures = [svg for figure in tree.find("figure") for svg in figure.find("svg", role="img")]
+    return [str(svg.attributes["aria-label"]) for svg in pictures]
 
 
 def blocks(page: Page, section: str) -> list:
@@ -188,7 +195,7 @@ def test_a_study_without_a_complete_run_has_a_page_that_says_so(tmp_path: Path) 
     assert page.headline == ["No run of this study is complete, so there is nothing to compare yet."]
     assert [section.id for section in page.sections] == ["runs", "configurations", "reproduce", "cite"]
     assert "ValueError: boom" in shown(page).text()
-    assert shown(page).find("svg") == []
+    assert shown(page).find("figure") == []
 
 
 def test_a_study_that_is_missing_or_empty_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -217,7 +224,7 @@ def test_hostile_names_are_text(tmp_path: Path, name: str) -> None:
     assert f"{name} rtg" in [th.text() for th in tree.find("th", scope="row")]
     assert len(tree.find("script")) == 1
     assert tree.find("img") == []
-    alternatives = [str(svg.attributes["aria-label"]) for svg in tree.find("svg", role="img")]
+    alternatives = alternatives_of(tree)
     assert alternatives
     assert all(name in alternative for alternative in alternatives)
 
@@ -234,11 +241,67 @@ def test_every_cell_has_its_command_and_its_whole_configuration(outputs: Path) -
     assert yaml.safe_load(config.text) == made.read_config()
 
 
+def told_variants(outputs: Path, study: str) -> list[list[str]]:
+    """The rows of the table of variants, as text."""
+    made = next(block for block in blocks(report.report(outputs, study), "configurations") if isinstance(block, Table))
+    return made.frame.map(str).to_numpy().tolist()
+
+
+def test_the_variants_are_told_in_symbols_once_and_others_are_left_out(tmp_path: Path) -> None:
+    for overrides in (
+        ["phi=rtg", "baseline=loo"],
+        ["phi=rtg", "baseline=loo", "env.horizon=5"],  # the same variant on another problem
+        ["phi=return", "whiten=true"],
+        ["algorithm=a2c"],
+    ):
+        cell(tmp_path, "mixed", *overrides)
+    (cell(tmp_path, "mixed", "phi=q").path / "config.yaml").write_text("{")
+    assert told_variants(tmp_path, "mixed") == [
+        ["return, whitened", r"R(\tau)", "never"],
+        ["reward-to-go − leave-one-out", r"\sum_{t' \geq t} \gamma^{t'-t} r_{t'} - \bar{R}_{-i}", "always"],
+    ]
+    tree = shown(report.report(tmp_path, "mixed"))
+    drawn = {str(svg.attributes["aria-label"]) for td in tree.find("td") for svg in td.find("svg", role="img")}
+    assert drawn == {r"R(\tau)", r"\sum_{t' \geq t} \gamma^{t'-t} r_{t'} - \bar{R}_{-i}"}
+    cell(tmp_path, "other", "algorithm=a2c")
+    assert not [
+        block for block in blocks(report.report(tmp_path, "other"), "configurations") if isinstance(block, Table)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "unbiased"),
+    [
+        ("phi=return baseline=value", "always"),  # measured from 0, so it has its gamma^t
+        ("phi=return baseline=mean", "never"),
+        ("phi=return whiten=true", "never"),
+        ("phi=return phi.about.unbiased=sometimes", "never"),  # an unknown word promises nothing
+        ("phi=rtg", "if gamma=1"),
+        ("phi=rtg discount_scores=true", "always"),
+        ("phi=rtg gamma=1", "always"),
+        ("phi=rtg baseline=mean", "never"),
+        ("phi=advantage", "exact critic, if gamma=1"),
+        ("phi=q discount_scores=true", "exact critic"),
+    ],
+)
+def test_a_variant_is_called_unbiased_only_where_it_is(tmp_path: Path, overrides: str, unbiased: str) -> None:
+    """By what Phi and baseline say of themselves, which tests hold against enumeration, and the discount's weights."""
+    cell(tmp_path, "one", "gamma=0.9", *overrides.split())
+    assert [row[-1] for row in told_variants(tmp_path, "one")] == [unbiased]
+
+
+@pytest.mark.parametrize("symbol", [HOSTILE, r"half a $formula and \nowhere _^{"])
+def test_a_symbol_that_is_no_tex_is_text(tmp_path: Path, symbol: str) -> None:
+    cell(tmp_path, "plain", symbol=symbol)
+    tree = shown(report.report(tmp_path, "plain"))
+    assert symbol in [td.text() for td in tree.find("td")]
+    assert len(tree.find("script")) == 1
+
+
 def test_every_table_and_figure_of_the_study_is_in_its_page(outputs: Path) -> None:
     study = frames.load(outputs, "clear")
     tree = shown(report.report(outputs, "clear"))
-    alternatives = [svg.attributes["aria-label"] for svg in tree.find("svg", role="img")]
-    assert sorted(alternatives) == sorted(alternative for _, alternative in plots.figures(study).values())
+    assert sorted(alternatives_of(tree)) == sorted(alternative for _, alternative in plots.figures(study).values())
     ids = [h.attributes["id"] for h in tree.find("h2")]
     assert set(tables.tables(study)) <= set(ids)
     shown_names = {dt.text() for dt in tree.find("dt")}

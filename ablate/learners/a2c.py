@@ -12,13 +12,12 @@ from torch import Tensor
 from ablate import build
 from ablate.critics import quality
 from ablate.envs.base import Bools, Environment, Markov
-from ablate.learners.base import Record, State, part, prefixed
+from ablate.learners.base import Record, State, mean_of_updates, part, prefixed
 from ablate.networks import Network
 from ablate.online import Online, Walk
 from ablate.optimizers import RMSProp, norm
 from ablate.policies import Actor, Greedy, Policy
 from ablate.randomness import streams
-from ablate.returns import ordered_sum
 
 Floats = NDArray[np.float64]
 
@@ -105,8 +104,8 @@ class A2C:
 
         values, targets = (np.concatenate([getattr(e, name) for e in estimates], 1) for name in ("values", "targets"))
         record = walk.summary() | {
-            "entropy": _mean([e.entropy for e in estimates]),
-            "grad_norm": _mean([norm(e.gradient) for e in estimates]),
+            "entropy": mean_of_updates([e.entropy for e in estimates]),
+            "grad_norm": mean_of_updates([norm(e.gradient) for e in estimates]),
         }
         record |= quality(values, targets, np.full(len(seeds), values.shape[1]))
         return {"weights": weights} | prefixed("optimizer", moments) | prefixed("online", walk.state()), record
@@ -204,8 +203,3 @@ def n_step_returns(rewards: Floats, next_values: Floats, terminated: Bools, trun
 def _rows(x: NDArray) -> Tensor:
     """[S, N, n, ...] -> [S, N n, ...]"""
     return torch.from_numpy(x).flatten(1, 2)
-
-
-def _mean(each: Sequence[Tensor]) -> Floats:
-    """The mean over updates of [S] each."""
-    return ordered_sum(torch.stack(list(each), 1).double().numpy(), axis=1) / len(each)

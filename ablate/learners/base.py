@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.envs.base import Environment
 from ablate.policies import Actor
+from ablate.returns import ordered_sum
 
 State = dict[str, Tensor]  # all that is carried from iteration to iteration, each [S, ...]
 Record = dict[str, NDArray[np.float64]]  # what an iteration recorded, each [S]
@@ -39,3 +41,8 @@ def prefixed(name: str, parts: State) -> State:
 def part(name: str, state: State) -> State:
     """The state of one part of the whole."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def mean_of_updates(each: Sequence[Tensor]) -> NDArray[np.float64]:
+    """The mean [S] over an iteration's updates of what each of them recorded, [S]; at least one."""
+    return ordered_sum(torch.stack(list(each), 1).double().numpy(), axis=1) / len(each)

@@ -13,14 +13,13 @@ from torch import Tensor
 from ablate import build
 from ablate.envs.base import Continuous, Environment, Markov
 from ablate.envs.discretised import DiscreteActions
-from ablate.learners.base import Record, State, part, prefixed
+from ablate.learners.base import Record, State, mean_of_updates, part, prefixed
 from ablate.networks import Network
 from ablate.online import Online, Walk
 from ablate.optimizers import Adam
 from ablate.policies import Actor, GreedyValues
 from ablate.randomness import streams
 from ablate.refusal import Refusal
-from ablate.returns import ordered_sum
 from ablate.schedules import linear
 
 Floats = NDArray[np.float64]
@@ -157,7 +156,7 @@ class DQN:
                 errors.append(self.estimate(w, batch, out=gradient))
                 step = (iteration - 1 - before) * self.updates + update + 1
                 norms.append(self.optimizer.ascend_(w, gradient, moments, step))
-            record |= {"critic_loss": _mean(errors), "grad_norm": _mean(norms)}
+            record |= {"critic_loss": mean_of_updates(errors), "grad_norm": mean_of_updates(norms)}
         else:
             record |= {"critic_loss": np.full(len(seeds), nan), "grad_norm": np.zeros(len(seeds))}
         parts = prefixed("optimizer", moments) | prefixed("replay", replay) | prefixed("online", walk.state())
@@ -230,8 +229,3 @@ def sampled(replay: State, places: Tensor) -> State:
     S, capacity = replay["actions"].shape
     rows = (places.flatten(1) + capacity * torch.arange(S)[:, None]).flatten()
     return {name: x.flatten(0, 1).index_select(0, rows).unflatten(0, places.shape) for name, x in replay.items()}
-
-
-def _mean(each: Sequence[Tensor]) -> Floats:
-    """The mean over updates of [S] each."""
-    return ordered_sum(torch.stack(list(each), 1).double().numpy(), axis=1) / len(each)

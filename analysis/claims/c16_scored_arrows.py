@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from math import erf, exp, pi, sqrt
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -15,30 +15,16 @@ from ablate.randomness import stream
 from analysis.claims import draw
 from analysis.claims.study import Study
 from analysis.claims.verdict import Verdict, from_exact
+from analysis.intuition import HalfPlane
 
 Floats = NDArray[np.float64]
 SIGMA = 1.0
 MU = np.array([0.3, -0.2])
-NORMAL = np.array([0.6, 0.8])  # of the half-plane of good samples
+PLANE = HalfPlane((0.6, 0.8), 0.5)  # of good samples
 CENTRE, WIDTH = np.array([1.5, 1.0]), 0.8  # of a smooth hill
 STEP = 1e-3
 QUIVER: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
 CLOSE = (1 - 1e-6, 1 + 1e-6)
-
-
-def half_plane(x: Floats) -> Floats:
-    """+1 where n.x > 1/2, else -1: the marks of the slide."""
-    return np.where(x @ NORMAL > 0.5, 1.0, -1.0)
-
-
-def expected_half_plane(mu: Floats) -> float:
-    """E f = 2 Phi((n.mu - 1/2) / sigma) - 1."""
-    return erf((float(NORMAL @ mu) - 0.5) / SIGMA / sqrt(2))
-
-
-def gradient_half_plane(mu: Floats) -> Floats:
-    u = (float(NORMAL @ mu) - 0.5) / SIGMA
-    return 2 * exp(-(u**2) / 2) / sqrt(2 * pi) / SIGMA * NORMAL
 
 
 def hill(x: Floats) -> Floats:
@@ -58,17 +44,22 @@ def gradient_hill(mu: Floats) -> Floats:
 
 Task = tuple[Callable[[Floats], Floats], Callable[[Floats], float], Callable[[Floats], Floats]]
 TASKS: dict[str, Task] = {
-    "marks +1 and -1 on a half-plane": (half_plane, expected_half_plane, gradient_half_plane),
+    "marks +1 and -1 on a half-plane": (
+        PLANE.marks,
+        lambda mu: PLANE.expected(mu, SIGMA),
+        lambda mu: PLANE.gradient(mu, SIGMA),
+    ),
     "a smooth hill": (hill, expected_hill, gradient_hill),
 }
 
 
 def _arrow(f: Callable[[Floats], Floats]) -> Floats:
     """E[f(x) (x - mu) / sigma^2] by quadrature, in axes turned so that the half-plane's edge is on one coordinate."""
-    along = np.array([-NORMAL[1], NORMAL[0]])
-    x, wx = _legendre(-9.0, (0.5 - float(NORMAL @ MU)) / SIGMA, 9.0)
+    normal = np.array(PLANE.direction)
+    along = np.array([-normal[1], normal[0]])
+    x, wx = _legendre(-9.0, (PLANE.level - float(normal @ MU)) / SIGMA, 9.0)
     y, wy = _legendre(-9.0, 0.0, 9.0)
-    e = x[:, None, None] * NORMAL + y[None, :, None] * along
+    e = x[:, None, None] * normal + y[None, :, None] * along
     density = np.exp(-np.square(e).sum(-1) / 2) / (2 * np.pi)
     weights = wx[:, None] * wy[None, :] * density * f(MU + SIGMA * e)
     return np.tensordot(weights, e, 2) / SIGMA
@@ -118,12 +109,12 @@ def picture(evidence: pd.DataFrame) -> Figure:
     """Dots, their marks and arrows, and the averaged arrow beside the gradient; and how often an average points up."""
     figure, (left, right) = draw.figure(2, height=3.2)
     e = stream(0, "picture of claim C16").standard_normal((24, 2))
-    x, marks = MU + SIGMA * e, half_plane(MU + SIGMA * e)
+    x, marks = MU + SIGMA * e, PLANE.marks(MU + SIGMA * e)
     for mark, marker, hue in ((1.0, "P", 0), (-1.0, "X", 3)):
         chosen = marks == mark
         left.scatter(*x[chosen].T, marker=marker, color=draw.HUES[hue], label=f"{mark:+g}", zorder=3)
         left.quiver(*x[chosen].T, *(0.3 * mark * e[chosen]).T, color=draw.HUES[hue], alpha=0.5, **QUIVER)
-    slope = gradient_half_plane(MU)
+    slope = PLANE.gradient(MU, SIGMA)
     left.quiver(*MU, *(marks[:, None] * e).mean(0), color="black", label="average of the arrows", **QUIVER)
     left.quiver(*MU, *slope, color=draw.HUES[2], label="gradient of E f", **QUIVER)
     left.set(title="24 samples, their marks and scored arrows", xlabel="x", ylabel="y", aspect="equal")
