@@ -16,7 +16,7 @@ from torch.nn.functional import smooth_l1_loss
 
 from ablate import build
 from ablate.envs.tabular import Tabular, from_outcomes
-from ablate.learners.base import State, part
+from ablate.learners.base import State, mean_of_updates, part
 from ablate.learners.dqn import DQN, sampled, stored
 from ablate.networks import Network
 from ablate.optimizers import Adam, Moments
@@ -219,6 +219,10 @@ class Counting(Adam):
         moments["steps"] += 1
         assert (moments["steps"] == step).all()
         return super().ascend_(theta, gradient, moments, step)
+
+
+def test_the_mean_over_updates_is_of_a_seed() -> None:
+    assert mean_of_updates([torch.tensor([1.0, 2.0]), torch.tensor([4.0, 3.0])]).tolist() == [2.5, 2.5]
 
 
 def test_gradient_steps_are_counted_from_the_first_on() -> None:
