@@ -153,10 +153,11 @@ class LearnedCritic:
             drawn = streams(seeds, f"critic {name}", iteration)
             shape = self.updates, self.batch_size
             draws = np.stack([d.integers(0, n, shape) for d, n in zip(drawn, rows.counts, strict=True)], axis=1)
-            for update, draw in enumerate(torch.from_numpy(draws), start=(iteration - 1) * self.updates + 1):
-                observations, times, actions = (x[every, draw] for x in steps)
+            batches = zip(*(x[every, torch.from_numpy(draws)] for x in (*steps, y)), strict=True)
+            first = (iteration - 1) * self.updates + 1
+            for update, (observations, times, actions, target) in enumerate(batches, start=first):
                 predicted, inputs = approximator.predict(w, self._features(observations, times), actions)
-                errors = (y[every, draw] - predicted) / self.batch_size
+                errors = (target - predicted) / self.batch_size
                 gradient = approximator.gradient(w, inputs, actions, errors)
                 w, moments = self.optimizer.ascend(w, gradient, moments, update)
             state = state | _named(name, w, moments)

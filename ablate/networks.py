@@ -38,14 +38,14 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tenso
 }
 
 
-def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | None = None) -> Tensor:
     """a b + bias for batches of matrices [S, R, K] and [S, K, O], batch-invariant.
 
     On a CPU the bits of a matrix product depend on whether the matrices start at a multiple of 16 bytes, a single row
     or column goes through code of its own, and with 5 to 11 columns, but for 8, a row's bits depend on its place among
     the rows: rows are filled up to a multiple of 4, these columns too, one column to 2, with zeros. Large matrices go
     seed by seed to oneDNN, up to twice as fast where MKL keeps its widest vectors to Intel's processors; few columns of
-    a long sum are several times as fast as rows.
+    a long sum are several times as fast as rows. A large product is put into ``room``, if there is any.
     """
     rows, columns = a.shape[1], b.shape[2]
     if rows % 4:
@@ -53,8 +53,8 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     if spare := 1 if columns == 1 else -columns % 4 if 4 < columns < 12 else 0:
         wide = product(a, torch.constant_pad_nd(b, (0, spare)))[..., :columns]
         return wide if bias is None else wide + bias
-    if _is_large(a, b):
-        return _seed_by_seed(a.new_empty(len(a), rows, columns), a, b, bias)
+    if rows >= MANY_ROWS and b.shape[1] * columns >= LARGE and min(b.shape[1], columns) >= 32 and ONEDNN:
+        return _seed_by_seed(a.new_empty(len(a), rows, columns) if room is None else room, a, b, bias)
     if rows >= MANY_ROWS and columns < 4 and b.shape[1] >= LONG:
         narrow = product(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
         return narrow if bias is None else narrow + bias
@@ -63,16 +63,9 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def store_product(out: Tensor, a: Tensor, b: Tensor) -> None:
     """out <- a b, bit for bit the `product`; where it is large, without a copy in between."""
-    if _is_large(a, b):
-        _seed_by_seed(out, a, b, None)
-    else:
-        out.copy_(product(a, b))
-
-
-def _is_large(a: Tensor, b: Tensor) -> bool:
-    """Whether oneDNN takes the product."""
-    rows, inner, columns = *a.shape[1:], b.shape[2]
-    return rows % 4 == 0 and rows >= MANY_ROWS and inner * columns >= LARGE and min(inner, columns) >= 32 and ONEDNN
+    found = product(a, b, room=out)
+    if found is not out:
+        out.copy_(found)
 
 
 def _seed_by_seed(out: Tensor, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:

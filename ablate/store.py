@@ -22,8 +22,8 @@ Columns of curves.parquet (int64 for counts, float64 otherwise; those of the cri
     return_mean, return_std     undiscounted return over the episodes that ended in this iteration, NaN where none did
     episode_length_mean         steps an episode, over the episodes of this iteration
     entropy                     of the policy, mean over the steps of this iteration
-    grad_norm                   norm of the policy-gradient estimate, before clipping; of a2c that of actor and critic as
-                                one, of q_actor_critic its mean step, of dqn the gradient of its loss; of td and
+    grad_norm                   norm of the policy-gradient estimate, before clipping; of a2c that of actor and critic
+                                as one, of q_actor_critic its mean step, of dqn the gradient of its loss; of td and
                                 q_learning the root mean square TD error, of q_iteration the Bellman residual
     critic_loss                 mean squared error of the critic against its targets; of V where there are V and Q
     critic_explained_variance   1 - Var[target - value] / Var[target]

@@ -147,7 +147,8 @@ def table(summaries: list[Summary]) -> Table:
 
 def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
     """What the probe found of the cell's own estimator at the first policy and at the last: medians over seeds of tr C
-    and of the signal-to-noise ratio, which is then inverted: where it is 0 or less, noise for signal has no bound.
+    and of the signal-to-noise ratio, which is then inverted; where its 95% interval reaches down to 0, the noise for
+    the signal has no bound that the sample could tell.
 
     Empty where there was no probe of it.
     """
@@ -159,10 +160,18 @@ def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
     own = [p[p["critic"] != "clockless"].sort_values("iteration") for p in own if len(p)]
     if not own:
         return ()
-    values = np.array([(p["trace_variance"].iloc[0], p["snr"].iloc[0], p["snr"].iloc[-1]) for p in own])
-    variance, *snr = np.median(values, axis=0)
-    nsr = [1 / x if x > 0 else np.inf for x in snr]
-    return tuple(f"{x:.3g}" if np.isfinite(x) else "unbounded" for x in (variance, *nsr))
+    first, last = ([p.iloc[end] for p in own] for end in (0, -1))
+    shown = np.median([row["trace_variance"] for row in first]), _noise_to_signal(first), _noise_to_signal(last)
+    return tuple(f"{x:.3g}" if np.isfinite(x) else "unbounded" for x in shown)
+
+
+def _noise_to_signal(rows: "Sequence[pd.Series]") -> float:
+    """Of a row a seed; a single one has the probe's own limit, or none where it is exact."""
+    snr = np.array([row["snr"] for row in rows])
+    low = rows[0].get("snr_low", np.nan)
+    if len(rows) > 1:
+        low = bootstrap_interval(snr, np.random.default_rng(0), np.median).low
+    return 1 / np.median(snr) if low > 0 or (np.isnan(low) and snr[0] > 0) else np.inf
 
 
 def _cell(summary: Summary) -> store.Cell:
