@@ -262,16 +262,10 @@ class Cell:
         return self._work(seed) / "failed.txt"
 
     def discard(self, seed: int) -> None:
-        """Forget a seed, to run it anew. Each folder leaves by one rename, the unfinished work before the result."""
-
-        def leave(folder: Path) -> None:
-            if folder.exists():
-                (self.path / ".unfinished").mkdir(exist_ok=True)
-                os.rename(folder, self._scratch(f"seed={seed}"))
-
+        """Forget a seed, to run it anew: the unfinished work before the result."""
         with _refusing(self.path):
-            _retrying(functools.partial(leave, self._work(seed)))
-            _retrying(functools.partial(leave, self._run(seed)))
+            _retrying(functools.partial(self._leave, self._work(seed), seed))
+            _retrying(functools.partial(self._leave, self._run(seed), seed))
             self._clear(seed)
 
     def contents(self, seed: int) -> tuple[dict[str, Any], dict[str, bytes]] | None:
@@ -313,9 +307,17 @@ class Cell:
         """A path that no other process uses, on the file system of the cell."""
         return self.path / ".unfinished" / f"{owner}~{os.getpid()}-{secrets.token_hex(4)}"
 
+    def _leave(self, folder: Path, seed: int) -> None:
+        """Move a folder out of sight by one rename, for `_clear` to remove: one that goes file by file would look
+        damaged to another process."""
+        if folder.exists():
+            (self.path / ".unfinished").mkdir(exist_ok=True)
+            os.rename(folder, self._scratch(f"seed={seed}"))
+
     def _clear(self, seed: int) -> None:
         """Remove the unfinished work of a seed and its scratch, also of processes that were killed."""
-        shutil.rmtree(self._work(seed), ignore_errors=True)
+        with suppress(OSError):
+            self._leave(self._work(seed), seed)
         for path in _entries(self.path / ".unfinished"):
             if path.name.startswith((f"seed={seed}~", "config.yaml~")):
                 shutil.rmtree(path, ignore_errors=True)
@@ -351,6 +353,8 @@ class Cell:
                 for name, data in contents.items():
                     (staging / name).write_bytes(data)
                 folder.parent.mkdir(parents=True, exist_ok=True)
+                if _flaw(staging, seed):  # another process clears it away as if we had been killed
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(staging))
                 os.rename(staging, folder)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
