@@ -30,6 +30,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,7 @@ def _drawn(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+@cache
 def _typeset(tex: str) -> bytes:
     """Raises ValueError where matplotlib cannot read it."""
     buffer = io.BytesIO()

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ablate.curves import FINAL, final_return
 from ablate.lqg import LQG, optimum
 from analysis.claims import draw, learning
 from analysis.claims.study import Study
@@ -42,8 +43,8 @@ def _ends(curves: pd.DataFrame, best: float) -> pd.DataFrame:
     rows = []
     for seed, curve in curves.groupby("seed"):
         returns = curve.sort_values("iteration")["return_mean"].dropna().to_numpy()
-        part = max(1, round(learning.ENDS * len(returns)))
-        last = float(returns[-part:].mean())
+        part = max(1, round(FINAL * len(returns)))
+        last = float(final_return(returns))
         if "evaluation_return_mean" in curve and curve["evaluation_return_mean"].notna().any():
             last = float(curve.sort_values("iteration")["evaluation_return_mean"].dropna().iloc[-1])
         rows.append({"seed": seed, "first": float(returns[:part].mean()), "last": last})

@@ -33,6 +33,7 @@ Answer = tuple[Claim, Verdict, pd.DataFrame | None]
 FOLDER = ".claims"  # in the study's folder: evidence, and which commands have been run
 TRUTH = (
     "exact",
+    "curves.py",
     "mdp.py",
     "lqg.py",
     "noise.py",

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate import exact
+from ablate.curves import FINAL, final_return
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
 from analysis.claims import draw
@@ -21,7 +22,6 @@ from analysis.statistics import area_under_curve
 
 TUNING = 100  # seeds from this one on choose step sizes, and are used for nothing else
 EPISODES = 40  # averaged before a return is held against a threshold, for every learner alike
-ENDS = 0.1  # the last return is the mean over this share of the iterations
 UP = (0.0, np.inf)
 
 
@@ -33,9 +33,8 @@ def runs(study: Study, wanted: Mapping[str, Any], rate: str, start: float | None
     rows = []
     for (step, seed), curve in curves.groupby(["rate", "seed"]):
         returns = curve.sort_values("iteration")["return_mean"].dropna().to_numpy()
-        part = max(1, round(ENDS * len(returns)))
         first = float(returns[0]) if start is None else start
-        rows.append({"rate": step, "seed": seed, "first": first, "last": float(returns[-part:].mean())})
+        rows.append({"rate": step, "seed": seed, "first": first, "last": float(final_return(returns))})
     table = pd.DataFrame(rows)
     return table.assign(chosen=table["rate"] == best_rate(table, "last"))
 
@@ -89,7 +88,7 @@ def picture(evidence: pd.DataFrame, what: str) -> Figure:
         panel.minorticks_off()
     panels[0].set_ylabel("undiscounted return")
     panels[-1].legend()
-    figure.suptitle(f"{what}: before training and over its last {ENDS:.0%}, a mark a seed", fontsize=9)
+    figure.suptitle(f"{what}: before training and over its last {FINAL:.0%}, a mark a seed", fontsize=9)
     return figure
 
 
