@@ -1,8 +1,8 @@
 """A study on disk as tidy pandas frames: `load(outputs, study)` gives a `Study` of four.
 
-runs     a row for each cell and seed: the columns of `ablate.study` (cell, seed, status, reason, iterations, env_steps,
-         wall_time_s, started, finished, git_revision, versions, schema). Only those with status "complete" are in the
-         frames of results; every other one is here with its reason, and nowhere averaged.
+runs     a row for each cell and seed: the columns of `ablate.store.study` (cell, seed, status, reason, iterations,
+         env_steps, wall_time_s, started, finished, git_revision, versions, schema). Only those with status
+         "complete" are in the frames of results; every other one is here with its reason, and nowhere averaged.
 
 cells    a row a cell, in the order of figures and tables; the index is `cell`
 
@@ -54,8 +54,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-import ablate.study
 from ablate.refusal import Refusal
+from ablate.store import study as stored
 
 Config = Mapping[str, Any]
 OTHER = 100  # the phi_order of the first algorithm that has no Phi
@@ -88,7 +88,7 @@ class Study:
 
 def load(outputs: str | Path, study: str) -> Study:
     """Everything a study has on disk. Raises Refusal where there is no such study; an empty one has empty frames."""
-    tables = ablate.study.load(outputs, study)
+    tables = stored.load(outputs, study)
     runs = tables.runs.to_pandas()
     described = tables.cells.to_pylist()
     cells = _cells(described, runs, study, str(outputs))

@@ -16,14 +16,14 @@ LAYERS = (
     "critics rollout online",
     "learners build evaluation",
     "probe exact_probe store config",
-    "train screen workers study",
+    "train screen workers",
     "run",
     "sweep",
 )
 HEIGHT = {f"ablate.{name}": height for height, names in enumerate(LAYERS) for name in names.split()}
 TORCHLESS = {name for name in HEIGHT if HEIGHT[name] == 0}
 KNOWN_PROBLEMS = "exact mdp lqg randomness envs"  # in numpy
-READ_BY_ANALYSIS = {f"ablate.{name}" for name in f"store study curves noise groups refusal {KNOWN_PROBLEMS}".split()}
+READ_BY_ANALYSIS = {f"ablate.{name}" for name in f"store curves noise groups refusal {KNOWN_PROBLEMS}".split()}
 
 
 def modules(package) -> dict[str, Path]:

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from conftest import compose
 
-from ablate import store, study
+from ablate import store
 from ablate.refusal import Refusal
-from ablate.store import Cell
+from ablate.store import Cell, study
 
 CONFIG = {"phi": {"name": "rtg"}, "gamma": 0.99, "study": {"name": "s"}}
 CURVES = {"iteration": [1, 2, 3], "env_steps": [10, 20, 30], "episodes": [1, 2, 3], "return_mean": [0.1, 0.2, 0.3]}

@@ -1,0 +1,33 @@
+"""Where numbers come from: versions of the packages, and the commit of the checkout."""
+
+import functools
+import importlib.metadata
+import platform
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+
+@functools.cache
+def versions() -> dict[str, str | None]:
+    """What the numbers of a run may depend on, without importing any of it."""
+
+    def version(package: str) -> str | None:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package)
+        return None
+
+    packages = ("ablate", "torch", "numpy", "gymnasium")
+    return {"python": platform.python_version()} | {package: version(package) for package in packages}
+
+
+@functools.cache
+def git_revision() -> str | None:
+    """The commit of the checkout that ablate runs from, with -dirty where files differ; None elsewhere."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return None
