@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class Config:
 
     seed: Any = MISSING
     iterations: int = MISSING
+    env_steps: int | None = MISSING
     episodes: int = MISSING
     gamma: float = MISSING
     discount_scores: bool = MISSING
@@ -138,6 +140,7 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     workers = _workers(config.pop("workers"))
     outputs, overwrite = config.pop("outputs"), config.pop("overwrite")
     checkpoint_seconds, study = config.pop("checkpoint_seconds"), config.pop("study")
+    _settle_budget(config, overrides)
     _leave_out(config, overrides)
     if not config["phi"] and config["env"].get("group") is not None:
         raise Impossible(f"algorithm={config['algorithm']['name']} takes no groups of episodes; leave out env.group")
@@ -157,6 +160,24 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     if digests := {path: _digest(path) for path in _paths(config["env"])}:
         config["files"] = digests
     return Job(config, tuple(overrides), seeds, workers, outputs, study["name"], overwrite, checkpoint_seconds)
+
+
+def _settle_budget(config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Leave one budget in the configuration. Where an iteration is a known number of env steps, `env_steps` comes to a
+    number of iterations, so that one experiment has one configuration."""
+    env_steps = config.pop("env_steps")
+    if env_steps is None:
+        return
+    if typed := _typed(overrides, "iterations"):
+        raise Refusal(f"{typed} and env_steps={env_steps} are two budgets; leave one out, or write env_steps=null")
+    algorithm = config["algorithm"]
+    settings = algorithm["about"].get("iteration_steps")
+    if settings is None:  # known only as it runs
+        config |= {"iterations": None, "env_steps": env_steps}
+    elif not settings:
+        raise Impossible(f"algorithm={algorithm['name']} makes no env steps; write iterations= in place of env_steps=")
+    else:
+        config["iterations"] = -(-env_steps // prod(algorithm[name] for name in settings))
 
 
 USED = (
@@ -259,6 +280,7 @@ A_DECAY = _decay, "in [0, 1)"
 LAYERS = _sizes, "a list of layer sizes", "[64,64]"
 RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "iterations": (_count, "a whole number of at least 1", "100"),
+    "env_steps": (lambda x: x is None or _count(x), "a whole number of at least 1, or null", "200000"),
     "episodes": (_count, "a whole number of at least 1", "16"),
     "checkpoint_seconds": (_positive, "above 0", "10"),
     "gamma": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.99"),

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from ablate.learners.base import Learner, Record, State
 from ablate.randomness import streams
 from ablate.returns import ordered_sum
 from ablate.rollout import rollout
+
+Bools = NDArray[np.bool_]
 
 
 def evaluation(config: Mapping[str, Any]) -> "Evaluation | None":
@@ -17,7 +21,7 @@ def evaluation(config: Mapping[str, Any]) -> "Evaluation | None":
     wanted = config["evaluate"]
     if not wanted or wanted["every"] is None:
         return None
-    return Evaluation(wanted["every"], wanted["episodes"], config["iterations"])
+    return Evaluation(wanted["every"], wanted["episodes"])
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,20 @@ class Evaluation:
 
     every: int
     episodes: int  # N
-    iterations: int
 
-    def measure(self, learner: Learner, state: State, seeds: Sequence[int], iteration: int) -> Record:
-        """evaluation_return_mean and evaluation_return_std, [S] each; NaN after other iterations."""
-        if iteration % self.every and iteration != self.iterations:
-            nothing = np.full(len(seeds), np.nan)
-            return {"evaluation_return_mean": nothing, "evaluation_return_std": nothing}
+    def measure(self, learner: Learner, state: State, seeds: Sequence[int], iteration: int, last: Bools) -> Record:
+        """evaluation_return_mean and evaluation_return_std, [S] each; NaN after other iterations. ``last``, [S], says
+        which seeds are at their end."""
+        due = last | (iteration % self.every == 0)
+        record = {f"evaluation_return_{what}": np.full(len(seeds), np.nan) for what in ("mean", "std")}
+        if due.any():
+            chosen = np.flatnonzero(due)
+            at = {name: x[torch.from_numpy(chosen)] for name, x in state.items()}
+            for name, values in self._returns(learner, at, [seeds[int(s)] for s in chosen], iteration).items():
+                record[name][chosen] = values
+        return record
+
+    def _returns(self, learner: Learner, state: State, seeds: Sequence[int], iteration: int) -> Record:
         env, policy, theta = learner.deterministic(state)
         if hasattr(env, "ungrouped"):
             env = env.ungrouped()  # episodes that share a first state would be one sample of it

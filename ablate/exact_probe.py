@@ -29,7 +29,6 @@ def probe(config: Mapping[str, Any]) -> "ExactProbe":
         reference=node["reference"],
         batch=config["episodes"],
         every=node["every"],
-        last=config["iterations"],
         gamma=config["gamma"],
         discount_scores=config["discount_scores"],
     )

@@ -64,7 +64,6 @@ def probe(config: Mapping[str, Any]) -> "Probe | None":
         episodes=node["episodes"],
         batch=config["episodes"],
         every=node["every"],
-        last=config["iterations"],
         gamma=config["gamma"],
     )
 
@@ -83,14 +82,13 @@ def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) ->
 
 @dataclass(frozen=True)
 class Schedule:
-    """At the first policy, after every so many iterations, and at the last policy."""
+    """At the first policy and after every so many iterations; a run adds its last policy."""
 
     every: int
-    last: int
 
     def due(self, iteration: int) -> bool:
         """Whether the policy after this many iterations is measured."""
-        return iteration in (0, self.last) or iteration % self.every == 0
+        return iteration % self.every == 0
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
+from ablate.budget import Budget
 from ablate.config import Job
 from ablate.refusal import Refusal
 from ablate.screen import Line, Screen
@@ -61,10 +63,18 @@ def run(job: Job, label: str, screen: Screen) -> Summary:
     return summary
 
 
-def _standing(cell: Cell, seeds: Iterable[int], screen: Screen) -> tuple[dict[int, str], dict[int, int]]:
-    """What became of the seeds that are done, and the iteration where each of the others stands."""
+class Standing(NamedTuple):
+    """Where a seed that is not done stands."""
+
+    iteration: int
+    used: int  # of its budget
+
+
+def _standing(cell: Cell, seeds: Iterable[int], screen: Screen) -> tuple[dict[int, str], dict[int, Standing]]:
+    """What became of the seeds that are done, and where each of the others stands."""
     outcomes: dict[int, str] = {}
-    todo: dict[int, int] = {}
+    todo: dict[int, Standing] = {}
+    budget = Budget.of(cell.config)
     for seed in seeds:
         screen.warn(*cell.repair(seed))
         status = cell.status(seed)
@@ -72,13 +82,14 @@ def _standing(cell: Cell, seeds: Iterable[int], screen: Screen) -> tuple[dict[in
             outcomes[seed] = status
         else:
             checkpoint = cell.load_checkpoint(seed)
-            todo[seed] = checkpoint.iteration if checkpoint else 0
+            iteration, steps = (checkpoint.iteration, checkpoint.curves["env_steps"][-1]) if checkpoint else (0, 0)
+            todo[seed] = Standing(iteration, int(budget.used(iteration, steps)))
     return outcomes, todo
 
 
-def _train(cell: Cell, todo: dict[int, int], job: Job, summary: Summary, screen: Screen) -> None:
+def _train(cell: Cell, todo: dict[int, Standing], job: Job, summary: Summary, screen: Screen) -> None:
     began = time.monotonic()
-    with screen.job(summary.label, job.config["iterations"] * len(todo), sum(todo.values())) as line:
+    with screen.job(summary.label, Budget.of(job.config).size * len(todo), _used(todo)) as line:
         handed = _Handed(cell, job, screen, line)
         try:
             handed.train(todo)
@@ -101,15 +112,15 @@ class _Handed:
         self.processes = job.workers or cores()
         self.outcomes: dict[int, str] = {}
         self.troubles: dict[int, str] = {}
-        self.iterations = job.config["iterations"]
-        self.at: dict[int, int] = {}  # the iteration where each seed stands that is not under way
+        self.budget = Budget.of(job.config)
+        self.at: dict[int, Standing] = {}  # where each seed stands that is not under way
         self.before = self.env_steps = 0
 
-    def train(self, todo: dict[int, int]) -> None:
+    def train(self, todo: dict[int, Standing]) -> None:
         """All seeds side by side. The seeds of a block that raised are tried once more, each by itself. Those whose
         process died, as they were: it may have been killed by mistake. If it dies again, one at a time, so that only
         the guilty fail."""
-        self.at, self.before = dict(todo), sum(todo.values())
+        self.at, self.before = dict(todo), _used(todo)
         again = self._work(blocks(todo, self.processes))
         if again.died or again.raised:
             alone = [(seed,) for seed in self._unfinished(again.raised)]
@@ -118,8 +129,8 @@ class _Handed:
             if self._unfinished([seed]):
                 self._work([(seed,)])
 
-    def _unfinished(self, seeds: Iterable[int]) -> dict[int, int]:
-        """Those that were not done before their block came down, and the iteration where each stands."""
+    def _unfinished(self, seeds: Iterable[int]) -> dict[int, Standing]:
+        """Those that were not done before their block came down, and where each stands."""
         outcomes, todo = _standing(self.cell, seeds, self.screen)
         self._note(outcomes)
         self.at |= todo
@@ -128,7 +139,7 @@ class _Handed:
     def _note(self, outcomes: dict[int, str]) -> None:
         self.outcomes |= outcomes
         for seed in outcomes:
-            self.at[seed] = self.iterations
+            self.at[seed] = Standing(0, self.budget.size)
             self.troubles.pop(seed, None)
 
     def _work(self, blocks: Sequence[tuple[int, ...]]) -> "_Again":
@@ -153,7 +164,7 @@ class _Handed:
 
     def _show(self, tickets: Sequence[Ticket]) -> None:
         done, steps, mean_return = _total(tickets)
-        self.line.update(sum(self.at.values()) - self.before + done, self.env_steps + steps, mean_return)
+        self.line.update(_used(self.at) - self.before + done, self.env_steps + steps, mean_return)
 
     def _settle(self, ticket: Ticket, again: "_Again") -> None:
         try:
@@ -183,11 +194,15 @@ class _Again:
     raised: list[int] = field(default_factory=list)
 
 
-def blocks(todo: dict[int, int], processes: int) -> list[tuple[int, ...]]:
+def _used(standing: Mapping[int, Standing]) -> int:
+    return sum(each.used for each in standing.values())
+
+
+def blocks(todo: Mapping[int, Standing], processes: int) -> list[tuple[int, ...]]:
     """Seeds that stand at the same iteration, in blocks that share the work out evenly."""
     size = min(LARGEST_BLOCK, -(-len(todo) // processes))
     result = []
-    for _, group in groupby(sorted(todo, key=lambda seed: (todo[seed], seed)), key=todo.__getitem__):
+    for _, group in groupby(sorted(todo, key=lambda seed: (todo[seed].iteration, seed)), lambda s: todo[s].iteration):
         seeds = list(group)
         parts = -(-len(seeds) // size)
         result += [tuple(seeds[k::parts]) for k in range(parts)]

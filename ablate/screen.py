@@ -15,7 +15,7 @@ LOG_SECONDS = 10  # between two plain lines
 
 class Line(Protocol):
     def update(self, done: int, env_steps: int, mean_return: float) -> None:
-        """Iterations done and env steps taken by all seeds of the job since it began, and their mean return now."""
+        """Budget used and env steps taken by all seeds of the job since it began, and their mean return now."""
         ...
 
 
@@ -35,7 +35,7 @@ class Screen:
 
     @contextmanager
     def job(self, label: str, total: int, done: int) -> Iterator[Line]:
-        """A job of ``total`` iterations over all its seeds, ``done`` of them earlier."""
+        """A job of ``total`` iterations (or env steps) over all its seeds, ``done`` of them earlier."""
         if not self.live:
             self.say(f"{label}: training")
             line = _LogLine(self, label, total, done)

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ablate import build
+from ablate.budget import Budget
 from ablate.evaluation import evaluation
 from ablate.exact_probe import ExactProbe
 from ablate.learners.base import Record, State, part
@@ -16,7 +18,7 @@ from ablate.probe import Probe
 from ablate.store import Cell, Checkpoint
 
 Outcome = Literal["complete", "diverged", "stopped"]
-Report = Callable[[int, int, float], None]  # iterations done and env steps taken by all seeds, their mean return now
+Report = Callable[[int, int, float], None]  # budget used and env steps taken by all seeds, their mean return now
 
 
 def train(
@@ -31,33 +33,39 @@ def train(
     torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
     learner, probe = build.learner(cell.config), build.probe(cell.config)
     judge = evaluation(cell.config)
+    budget = Budget.of(cell.config)
     population = _Population.load(cell, seeds, learner)
     if probe and not population.iteration:
-        population.measure(probe)
+        population.measure(probe, budget)
     saved = time.monotonic()
     outcomes: dict[int, Outcome] = {}
     done = steps = 0
-    while population.seeds and population.iteration < cell.config["iterations"]:
+    while True:
+        outcomes |= dict.fromkeys(population.finish(budget), "complete")
+        if not population.seeds:
+            return outcomes
         if stopping():
             if population.iteration:
                 population.save()
             return outcomes | dict.fromkeys(population.seeds, "stopped")
         with np.errstate(all="ignore"):  # a seed that overflows is told below
             state, record = learner.iterate(population.state, population.seeds, population.iteration + 1)
+            before, after = population.env_steps, population.env_steps + record["env_steps"]
+            iteration = population.iteration + 1
             if judge:
-                record = record | judge.measure(learner, state, population.seeds, population.iteration + 1)
+                last = budget.spent(iteration, after)
+                record = record | judge.measure(learner, state, population.seeds, iteration, last)
         population.advance(state, record)
         outcomes |= dict.fromkeys(population.drop_diverged(), "diverged")
-        if probe and population.seeds and probe.due(population.iteration):
-            population.measure(probe)
-        done, steps = done + len(record["env_steps"]), steps + int(record["env_steps"].sum())
+        if probe:
+            population.measure(probe, budget)
+        done += int((budget.used(iteration, after) - budget.used(iteration - 1, before)).sum())
+        steps += int(record["env_steps"].sum())
         known = record["return_mean"][~np.isnan(record["return_mean"])]  # NaN where no episode has ended
         report(done, steps, float(known.mean()) if len(known) else float("nan"))
         if time.monotonic() - saved > checkpoint_seconds:
             population.save()
             saved = time.monotonic()
-    population.finish()
-    return outcomes | dict.fromkeys(population.seeds, "complete")
 
 
 class _Population:
@@ -98,11 +106,23 @@ class _Population:
                 curve.setdefault(name, []).append(value)
         self.state, self.iteration = state, self.iteration + 1
 
-    def measure(self, probe: Probe | ExactProbe) -> None:
+    @property
+    def env_steps(self) -> NDArray[np.int64]:
+        """So far, [S]."""
+        return np.array([curve["env_steps"][-1] if curve else 0 for curve in self.curves], np.int64)
+
+    def measure(self, probe: Probe | ExactProbe, budget: Budget) -> None:
+        """Probe the seeds whose turn it is: all of them by the schedule, and those that are at their end."""
+        due = budget.spent(self.iteration, self.env_steps) | probe.due(self.iteration)
+        chosen = np.flatnonzero(due)
+        if not len(chosen):
+            return
+        state = {name: x[torch.from_numpy(chosen)] for name, x in self.state.items()}
         with np.errstate(all="ignore"):
-            rows = probe.measure(self.state["theta"], part("critic", self.state), self.seeds, self.iteration)
-        for probed, new in zip(self.probed, rows, strict=True):
-            probed += new
+            seeds = [self.seeds[s] for s in chosen]
+            rows = probe.measure(state["theta"], part("critic", state), seeds, self.iteration)
+        for s, new in zip(chosen, rows, strict=True):
+            self.probed[s] += new
 
     def drop_diverged(self) -> list[int]:
         """Record as diverged the seeds whose last estimate or state is not finite; returns them."""
@@ -115,20 +135,30 @@ class _Population:
             norm = curve["grad_norm"][-1]
             reason = f"the gradient's norm is {norm:g}" if not np.isfinite(norm) else "a parameter is not finite"
             self.cell.diverge(seed, self.iteration, reason, curve, probed, self._manifest(curve))
-        kept = np.flatnonzero(finite)
+        self._keep(np.flatnonzero(finite))
+        return [seed for seed, _, _ in gone]
+
+    def _keep(self, kept: NDArray[np.int64]) -> None:
+        """Go on with some of the seeds; the others do not notice."""
         self.state = {name: x[torch.from_numpy(kept)] for name, x in self.state.items()}
         self.seeds, self.curves = [self.seeds[s] for s in kept], [self.curves[s] for s in kept]
         self.probed = [self.probed[s] for s in kept]
-        return [seed for seed, _, _ in gone]
 
     def save(self) -> None:
         for s, seed in enumerate(self.seeds):
             arrays = {name: x[s].numpy() for name, x in self.state.items()}
             self.cell.save_checkpoint(seed, self.iteration, arrays, self.curves[s], self.probed[s])
 
-    def finish(self) -> None:
-        for seed, curve, probed in zip(self.seeds, self.curves, self.probed, strict=True):
-            self.cell.finish(seed, curve, probed, self._manifest(curve))
+    def finish(self, budget: Budget) -> list[int]:
+        """Publish the seeds that have spent their budget; returns them. The others go on."""
+        spent = budget.spent(self.iteration, self.env_steps)
+        if not spent.any():
+            return []
+        ended = [self.seeds[s] for s in np.flatnonzero(spent)]
+        for s in np.flatnonzero(spent):
+            self.cell.finish(self.seeds[s], self.curves[s], self.probed[s], self._manifest(self.curves[s]))
+        self._keep(np.flatnonzero(~spent))
+        return ended
 
     def _manifest(self, curve: Mapping[str, Sequence]) -> dict[str, Any]:
         seconds = float(curve["wall_time"][-1])

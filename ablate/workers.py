@@ -111,7 +111,7 @@ class Ticket:
         self.future, self.seeds, self._workers, self._slot = future, seeds, workers, slot
 
     def progress(self) -> tuple[int, int, float]:
-        """Iterations done and env steps taken by all its seeds, and their mean return now."""
+        """Budget used and env steps taken by all its seeds, and their mean return now."""
         return self._workers.progress(self._slot)
 
 

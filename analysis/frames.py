@@ -233,7 +233,8 @@ def _probe(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     settings = cells[["env", *(key for key in cells if key.startswith("env."))]]
     joined = rows.astype({"cell": str}).merge(about, on=["cell", "phi", "baseline"], how="left")
     table = joined.join(settings, on="cell")
-    table["stage"] = table["iteration"] / table["cell"].map(cells["iterations"])
+    last = table.groupby(["cell", "seed"])["iteration"].transform("max")  # the last policy is always measured
+    table["stage"] = table["iteration"] / last
     table["label"] = table["label"] + (table["critic"] == "clockless").map({True: " (no clock)", False: ""})
     table["own"] &= table["critic"] != "clockless"
     table["cell"] = table["cell"].astype("category")

@@ -47,7 +47,7 @@ def test_it_plays_the_greedy_policy() -> None:
     learner, judge = build.learner(job.config), evaluation(job.config)
     assert judge
     theta = torch.tensor([[0.0, 0.1, 0.0], [0.2, 0.1, 0.0]])
-    record = judge.measure(learner, {"theta": theta}, [0, 1], 1)
+    record = judge.measure(learner, {"theta": theta}, [0, 1], 1, np.zeros(2, bool))
     assert record["evaluation_return_mean"].tolist() == [3.0, 0.0]
     assert record["evaluation_return_std"].tolist() == [0.0, 0.0]
 
@@ -93,7 +93,7 @@ def test_where_episodes_come_in_groups_each_is_evaluated_by_itself(algorithm: st
     job = compose(f"algorithm={algorithm}", "env=contextual_bandit", "env.success=[[1,0],[0,1]]", "evaluate.every=1")
     learner = build.learner(job.config)
     state = {"theta": torch.tensor([1.0, 0.0]).repeat(3).reshape(1, 6)}
-    record = Evaluation(1, 400, 1).measure(learner, state, [0], 1)
+    record = Evaluation(1, 400).measure(learner, state, [0], 1, np.ones(1, bool))
     assert abs(record["evaluation_return_mean"].item() - 0.5) < 5 * 0.5 / 20
 
 

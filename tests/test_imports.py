@@ -9,7 +9,8 @@ import ablate
 import analysis
 
 LAYERS = (
-    "refusal help returns curves randomness noise lqg groups mdp phi baselines estimator trajectories exact schedules",
+    "refusal budget help returns curves randomness noise lqg groups mdp phi baselines estimator trajectories exact "
+    "schedules",
     "envs networks optimizers",
     "policies",
     "gradients functional models",
