@@ -15,7 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ablate.config import CONF, RANGES, Config, Impossible, resolve
+from ablate.configuration import CONF, RANGES, Config, Impossible, resolve
 from ablate.refusal import Refusal
 from ablate.screen import Screen, error
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import hydra.utils
 
+from ablate.configuration.completion import needs as needs
 from ablate.envs.base import Discrete, Environment
 
 Config = Mapping[str, Any]
@@ -25,11 +26,6 @@ def environment(config: Config) -> Environment:
 def policy(config: Config, env: Environment) -> Any:
     size = env.actions.n if isinstance(env.actions, Discrete) else env.actions.size
     return part(config["policy"], observation_size=env.observation_size, action_size=size)
-
-
-def needs(variant: Config) -> set[str]:
-    """Which of V and Q a variant (its `phi` and `baseline`) asks a critic for."""
-    return {*variant["phi"]["about"]["needs"], *variant["baseline"]["about"]["needs"]}
 
 
 def estimator(variant: Config, config: Config) -> Any:

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ablate.budget import Budget
-from ablate.config import Job
+from ablate.configuration import Job
 from ablate.refusal import Refusal
 from ablate.screen import Line, Screen
 from ablate.store import Cell, check_writable

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate import screen, store
-from ablate.config import parse_seeds
+from ablate.configuration import parse_seeds
 from ablate.curves import FINAL, SMOOTHING, final_return, steps_to_threshold, survival_median
 from ablate.noise import bootstrap_interval
 from ablate.refusal import Refusal

@@ -24,7 +24,7 @@ import numpy as np
 def build(outputs: Path, runs: int, rows: int, cells: int) -> None:
     from hydra import compose, initialize_config_dir
 
-    from ablate.config import CONF, resolve
+    from ablate.configuration import CONF, resolve
     from ablate.store import Cell
 
     rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor, distributions
 
 from ablate import build
-from ablate.config import CONF, Impossible, Job, resolve
+from ablate.configuration import CONF, Impossible, Job, resolve
 from ablate.critics import Critic
 from ablate.envs.base import Continuous, Discrete
 from ablate.estimator import Estimator

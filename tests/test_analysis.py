@@ -14,7 +14,7 @@ from conftest import choices, compose, composed
 from matplotlib import pyplot as plt
 from scipy.stats import binomtest
 
-from ablate.config import parse_seeds
+from ablate.configuration import parse_seeds
 from ablate.store import Cell, config_hash
 from ablate.train import train
 from analysis import __main__ as command

@@ -8,7 +8,7 @@ import pytest
 from conftest import compose
 
 from ablate.budget import Budget
-from ablate.config import Impossible
+from ablate.configuration import Impossible
 from ablate.refusal import Refusal
 from ablate.store import Cell, config_hash
 from ablate.train import train

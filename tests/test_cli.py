@@ -14,7 +14,7 @@ import pytest
 from commands import PATIENCE, ablate, columns, command, numbers, row
 from conftest import choices, compose
 
-from ablate.config import CONF
+from ablate.configuration import CONF
 from ablate.store import Cell, cells
 from ablate.train import train
 

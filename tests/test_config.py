@@ -1,17 +1,22 @@
 """Seed ranges, and what a composed configuration is refused for."""
 
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
-from conftest import compose
+from conftest import compose, composed
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from ablate.config import CONF, MOST_SEEDS, RANGES, Impossible, Job, parse_seeds, resolve
+from ablate.configuration import CONF, RANGES, Impossible, Job, parse_seeds, resolve
+from ablate.configuration.checks import check
+from ablate.configuration.completion import complete
+from ablate.configuration.seeds import MOST
 from ablate.refusal import Refusal
 from ablate.sweep import ranges
 
@@ -67,8 +72,8 @@ def test_no_seeds(seed: object) -> None:
 
 
 def test_as_many_seeds_as_a_job_takes() -> None:
-    assert len(parse_seeds(f"1-{MOST_SEEDS}")) == MOST_SEEDS
-    for too_many in (f"0-{MOST_SEEDS}", f"0-9,10-{MOST_SEEDS}", "0-9999999999999"):
+    assert len(parse_seeds(f"1-{MOST}")) == MOST
+    for too_many in (f"0-{MOST}", f"0-9,10-{MOST}", "0-9999999999999"):
         with pytest.raises(Refusal, match="name fewer"):
             parse_seeds(too_many)
 
@@ -189,3 +194,27 @@ def test_the_digest_of_an_environments_file_is_part_of_the_configuration(tmp_pat
     one = job("env=mdp", f"env.path={path}").config
     path.write_text('{"P": [[[1.0]]], "R": [[2.0]], "rho0": [1.0], "horizon": 2}')
     assert job("env=mdp", f"env.path={path}").config["files"] != one["files"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "phi=td probe=matched",
+        "env=chain probe=exact phi=rtg baseline=value",
+        "env=chain phi=rtg critic=exact probe=matched",
+        "env=contextual_bandit probe=matched baseline=mean",
+        "env=chain algorithm=td",
+    ],
+)
+def test_completing_and_checking_change_nothing_of_what_they_are_given(words: str) -> None:
+    asked = OmegaConf.to_container(composed(*words.split()), resolve=True)
+    assert isinstance(asked, dict)
+    for setting in ("seed", "workers", "outputs", "overwrite", "checkpoint_seconds", "study"):
+        asked.pop(setting)
+    before = deepcopy(asked)
+    config = complete(asked)
+    assert asked == before
+    completed = deepcopy(config)
+    check(asked, config, words.split())
+    assert (asked, config) == (before, completed)

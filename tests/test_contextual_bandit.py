@@ -6,7 +6,7 @@ import torch
 from conftest import compose, estimator_of, parameters
 
 from ablate import build
-from ablate.config import Impossible
+from ablate.configuration import Impossible
 from ablate.envs.tabular import Grouped, contextual_bandit, random_mdp
 from ablate.gradients import per_trajectory_gradients
 from ablate.groups import ADVANTAGES, Bandit, group_moments

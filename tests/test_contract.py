@@ -9,7 +9,7 @@ import yaml
 from conftest import choices, compose
 
 from ablate import build
-from ablate.config import CONF, Impossible, Job
+from ablate.configuration import CONF, Impossible, Job
 from ablate.refusal import Refusal
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")

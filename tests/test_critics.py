@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate import exact
-from ablate.config import Job
+from ablate.configuration import Job
 from ablate.critics import Critic, LearnedCritic
 from ablate.envs import tabular
 from ablate.envs.tabular import Tabular

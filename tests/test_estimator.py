@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate import exact
-from ablate.config import Job
+from ablate.configuration import Job
 from ablate.estimator import Estimator
 from ablate.gradients import policy_gradient, score_products
 from ablate.mdp import MDP

@@ -8,7 +8,7 @@ import torch
 from conftest import compose
 
 from ablate import build
-from ablate.config import Impossible
+from ablate.configuration import Impossible
 from ablate.evaluation import Evaluation, evaluation
 from ablate.networks import Network
 from ablate.policies import Categorical, Gaussian, Greedy, GreedyValues

@@ -9,7 +9,7 @@ import torch
 from conftest import compose, parameters
 
 from ablate import build
-from ablate.config import Impossible
+from ablate.configuration import Impossible
 from ablate.exact import GroundTruth, scores, softmax
 from ablate.exact_probe import CRITICS
 from ablate.store import Cell

@@ -9,14 +9,14 @@ import ablate
 import analysis
 
 LAYERS = (
-    "refusal budget help returns curves randomness noise lqg groups mdp phi baselines estimator trajectories exact "
+    "refusal budget returns curves randomness noise lqg groups mdp phi baselines estimator trajectories exact "
     "schedules",
     "envs networks optimizers",
     "policies",
     "gradients functional models",
     "critics rollout online",
-    "learners build evaluation",
-    "probe exact_probe store config",
+    "learners build evaluation configuration",
+    "probe exact_probe store",
     "train screen workers",
     "run",
     "sweep",

@@ -9,7 +9,7 @@ import torch
 from conftest import choices, compose, variants
 
 from ablate import build
-from ablate.config import Job
+from ablate.configuration import Job
 from ablate.exact import J, softmax
 from ablate.learners.base import Record, State
 from ablate.learners.policy_gradient import summary

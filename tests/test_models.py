@@ -8,7 +8,7 @@ import torch
 from conftest import compose, cut_short, parameters
 
 from ablate import build, exact, lqg
-from ablate.config import Impossible
+from ablate.configuration import Impossible
 from ablate.envs.tabular import Tabular
 from ablate.models import known
 from ablate.phi import Signals

@@ -10,7 +10,7 @@ from conftest import compose
 from scipy import stats
 
 from ablate import build, exact, noise
-from ablate.config import Impossible
+from ablate.configuration import Impossible
 from ablate.gradients import gradient_chunks
 from ablate.learners.base import part
 from ablate.models import known

@@ -11,8 +11,8 @@ from conftest import choices, compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from ablate.config import CONF, Impossible
-from ablate.help import description
+from ablate.configuration import CONF, Impossible
+from ablate.configuration.help import description
 from ablate.store import Cell, cells
 from ablate.train import train
 

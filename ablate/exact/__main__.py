@@ -92,7 +92,7 @@ def from_environment(name: str, overrides: Sequence[str]) -> MDP:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from ablate.config import CONF
+    from ablate.configuration import CONF
 
     nodes = {path.stem: OmegaConf.create(OmegaConf.load(path)).env for path in sorted((CONF / "env").glob("*.yaml"))}
     tabular = [stem for stem, node in nodes.items() if "mdp" in node]

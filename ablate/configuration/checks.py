@@ -1,0 +1,256 @@
+"""What settings cannot be together. Every check only reads, and raises a Refusal with the remedy."""
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from ablate.configuration.completion import USED, needed_by_probe, variants
+from ablate.configuration.schema import CONF, GROUPS, Config
+from ablate.refusal import Impossible, Refusal, shown
+
+if TYPE_CHECKING:
+    from ablate.envs.base import Environment
+
+ABOUT = {
+    "algorithm": {"label", "order", "uses", "env", "actions"},
+    "phi": {"label", "symbol", "order", "needs", "measured_from", "unbiased", "takes_baseline"},
+    "baseline": {"label", "symbol", "order", "needs", "unbiased", "fewest_episodes", "couples"},
+}
+"""What an algorithm, a Phi and a baseline say of themselves, also a user's own."""
+
+
+def check_shape(config: dict[str, Any]) -> None:
+    """Nothing is there that nobody reads, every group has its choice, and the choice says what it must."""
+    if unknown := sorted(config.keys() - Config.__dataclass_fields__.keys()):
+        raise Refusal(f"{unknown[0]} is not a setting here; `python -m ablate --help` lists them")
+    for group in GROUPS:
+        node = config[group]
+        if not isinstance(node, dict) or not node.get("name"):
+            raise Refusal(f"{group} has no choice; write {group}=..., and in a yaml of your own a line `name: ...`")
+        if unsaid := sorted(ABOUT.get(group, set()) - (node.get("about") or {}).keys()):
+            known = {"phi": "conf/phi/rtg.yaml", "baseline": "conf/baseline/value.yaml"}.get(
+                group, "conf/algorithm/policy_gradient.yaml"
+            )
+            raise Refusal(f"{group}={node['name']} does not say about.{unsaid[0]}; add it to its yaml, as in {known}")
+        module = str(node.get("_target_", "ablate.")).rpartition(".")[0]
+        if not _exists(module):
+            raise Refusal(f"{group}={node['name']} is in {module}, which is not found; is its folder in PYTHONPATH?")
+
+
+def _exists(module: str) -> bool:
+    """Whether a module can be found (a class counts as one), without importing it."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        outer = module.rpartition(".")[0]
+        return bool(outer) and module.rpartition(".")[2][:1].isupper() and _exists(outer)
+    except (ImportError, ValueError):
+        return False
+
+
+def check(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Hold a configuration against itself: `asked` as it was composed of `overrides`, `config` as it was completed."""
+    _budget(asked, overrides)
+    _unused(config, overrides)
+    if config["phi"]:
+        _group(config)
+        _variant(config)
+        _probe(config)
+        _critic(asked, config, overrides)
+    _environment(config)
+    if config["algorithm"]["about"]["env"] != "any":
+        from ablate import build
+
+        build.learner(config)  # which refuses what it cannot learn in; worth the second that importing torch takes
+
+
+def _budget(asked: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse two budgets, and env steps where none are made."""
+    env_steps, algorithm = asked["env_steps"], asked["algorithm"]
+    if env_steps is None:
+        return
+    if typed := _typed(overrides, "iterations"):
+        raise Refusal(f"{typed} and env_steps={env_steps} are two budgets; leave one out, or write env_steps=null")
+    if algorithm["about"].get("iteration_steps") == []:
+        raise Impossible(f"algorithm={algorithm['name']} makes no env steps; write iterations= in place of env_steps=")
+
+
+def _unused(config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse what was asked for by name and the algorithm has no use for."""
+    name, uses = config["algorithm"]["name"], config["algorithm"]["about"]["uses"]
+    for part in USED:
+        typed = None if part in uses else _typed(overrides, part)
+        if typed and typed != "probe=off":
+            raise Impossible(f"algorithm={name} uses no {part}; leave out {typed}, or write algorithm=policy_gradient")
+    if not config["phi"] and config["env"].get("group") is not None:
+        raise Impossible(f"algorithm={name} takes no groups of episodes; leave out env.group")
+
+
+def _typed(overrides: Sequence[str], part: str) -> str | None:
+    """The first override of a setting or of a group and its parts."""
+    return next((o for o in overrides if re.match(rf"\+*{part}[=.]", o)), None)
+
+
+def _group(config: dict[str, Any]) -> None:
+    group, episodes = config["env"].get("group"), config["episodes"]
+    if group is not None and episodes % group:
+        more = -(-episodes // group) * group
+        raise Impossible(f"env.group={group} does not divide episodes={episodes}; write episodes={more}")
+
+
+def _variant(config: dict[str, Any]) -> None:
+    phi, baseline = config["phi"], config["baseline"]
+    if baseline["name"] != "none" and not phi["about"]["takes_baseline"]:
+        raise Impossible(
+            f"phi={phi['name']} baseline={baseline['name']} cannot be: phi={phi['name']} has V(s_t) in it already; "
+            "write baseline=none"
+        )
+    fewest, group = baseline["about"].get("fewest_episodes", 1), config["env"].get("group")
+    size, what = (config["episodes"], "episodes") if group is None else (group, "env.group")
+    if size < fewest:
+        raise Impossible(
+            f"baseline={baseline['name']} with {what}={size} cannot be: it takes other episodes of "
+            f"the batch; write {what}={fewest} or more"
+        )
+
+
+def _probe(config: dict[str, Any]) -> None:
+    """Refuse a reference that is not judged, and what the probe has no critic or too few episodes for."""
+    probe = config["probe"]
+    if probe["name"] == "off":
+        return
+    judged = list(variants(config))
+    allowed = judged if probe["name"] == "exact" else [*judged, None]  # exact ratios have a reference
+    if probe["reference"] not in allowed:
+        raise Refusal(
+            f"probe.reference={shown(probe['reference'])} is no variant that probe={probe['name']} judges; "
+            f"write probe.reference= one of {', '.join(map(shown, allowed))}"
+        )
+    if probe["name"] == "exact":
+        return
+    _others(config)
+    if (probe["fitted"] or {}).get("name") == "exact":
+        raise Impossible(
+            "probe.critic=fitted critic=exact cannot be: there is nothing to fit; write probe.critic=exact"
+        )
+
+
+def _others(config: dict[str, Any]) -> None:
+    """Refuse to judge baselines of the other episodes where a batch has too few."""
+    batch = config["env"].get("group") or config["episodes"]
+    fewest = max(variant["baseline"]["about"].get("fewest_episodes", 1) for variant in variants(config).values())
+    if batch < fewest:
+        raise Impossible(
+            f"probe={config['probe']['name']} with episodes={batch} cannot be: it judges baselines of the other "
+            f"episodes of the batch; write episodes={fewest} or more"
+        )
+
+
+def _critic(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse a critic that neither the run nor its probe has a use for."""
+    typed = _typed(overrides, "critic")
+    if config["critic"] is not None or not typed:
+        return
+    probe = config["probe"]
+    lent = probe.get("critic") == asked["critic"]["name"] == "exact" and needed_by_probe(config)
+    if not (probe.get("fitted") or lent):
+        cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
+        raise Impossible(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
+
+
+def _environment(config: dict[str, Any]) -> None:
+    """Build the environment once, which refuses what is wrong with it, and hold the policy and critic against it."""
+    from ablate import build
+
+    env = build.environment(config)
+    _algorithm_fits(config["algorithm"], config["env"]["name"], env)
+    policy, name = config["policy"] or {}, config["env"]["name"]
+    wanted = _actions(env)
+    if policy.get("about", {}).get("actions", wanted) != wanted:
+        right = "categorical" if wanted == "discrete" else "gaussian"
+        raise Impossible(
+            f"policy={policy['name']} cannot act in env={name}, which has {env.actions} actions; write policy={right}"
+        )
+    critic = config["critic"] or {}
+    wants = critic.get("about", {}).get("env_has", ())
+    if config["probe"].get("critic") == "exact":
+        critic, wants = {"name": "exact"}, ("mdp", "lqg")
+    if wants and not any(hasattr(env, what) for what in wants):
+        raise Impossible(
+            f"critic={critic['name']} needs a known model ({' or '.join(wants)}), which env={name} does not have; "
+            "write critic=lambda"
+        )
+    linear = not policy.get("hidden") and policy.get("spread") != "state"
+    if wants and hasattr(env, "lqg") and not linear:
+        raise Impossible(
+            f"critic={critic['name']} needs a linear policy in env={name}, whose sigma does not depend on the state; "
+            "write policy.hidden=[] policy.spread=learned"
+        )
+    mdp = getattr(env, "mdp", None)
+    if wants and mdp is not None and not mdp.states_are_seen:
+        raise Impossible(f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda")
+    if config["probe"]["name"] == "exact":
+        _exact_probe(config, known=mdp is not None)
+
+
+FITS: dict[str, tuple[Callable[["Environment"], bool], str]] = {
+    "any": (lambda env: True, "any environment"),
+    "markov": (lambda env: hasattr(env, "transition"), "an environment whose state can be saved between two steps"),
+    "states": (
+        lambda env: hasattr(env, "mdp") and env.mdp.states_are_seen,
+        "a finite known model whose states are seen",
+    ),
+}
+"""What an algorithm may ask of an environment (`about.env`)."""
+
+
+def _fits(about: dict[str, Any], env: "Environment") -> bool:
+    return FITS[about["env"]][0](env) and _actions(env) in about["actions"]
+
+
+def _actions(env: "Environment") -> str:
+    from ablate.envs.base import Discrete
+
+    return "discrete" if isinstance(env.actions, Discrete) else "continuous"
+
+
+def _algorithm_fits(algorithm: dict[str, Any], name: str, env: "Environment") -> None:
+    """Refuse an environment that an algorithm cannot learn in, with a list of those where it can."""
+    about = algorithm["about"]
+    if _fits(about, env):
+        return
+    from ablate import build
+
+    fitting = []
+    for path in sorted((CONF / "env").glob("*.yaml")):
+        node: Any = OmegaConf.to_container(OmegaConf.load(path))
+        with suppress(Refusal, TypeError):  # it asks for a file or an id, and so is not a choice by itself
+            if _fits(about, build.environment(node)):
+                fitting.append(path.stem)
+    wants = FITS[about["env"]][1] + (f" with {about['actions'][0]} actions" if len(about["actions"]) == 1 else "")
+    raise Impossible(
+        f"algorithm={algorithm['name']} needs {wants}, which env={name} is not; write env= one of {', '.join(fitting)}"
+    )
+
+
+def _exact_probe(config: dict[str, Any], known: bool) -> None:
+    """Hold `probe=exact` against the rest: there must be exact values of what the run does."""
+    policy, env = config["policy"], config["env"]["name"]
+    if "group" in config["env"]:
+        raise Impossible(
+            f"probe=exact takes episodes as independent, which they are not in env={env}; write probe=matched"
+        )
+    if not known:
+        raise Impossible(f"probe=exact needs a finite known model, which env={env} does not have; write probe=matched")
+    if policy["name"] != "categorical" or policy["hidden"]:
+        raise Impossible(
+            f"probe=exact needs a linear softmax policy, not policy.hidden={shown(policy['hidden'])}; "
+            "write policy=categorical policy.hidden=[]"
+        )
+    if config["whiten"]:
+        raise Impossible("probe=exact has no values of whitened estimators; write whiten=false, or probe=matched")
+    _others(config)

@@ -1,0 +1,77 @@
+"""What a configuration leaves open, filled in from the rest; nothing is refused here."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from math import prod
+from typing import Any
+
+USED = (
+    "policy", "optimizer", "critic", "phi", "baseline", "probe", "evaluate", "episodes", "discount_scores", "whiten"
+)  # fmt: skip
+"""Parts of a configuration that some algorithms have no use for."""
+
+
+def complete(asked: dict[str, Any]) -> dict[str, Any]:
+    """The configuration that is run, of one whose settings are each in their range.
+
+    What the algorithm, Phi and baseline do not use is left out (`critic: null`), so that one experiment has one
+    configuration; the probe's episodes are rounded up to whole batches.
+    """
+    config = deepcopy(asked)
+    _complete_budget(config)
+    uses = config["algorithm"]["about"]["uses"]
+    for part in USED:
+        if part not in uses:
+            config[part] = {"name": "off"} if part == "probe" else None
+    if not config["phi"]:
+        return config
+    if "group" in config["env"]:
+        config["env"]["group"] = config["env"]["group"] or config["episodes"]
+    _complete_probe(config)
+    if not needs(config):
+        config["critic"] = None
+    return config
+
+
+def _complete_budget(config: dict[str, Any]) -> None:
+    """Leave one budget. Where an iteration is a known number of env steps, `env_steps` comes to a number of iterations,
+    so that one experiment has one configuration."""
+    env_steps, settings = config.pop("env_steps"), config["algorithm"]["about"].get("iteration_steps")
+    if env_steps is not None and settings is None:  # known only as it runs
+        config |= {"iterations": None, "env_steps": env_steps}
+    elif env_steps is not None:
+        config["iterations"] = -(-env_steps // prod(config["algorithm"][name] for name in settings))
+
+
+def _complete_probe(config: dict[str, Any]) -> None:
+    """Whole batches, and the critic that the probe needs."""
+    probe, batch = config["probe"], config["episodes"]
+    for variant in (probe.get("variants") or {}).values():  # the run's own settings hold where it is one of the list
+        variant |= {part: config[part] for part in variant if variant[part]["name"] == config[part]["name"]}
+    if probe["name"] in ("off", "exact"):
+        return
+    coupled = config["whiten"] or "group" in config["env"]
+    coupled = coupled or any(variant["baseline"]["about"]["couples"] for variant in variants(config).values())
+    fewest = 16 * batch if coupled else 16
+    probe["episodes"] = max(-(-probe["episodes"] // batch) * batch, fewest)
+    needed = needed_by_probe(config)
+    if needed and config["critic"]["name"] == "exact" and probe["critic"] == "run":
+        probe["critic"] = "exact"
+    if probe["critic"] == "run" and needed - needs(config):
+        probe["critic"] = "fitted"
+    probe["fitted"] = dict(config["critic"]) if probe["critic"] == "fitted" and needed else None
+
+
+def variants(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The variants that the probe judges, by name: its own, or the run's."""
+    return config["probe"].get("variants") or {"own": config}
+
+
+def needs(variant: Mapping[str, Any]) -> set[str]:
+    """Which of V and Q a variant (its `phi` and `baseline`) asks a critic for."""
+    return {*variant["phi"]["about"]["needs"], *variant["baseline"]["about"]["needs"]}
+
+
+def needed_by_probe(config: dict[str, Any]) -> set[str]:
+    """Which of V and Q the probe's variants ask a critic for."""
+    return set().union(*(needs(variant) for variant in variants(config).values()))

@@ -1,0 +1,123 @@
+"""What values each setting may have."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ablate.refusal import Refusal, shown
+
+
+def _positive(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and 0 < x < float("inf")
+
+
+def _count(x: Any) -> bool:
+    return _positive(x) and isinstance(x, int)
+
+
+def _share(x: Any) -> bool:
+    return type(x) in (int, float) and 0 <= x <= 1
+
+
+def _decay(x: Any) -> bool:
+    return _share(x) and x < 1
+
+
+def _sizes(x: Any) -> bool:
+    return isinstance(x, list) and all(map(_count, x))
+
+
+def _rising(x: Any) -> bool:
+    """A pair [low, high]."""
+    numbers = isinstance(x, list) and len(x) == 2 and all(type(end) in (int, float) for end in x)
+    return numbers and float("-inf") < x[0] < x[1] < float("inf")
+
+
+A_COUNT = _count, "a whole number of at least 1"
+A_SHARE = _share, "in [0, 1]"
+A_DECAY = _decay, "in [0, 1)"
+LAYERS = _sizes, "a list of layer sizes", "[64,64]"
+RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
+    "iterations": (_count, "a whole number of at least 1", "100"),
+    "env_steps": (lambda x: x is None or _count(x), "a whole number of at least 1, or null", "200000"),
+    "episodes": (_count, "a whole number of at least 1", "16"),
+    "checkpoint_seconds": (_positive, "above 0", "10"),
+    "gamma": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.99"),
+    "threshold": (lambda x: x is None or abs(x) < float("inf"), "a finite number or null", "null"),
+    "optimizer.lr": (_positive, "above 0", "0.003"),
+    "optimizer.beta1": (*A_DECAY, "0.9"),
+    "optimizer.beta2": (*A_DECAY, "0.999"),
+    "optimizer.decay": (*A_DECAY, "0.99"),
+    "optimizer.eps": (_positive, "above 0", "1e-8"),
+    "optimizer.max_grad_norm": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
+    "critic.lr": (_positive, "above 0", "0.01"),
+    "critic.updates": (_count, "a whole number of at least 1", "16"),
+    "critic.batch_size": (_count, "a whole number of at least 1", "512"),
+    "critic.td_lambda": (_share, "in [0, 1]", "0.95"),
+    "critic.clock": (lambda x: x in ("none", "append", "product"), "none, append or product", "none"),
+    "phi.gae_lambda": (_share, "in [0, 1]", "0.95"),
+    "policy.sigma": (_positive, "above 0", "1"),
+    "policy.spread": (lambda x: x in ("constant", "learned", "state"), "constant, learned or state", "learned"),
+    "policy.hidden": LAYERS,
+    "critic.hidden": LAYERS,
+    "algorithm.steps": (*A_COUNT, "500"),
+    "algorithm.environments": (*A_COUNT, "8"),
+    "algorithm.n_steps": (*A_COUNT, "5"),
+    "algorithm.updates": (*A_COUNT, "25"),
+    "algorithm.batch_size": (*A_COUNT, "64"),
+    "algorithm.buffer_size": (*A_COUNT, "100000"),
+    "algorithm.learning_starts": (lambda x: x == 0 or _count(x), "a whole number of at least 0", "1000"),
+    "algorithm.target_every": (*A_COUNT, "1"),
+    "algorithm.double_q": (lambda x: isinstance(x, bool), "true or false", "true"),
+    "algorithm.lr": (_positive, "above 0", "0.001"),
+    "algorithm.critic_lr": (_positive, "above 0", "0.1"),
+    "algorithm.critic_hidden": LAYERS,
+    "algorithm.hidden": LAYERS,
+    "algorithm.clock": (lambda x: x in ("none", "append"), "none or append", "none"),
+    "algorithm.activation": (lambda x: x in ("tanh", "relu"), "tanh or relu", "relu"),
+    "algorithm.value_coefficient": (_positive, "above 0", "0.5"),
+    "algorithm.entropy_coefficient": (lambda x: x == 0 or _positive(x), "0 or above", "0"),
+    "algorithm.max_grad_norm": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
+    "algorithm.step_size": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
+    "algorithm.step_power": (*A_SHARE, "0.6"),
+    "algorithm.initial_epsilon": (*A_SHARE, "1"),
+    "algorithm.final_epsilon": (*A_SHARE, "0.05"),
+    "algorithm.exploration_fraction": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
+    "algorithm.action_bins": (lambda x: _count(x) and x > 1, "a whole number of at least 2", "9"),
+    "algorithm.action_range": (_rising, "a list [low,high]", "[-2,2]"),
+    "algorithm.state_bins": (
+        lambda x: _count(x) or (_sizes(x) and x != []),
+        "a number of bins, or one for each dimension",
+        "10",
+    ),
+    "algorithm.state_range": (
+        lambda x: x is None or (isinstance(x, list) and x != [] and all(map(_rising, x))),
+        "null or a list of [low,high]",
+        "[[-2,2],[-2,2]]",
+    ),
+    "probe.episodes": (_count, "a whole number of at least 1", "256"),
+    "probe.every": (_count, "a whole number of at least 1", "50"),
+    "probe.critic": (lambda x: x in ("run", "exact", "fitted"), "run, exact or fitted", "run"),
+    "evaluate.every": (lambda x: x is None or _count(x), "a whole number of at least 1, or null", "10"),
+    "evaluate.episodes": (_count, "a whole number of at least 1", "16"),
+    "env.horizon": (_count, "a whole number of at least 1", "200"),
+    "env.group": (_count, "a whole number of at least 1", "4"),
+}
+DERIVED = "env.horizon", "env.group"  # null: from the rest
+
+
+def check_ranges(config: dict[str, Any]) -> None:
+    for name, (allowed, what, example) in RANGES.items():
+        group, _, key = name.rpartition(".")
+        node = config[group] if group else config
+        value = node.get(key)
+        if key in node and not (name in DERIVED and value is None) and not allowed(value):
+            raise Refusal(f"{name}={shown(value)} is not {what}; write for example {name}={example}")
+
+
+def processes(value: Any) -> int | None:
+    """How many processes `workers=` names; None is one a core."""
+    if value == "auto":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Refusal(f"workers={value} is not a number of processes; write workers=auto, or 1 or more")
+    return value

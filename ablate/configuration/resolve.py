@@ -1,0 +1,61 @@
+"""From what Hydra composed to a job: each setting in its range, what was left open filled in, and all held together."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ablate.configuration.checks import check, check_shape
+from ablate.configuration.completion import complete
+from ablate.configuration.ranges import check_ranges, processes
+from ablate.configuration.seeds import parse_seeds
+from ablate.refusal import Refusal
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, checked: a resolved configuration, the seeds to run it with, and how."""
+
+    config: dict[str, Any]
+    overrides: tuple[str, ...]  # what was typed, for the name of the cell
+    seeds: tuple[int, ...]
+    workers: int | None  # None: one a core
+    outputs: str
+    study: str
+    overwrite: bool
+    checkpoint_seconds: float
+
+
+def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
+    """The job of a configuration that Hydra composed of the typed `overrides`.
+
+    Raises Refusal on every setting that is out of its range or goes with nothing.
+    """
+    if missing := sorted(OmegaConf.missing_keys(composed)):
+        raise Refusal(f"{missing[0]} has no value; add {missing[0]}=...")
+    asked: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    check_shape(asked)
+    check_ranges(asked)
+    seeds, workers = parse_seeds(asked.pop("seed")), processes(asked.pop("workers"))
+    outputs, study, overwrite = asked.pop("outputs"), asked.pop("study")["name"], asked.pop("overwrite")
+    checkpoint_seconds = asked.pop("checkpoint_seconds")
+    config = complete(asked)
+    check(asked, config, overrides)
+    if digests := {path: _digest(path) for path in _paths(config["env"])}:
+        config["files"] = digests
+    return Job(config, tuple(overrides), seeds, workers, outputs, study, overwrite, checkpoint_seconds)
+
+
+def _paths(node: Any) -> list[str]:
+    """The files that an environment is read from."""
+    if not isinstance(node, dict):
+        return []
+    own = [value for key, value in node.items() if key == "path" and isinstance(value, str)]
+    return own + [path for key, value in node.items() if key != "kwargs" for path in _paths(value)]
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,61 @@
+"""The settings of a run, as Hydra is told of them. Imports nothing heavy."""
+
+import os
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from ablate.configuration import help
+
+# In a checkout conf/ stands beside the package, in a wheel inside it.
+PACKAGE = Path(__file__).parents[1]
+CONF = next(p for p in (PACKAGE / "conf", PACKAGE.parent / "conf") if p.is_dir())
+GROUPS = "policy", "optimizer", "critic", "algorithm", "phi", "baseline", "probe", "env", "study"
+
+
+@dataclass
+class Config:
+    """The types of conf/config.yaml, which has the defaults and says what each setting means."""
+
+    seed: Any = MISSING
+    iterations: int = MISSING
+    env_steps: int | None = MISSING
+    episodes: int = MISSING
+    gamma: float = MISSING
+    discount_scores: bool = MISSING
+    whiten: bool = MISSING
+    threshold: float | None = MISSING
+    workers: Any = MISSING
+    outputs: str = MISSING
+    overwrite: bool = MISSING
+    checkpoint_seconds: float = MISSING
+    evaluate: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    critic: dict[str, Any] = field(default_factory=dict)
+    algorithm: dict[str, Any] = field(default_factory=dict)
+    phi: dict[str, Any] = field(default_factory=dict)
+    baseline: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, Any] = field(default_factory=dict)
+    study: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def sweep_stamp() -> str:
+    """The name of this sweep's record: when it began, and in which process."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
+
+
+def help_text() -> str:
+    return help.text(CONF).replace("$", "$$")  # Hydra fills in $names
+
+
+ConfigStore.instance().store(name="schema", node=Config, provider="ablate")
+OmegaConf.register_new_resolver("ablate.now", sweep_stamp, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("ablate.help", help_text, replace=True)
