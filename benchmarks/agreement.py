@@ -96,7 +96,7 @@ class Training:
 def ablate(name: str, task: Task, budget: int, seeds: int) -> tuple[list[Training], float]:
     """All seeds by one command in a fresh folder, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = f"algorithm={name}", "env=cartpole", f"seed=0-{seeds - 1}", f"iterations={-(-budget // task.row)}"
+        settings = f"algorithm={name}", "env=cartpole", "gamma=0.99", f"seed=0-{seeds - 1}", f"iterations={-(-budget // task.row)}"
         began = time.perf_counter()
         command = [sys.executable, "-m", "ablate", *settings, f"outputs={folder}"]
         finished = subprocess.run(command, capture_output=True, text=True)
