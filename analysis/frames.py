@@ -93,7 +93,7 @@ def load(outputs: str | Path, study: str) -> Study:
     described = tables.cells.to_pylist()
     cells = _cells(described, runs, study, str(outputs))
     curves = tables.curves.to_pandas(split_blocks=True)
-    probe = _probe(tables.probe.to_pandas(), cells)
+    probe = _probe(tables.probe.to_pandas(), cells, runs)
     return Study(study, Path(outputs), runs, cells, curves, probe)
 
 
@@ -226,15 +226,15 @@ def _settings(config: Config) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------ the probe
 
 
-def _probe(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+def _probe(rows: pd.DataFrame, cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame(columns=["cell", "seed", "iteration", "mode", *VARIANT, "critic", "env", "stage"])
     about = pd.DataFrame([fact for cell, config in cells["config"].items() for fact in _variants(cell, config)])
     settings = cells[["env", *(key for key in cells if key.startswith("env."))]]
     joined = rows.astype({"cell": str}).merge(about, on=["cell", "phi", "baseline"], how="left")
     table = joined.join(settings, on="cell")
-    last = table.groupby(["cell", "seed"])["iteration"].transform("max")  # the last policy is always measured
-    table["stage"] = table["iteration"] / last
+    last = runs.astype({"cell": str}).set_index(["cell", "seed"])["iterations"]
+    table["stage"] = table["iteration"] / last.reindex(pd.MultiIndex.from_frame(table[["cell", "seed"]])).to_numpy()
     table["label"] = table["label"] + (table["critic"] == "clockless").map({True: " (no clock)", False: ""})
     table["own"] &= table["critic"] != "clockless"
     table["cell"] = table["cell"].astype("category")

@@ -39,10 +39,9 @@ TARGET = 5.0  # times the speed of Stable-Baselines3, by wall time per seed
 
 @dataclass(frozen=True)
 class Task:
-    """One algorithm: RL-Zoo's budget, steps a row of our curves, and Stable-Baselines3's settings."""
+    """One algorithm: RL-Zoo's budget, and Stable-Baselines3's settings."""
 
     env_steps: int
-    row: int
     environments: int
     settings: dict[str, Any]
 
@@ -50,7 +49,6 @@ class Task:
 TASKS = {
     "dqn": Task(
         50_000,
-        256,
         1,
         {
             "learning_rate": 2.3e-3,
@@ -66,7 +64,7 @@ TASKS = {
             "policy_kwargs": {"net_arch": [256, 256]},
         },
     ),
-    "a2c": Task(500_000, 1_000, 8, {"ent_coef": 0.0}),
+    "a2c": Task(500_000, 8, {"ent_coef": 0.0}),
 }
 
 
@@ -93,10 +91,10 @@ class Training:
         return float(np.average(self.returns[late], weights=self.episodes[late]))
 
 
-def ablate(name: str, task: Task, budget: int, seeds: int) -> tuple[list[Training], float]:
+def ablate(name: str, budget: int, seeds: int) -> tuple[list[Training], float]:
     """All seeds by one command in a fresh folder, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = f"algorithm={name}", "env=cartpole", "gamma=0.99", f"seed=0-{seeds - 1}", f"iterations={-(-budget // task.row)}"
+        settings = f"algorithm={name}", "env=cartpole", "gamma=0.99", f"seed=0-{seeds - 1}", f"env_steps={budget}"
         began = time.perf_counter()
         command = [sys.executable, "-m", "ablate", *settings, f"outputs={folder}"]
         finished = subprocess.run(command, capture_output=True, text=True)
@@ -149,7 +147,7 @@ def compared(name: str, share: float, seeds: int) -> dict[str, tuple[Floats, Flo
     half = seeds // 2
     print(f"\n{name}: {budget:,} env steps, {seeds} seeds; load {os.getloadavg()[0]:.2f} before the start", flush=True)
     peer = [stable_baselines3(name, task, budget, seed) for seed in range(half)]
-    trainings, seconds = ablate(name, task, budget, seeds)
+    trainings, seconds = ablate(name, budget, seeds)
     peer += [stable_baselines3(name, task, budget, seed) for seed in range(half, seeds)]
     runs = {"ablate": trainings, "Stable-Baselines3": [training for training, _ in peer]}
     of = {
