@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.phi import Signals
-from ablate.returns import ordered_sum
+from ablate.returns import first_plus_mean, ordered_sum
 
 Floats = NDArray[np.float64]
 
@@ -29,8 +29,7 @@ def mean(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats
     R(tau_i) is in its own baseline, so the estimate's mean is (1 - 1/N) times that of `loo` for Phi = R(tau), and for
     every unbiased Phi if gamma = 1.
     """
-    returns = signals.returns
-    return (ordered_sum(returns, axis=1) / returns.shape[1])[:, None, None]
+    return first_plus_mean(signals.returns, axis=1)[:, None, None]
 
 
 def leave_one_out(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
@@ -59,9 +58,11 @@ def optimal(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Flo
     episodes and so independent of episode i: unbiased. Needs N >= 2. Source: Greensmith, Bartlett & Baxter (2004).
     """
     ones = signals.mask.astype(np.float64)
-    products, squares = score_products(ones, phi), score_products(ones, ones)
+    first = phi[:, :1, :1]  # b of Phi is b of Phi - c plus c
+    products, squares = score_products(ones, (phi - first) * ones), score_products(ones, ones)
     others, weight = _sum_of_others(products), _sum_of_others(squares)
-    return np.divide(others, weight, out=np.zeros_like(others), where=weight > 0)[..., None]
+    b = np.divide(others, weight, out=np.zeros_like(others), where=weight > 0)[..., None]
+    return np.where(weight[..., None] > 0, first + b, 0.0)
 
 
 def _sum_of_others(x: Floats) -> Floats:
@@ -69,5 +70,9 @@ def _sum_of_others(x: Floats) -> Floats:
 
 
 def _mean_of_others(x: Floats, mask: NDArray[np.bool_] | None = None) -> Floats:
-    counts = np.full(x.shape, x.shape[1] - 1.0) if mask is None else _sum_of_others(mask.astype(np.float64)) * mask
-    return np.divide(_sum_of_others(x), counts, out=np.zeros_like(x), where=counts > 0)
+    """Measured from the first x that is there, so that of equal numbers it is that number, to the last bit."""
+    taken = np.ones(x.shape, bool) if mask is None else mask
+    first = np.take_along_axis(x, taken.argmax(1)[:, None], axis=1)
+    counts = _sum_of_others(taken.astype(np.float64)) * taken
+    mean = np.divide(_sum_of_others((x - first) * taken), counts, out=np.zeros_like(x), where=counts > 0)
+    return np.where(counts > 0, first + mean, 0.0)

@@ -236,7 +236,12 @@ def quality(values: Floats, targets: Floats, counts: NDArray[np.int64]) -> dict[
     def mean(x: Floats) -> Floats:
         return ordered_sum(x, axis=1) / counts
 
+    def variance(x: Floats) -> Floats:
+        shifted = np.where(taken, x - x[:, :1], 0.0)  # a common offset would drown the variance in rounding
+        return mean(shifted**2) - mean(shifted) ** 2
+
+    taken = np.arange(targets.shape[1]) < counts[:, None]
     errors = targets - values
-    error, spread = (mean(x**2) - mean(x) ** 2 for x in (errors, targets))
+    error, spread = variance(errors), variance(targets)
     explained = 1 - np.divide(error, spread, out=np.full_like(error, np.nan), where=spread > 1e-12)
     return {"critic_loss": mean(errors**2), "critic_explained_variance": explained}

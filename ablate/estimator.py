@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ablate.baselines import ScoreProducts
 from ablate.phi import Signals
-from ablate.returns import ordered_sum
+from ablate.returns import discounted_sum, ordered_sum
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,9 @@ class Estimator:
         phi = self.phi(signals)
         baseline = self.baseline(phi, signals, lambda u, v: score_products(w * u, w * v))
         weights = (phi - baseline) * signals.mask
-        return w * (_whitened(weights, signals.mask) if self.whiten else weights)
+        if self.whiten:
+            weights = _whitened(weights, signals.mask, _rounding(phi, baseline, signals))
+        return w * weights
 
     def time_weights(self, signals: Signals) -> Floats:
         """w_t, [T]."""
@@ -62,11 +64,21 @@ class Estimator:
         return np.power(discount, np.arange(signals.mask.shape[-1]))
 
 
-def _whitened(x: Floats, mask: NDArray[np.bool_]) -> Floats:
-    """(x - mean) / (std + 1e-8) over the steps taken by each seed's episodes."""
+def _whitened(x: Floats, mask: NDArray[np.bool_], rounding: Floats) -> Floats:
+    """(x - mean) / (std + 1e-8) over the steps taken by each seed's episodes; 0 where std is mere ``rounding``, [S]."""
 
     def mean(y: Floats) -> Floats:
         return ordered_sum(ordered_sum(y, axis=2), axis=1)[:, None, None] / mask.sum((1, 2), keepdims=True)
 
-    centred = (x - mean(x)) * mask
-    return centred / (np.sqrt(mean(centred**2)) + 1e-8)
+    shifted = (x - x[:, :1, :1]) * mask
+    centred = (shifted - mean(shifted)) * mask
+    std = np.sqrt(mean(centred**2))
+    return np.where(std > rounding[:, None, None], centred / (std + 1e-8), 0.0)
+
+
+def _rounding(phi: Floats, baseline: Floats, signals: Signals) -> Floats:
+    """What Phi - b may be off by, [S]: an ulp of the largest number in it for each step of the longest episode, as a
+    sum of so many rewards may be, and a few more."""
+    sums = discounted_sum(np.abs(signals.rewards), signals.gamma)
+    largest = np.max([np.abs(x * signals.mask).max((1, 2)) for x in (phi, baseline, sums)], axis=0)
+    return (8 + signals.mask.sum(2).max(1)) * np.finfo(np.float64).eps * largest

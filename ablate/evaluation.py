@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ablate.learners.base import Learner, Record, State
 from ablate.randomness import streams
-from ablate.returns import ordered_sum
+from ablate.returns import first_plus_mean, ordered_sum
 from ablate.rollout import rollout
 
 Bools = NDArray[np.bool_]
@@ -54,6 +54,6 @@ class Evaluation:
             env = env.ungrouped()  # episodes that share a first state would be one sample of it
         sources = (streams(seeds, f"evaluation {what}", iteration) for what in ("environment", "actions"))
         returns = ordered_sum(rollout(policy, theta, env, self.episodes, *sources).rewards, axis=2)
-        mean = ordered_sum(returns, axis=1) / self.episodes
+        mean = first_plus_mean(returns, axis=1)
         spread = ordered_sum((returns - mean[:, None]) ** 2, axis=1) / max(self.episodes - 1, 1)
         return {"evaluation_return_mean": mean, "evaluation_return_std": np.sqrt(spread)}

@@ -81,14 +81,21 @@ def _others(counts: Floats) -> Floats:
     return _size(counts) - 1
 
 
+def _differences(values: Floats) -> Floats:
+    """v - v' of every two values, [M, M]: 0 where they differ by rounding only, a few ulps."""
+    difference = values - values[:, None]
+    rounding = 8 * np.finfo(np.float64).eps * np.maximum(np.abs(values), np.abs(values[:, None]))
+    return np.where(np.abs(difference) > rounding, difference, 0.0)
+
+
 def _sum_of_differences(values: Floats, counts: Floats) -> Floats:
     """sum_j (v - r_j) for each value v, [..., M]: exactly 0 where all have v."""
-    return counts @ (values - values[:, None])
+    return counts @ _differences(values)
 
 
 def _variance(values: Floats, counts: Floats) -> Floats:
     """(1/N) sum_j (r_j - mean)^2 = sum_jk (r_j - r_k)^2 / (2 N^2), [...]: exactly 0 where all agree."""
-    squares = (values - values[:, None]) ** 2
+    squares = _differences(values) ** 2
     return ((counts @ squares) * counts).sum(-1) / (2 * counts.sum(-1) ** 2)
 
 

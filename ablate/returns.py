@@ -15,6 +15,12 @@ def ordered_sum(x: Floats, axis: int) -> Floats:
     return np.take(np.cumsum(x, axis=axis), -1, axis=axis)
 
 
+def first_plus_mean(x: Floats, axis: int) -> Floats:
+    """(1/N) sum_i x_i as x_0 + (1/N) sum_i (x_i - x_0): of N equal numbers that number, to the last bit."""
+    first = np.take(x, 0, axis=axis)
+    return first + ordered_sum(x - np.expand_dims(first, axis), axis) / x.shape[axis]
+
+
 def discounted_sum(x: Floats, discount: float) -> Floats:
     """y_t = x_t + discount * y_{t+1}, with y_T = 0; shape of x.
 

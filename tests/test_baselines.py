@@ -107,3 +107,26 @@ def test_no_baseline_is_zero_and_the_value_is_the_critics() -> None:
     phi, signals, z = batch(0)
     assert not baselines.none(phi, signals, products_of(z)).any()
     assert baselines.value(phi, signals, products_of(z)) is signals.values
+
+
+@pytest.mark.parametrize("constant", [1e5 + 0.1, 1000000000.1, -3e12 / 7, 0.1])
+@pytest.mark.parametrize("name", ["mean", "leave_one_out", "time", "optimal"])
+@pytest.mark.parametrize("N", [2, 3, 64])
+def test_of_equal_numbers_every_baseline_is_that_number(name: str, constant: float, N: int) -> None:
+    """Phi - b is 0 to the last bit where all episodes earn the same: rounding is no signal."""
+    mask = np.ones((2, N, 1), bool)
+    phi = np.full(mask.shape, constant)
+    products = products_of(np.random.default_rng(0).normal(size=(*mask.shape, 3)))
+    b = getattr(baselines, name)(phi, Signals(phi, mask, 0.9), products)
+    assert (phi - b == 0).all()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_baselines_keep_their_digits_under_an_offset(seed: int) -> None:
+    """Of rewards c + r with one step each, b(c + r) - c = b(r), as far as c + r tells r."""
+    rng, c = np.random.default_rng(seed), 2.0**30
+    mask, z = np.ones((2, 5, 1), bool), rng.normal(size=(2, 5, 1, 3))
+    r = rng.integers(-8, 8, mask.shape) / 4.0  # so that c + r is exact
+    for baseline in (baselines.mean, *BLIND):
+        near, far = (baseline(x, Signals(x, mask, 1.0), products_of(z)) for x in (r, c + r))
+        np.testing.assert_allclose(far - c, near, rtol=0, atol=4 * np.spacing(c))

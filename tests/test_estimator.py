@@ -218,6 +218,37 @@ def test_a_variant_of_ones_own_is_estimated_like_the_others() -> None:
     np.testing.assert_allclose(weights, 0.9**time * (episodes.rewards - 2) * episodes.mask, rtol=1e-12)
 
 
+# Whitening: rounding is no signal
+
+
+@pytest.mark.parametrize("constant", [1e5 + 0.1, 1000000000.1, -3e12 / 7, 0.1])
+@pytest.mark.parametrize("baseline", ["none", "mean", "loo", "time", "optimal"])
+def test_whitening_of_episodes_that_earn_the_same_is_nothing(baseline: str, constant: float) -> None:
+    """Whatever is summed, in whatever order, differs by rounding only, and of that nothing is made."""
+    rng = np.random.default_rng(1)
+    rewards = np.full((2, 64, 3), constant)
+    rewards[:, :, 1:] *= [0.3, -0.7]
+    rewards[:, ::2] = rng.permuted(rewards[:, ::2], axis=2)  # the same sum, added in another order
+    signals = Signals(rewards, np.ones(rewards.shape, bool), 1.0)
+    job = variant("return", baseline, whiten=True)
+
+    def products(u: NDArray, v: NDArray) -> NDArray:
+        z = np.random.default_rng(2).normal(size=(*rewards.shape, 3))
+        return ((u[..., None] * z).sum(2) * (v[..., None] * z).sum(2)).sum(-1)
+
+    assert (estimator_of(job).weights(signals, products) == 0).all()
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e5, 2.0**30])
+@pytest.mark.parametrize("baseline", ["none", "mean", "loo"])
+def test_whitening_sees_a_signal_under_an_offset(baseline: str, offset: float) -> None:
+    """(+1, -1, +1, -1) is its own standardisation, wherever it lies."""
+    rewards = offset + np.tile([1.0, -1.0], 4).reshape(1, 8, 1)
+    signals = Signals(rewards, np.ones(rewards.shape, bool), 1.0)
+    weights = estimator_of(variant("rtg", baseline, whiten=True)).weights(signals, lambda u, v: u[..., 0])
+    np.testing.assert_allclose(weights, rewards - offset, rtol=1e-7)
+
+
 # Every trajectory of a small MDP
 
 

@@ -17,7 +17,7 @@ from ablate.optimizers import Optimizer
 from ablate.phi import Signals
 from ablate.policies import Actor, Greedy, Policy
 from ablate.randomness import streams
-from ablate.returns import ordered_sum
+from ablate.returns import first_plus_mean, ordered_sum
 from ablate.rollout import rollout
 from ablate.trajectories import Trajectories
 
@@ -89,7 +89,7 @@ class PolicyGradient:
 def summary(episodes: Trajectories) -> Record:
     """The returns (undiscounted) and lengths of a batch of episodes, [S] each."""
     returns, N = ordered_sum(episodes.rewards, axis=2), episodes.lengths.shape[1]
-    mean = ordered_sum(returns, axis=1) / N
+    mean = first_plus_mean(returns, axis=1)
     spread = ordered_sum((returns - mean[:, None]) ** 2, axis=1) / max(N - 1, 1)
     steps = episodes.lengths.sum(1)
     return {
