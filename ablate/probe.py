@@ -30,6 +30,7 @@ from ablate.trajectories import Trajectories
 Row = dict[str, Any]
 EPISODES_AT_ONCE = 64  # per-trajectory gradients that are held at a time
 COSINE_BATCHES = 16
+DIRECTIONS = 1024  # parameters up to which the span of the scores is looked at
 FITS = 100  # iterations' worth of updates that a fitted critic gets on its held-out episodes
 
 
@@ -156,19 +157,29 @@ class Probe(Schedule):
             if self._coupled:
                 means.add(chunk.reshape(-1, self.batch, *chunk.shape[1:]).mean(1, dtype=np.float64))
         units = [(single.blocks(), 1)] + ([(means.blocks(), self.batch)] if self._coupled else [])
-        measured = [measures(blocks, unit, self.batch, self.reference, truth) for blocks, unit in units]
+        scores = self._scores(theta, episodes) if truth is not None else None
+        measured = [measures(blocks, unit, self.batch, self.reference, truth, scores) for blocks, unit in units]
         return [
             {**variant.facts, "episodes": self.episodes, "batch": self.batch}
             | {name: float(column[k]) for name, column in measured[-1 if variant.couples else 0].items()}
             for k, variant in enumerate(self.variants)
         ]
 
+    def _scores(self, theta: Tensor, episodes: Trajectories) -> Floats | None:
+        """sum_t z_t of each trajectory of one seed, [N, P]; None where there are too many parameters."""
+        if theta.shape[1] > DIRECTIONS:
+            return None
+        ones = episodes.mask[None].astype(np.float64)
+        return per_trajectory_gradients(self.policy, theta, episodes, ones).numpy()[0, 0].astype(np.float64)
+
     @property
     def _coupled(self) -> bool:
         return any(variant.couples for variant in self.variants)
 
 
-def measures(blocks: Blocks, unit: int, batch: int, reference: int | None, truth: Floats | None) -> dict[str, Floats]:
+def measures(
+    blocks: Blocks, unit: int, batch: int, reference: int | None, truth: Floats | None, scores: Floats | None
+) -> dict[str, Floats]:
     """The columns of a probe row, [K] each; intervals as NAME, NAME_low, NAME_high.
 
     A unit of the blocks is the mean gradient of ``unit`` independent trajectories. Columns, all of one trajectory:
@@ -180,7 +191,8 @@ def measures(blocks: Blocks, unit: int, batch: int, reference: int | None, truth
         log_ratio_unpaired    the same, as if each had had trajectories of its own;   effective_rank of C
         bias_squared          |mu - grad J|^2, where grad J is known; with it mse of the estimate of `batch` episodes,
                               cosine to grad J of batch means, directional_variance along grad J, projection
-                              <mu, grad J> / |grad J|^2, and wald_p, the p-value of mu = grad J
+                              <mu, grad J> / |grad J|^2, and wald_p, the p-value of mu = grad J (NaN where the sample
+                              does not fill the span of the scores)
     """
 
     def scaled(interval: Interval, factor: float) -> Interval:
@@ -205,7 +217,8 @@ def measures(blocks: Blocks, unit: int, batch: int, reference: int | None, truth
         intervals["cosine"] = noise.cosine(blocks, truth, COSINE_BATCHES)
         intervals["directional_variance"] = scaled(noise.directional_variance(blocks, truth), unit)
         intervals["projection"] = noise.projection(blocks, truth)
-        columns["wald_p"] = noise.wald(blocks, truth)
+        unknown = np.full(blocks.mean.shape[:-1], np.nan)
+        columns["wald_p"] = unknown if scores is None else noise.wald(blocks, truth, scores)
     for name, (value, low, high) in intervals.items():
         columns |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return columns

@@ -12,7 +12,7 @@ from conftest import compose
 from rich.console import Console
 from scipy import stats
 
-from ablate.noise import blocks_of, projection, wald
+from ablate.noise import blocks_of, projection
 from ablate.refusal import Refusal
 from ablate.store import Cell
 from ablate.train import train
@@ -156,30 +156,6 @@ def test_the_projection_is_a_students_interval() -> None:
     assert found.value[0] == pytest.approx(y.mean())
     assert (found.low[0], found.high[0]) == (pytest.approx(low, rel=1e-3), pytest.approx(high, rel=1e-3))
     assert np.isnan(projection(blocks_of(x[:, None]), np.zeros(6)).value[0])
-
-
-def test_the_wald_test_is_hotellings_in_the_subspace_that_the_noise_spans() -> None:
-    """Against the textbook form in coordinates of the subspace, 3 numbers of the 6."""
-    x, mean = gradients(1, 50)
-    axes = np.linalg.svd(x - x.mean(0), full_matrices=False)[2][:3]
-    d = (x.mean(0) - mean) @ axes.T
-    T2 = 50 * d @ np.linalg.solve(np.cov(x @ axes.T, rowvar=False), d)
-    expected = stats.f.sf(T2 * 47 / (3 * 49), 3, 47)
-    assert wald(blocks_of(x[:, None]), mean)[0] == pytest.approx(expected, rel=1e-6)
-
-
-def test_the_wald_test_has_its_level_and_sees_what_has_no_noise() -> None:
-    """400 samples of a true null: p is uniform (Kolmogorov-Smirnov; a correct one fails with a chance of 0.1%). A bias
-    outside of the subspace is sure; too many directions for so few blocks are not judged."""
-    p = []
-    for seed in range(400):
-        x, mean = gradients(seed, 60)
-        p.append(wald(blocks_of(x[:, None]), mean)[0])
-    assert stats.kstest(p, "uniform").pvalue > 0.001
-    x, mean = gradients(0, 60)
-    outside = np.linalg.svd(x - x.mean(0))[2][-1]
-    assert wald(blocks_of(x[:, None]), mean + 0.01 * outside)[0] == 0.0
-    assert np.isnan(wald(blocks_of(np.random.default_rng(0).normal(size=(10, 1, 6))), np.zeros(6))[0])
 
 
 def test_the_probe_records_both_where_the_gradient_is_known(tmp_path: Path) -> None:

@@ -200,3 +200,20 @@ def test_no_baseline_of_the_others_is_judged_without_others():
 def test_linear_quadratic_values_ask_for_a_linear_policy():
     with pytest.raises(Impossible, match="linear"):
         compose("env=lqg", "policy.hidden=[8]", "phi=td", "critic=exact")
+
+
+def test_no_p_value_where_few_episodes_reach_the_goal():
+    """FrozenLake's first policy is rewarded in 1.4% of episodes: few of 33 directions of the scores have moved."""
+    config = compose("env=frozenlake", "phi=rtg", "probe.episodes=256").config
+    for rows in build.probe(config).measure(build.learner(config).initial([0, 1])["theta"], {}, [0, 1], 0):
+        assert np.isnan(rows[0]["wald_p"])
+
+
+def test_false_alarms_of_the_wald_test_on_the_chain():
+    """100 probes of an unbiased estimator by the engine: 11 rejections at 5% or more come once in 60 such tests."""
+    config = compose("env=chain", "phi=rtg", "probe.episodes=64").config
+    seeds = list(range(100))
+    rows = build.probe(config).measure(build.learner(config).initial(seeds)["theta"], {}, seeds, 0)
+    p = np.array([row["wald_p"] for (row,) in rows])
+    assert np.isfinite(p).mean() > 0.9
+    assert (p < 0.05).sum() <= 10

@@ -53,7 +53,8 @@ Columns of probe.parquet, a row per (iteration, estimator); NAME_low and NAME_hi
     effective_rank              (tr C)^2 / tr C^2 (matched)
     bias_squared, mse           against grad J, where it is known; mse of the estimate of N episodes
     cosine                      of batch means to grad J;  directional_variance: the variance along grad J
-    projection                  <mu, grad J> / |grad J|^2, 1 where unbiased;  wald_p: the p-value of mu = grad J
+    projection                  <mu, grad J> / |grad J|^2, 1 where unbiased;  wald_p: the p-value of mu = grad J,
+                                NaN where the sample does not move in every direction that the scores span
     v_s0, v_action, v_transition, v_coupling
                                 the parts of the trace variance (exact), the last between the episodes of a batch
 
