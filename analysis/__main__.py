@@ -98,8 +98,8 @@ def report(options: argparse.Namespace) -> None:
 
 def claims(options: argparse.Namespace) -> None:
     """The lecture's claims as verdicts."""
-    from analysis.claims.claim import Scale
-    from analysis.claims.command import run
+    from analysis.verdicts.claim import Scale
+    from analysis.verdicts.command import run
 
     scale: Scale = "full" if options.full else "quick"
     run(options.outputs, scale, options.only, options.json, options.markdown, options.page, options.pictures)

@@ -78,12 +78,12 @@ def report(outputs: str | Path, study: str) -> Page:
 
 def _claims(outputs: str, study: str) -> tuple[list[str], list[Section]]:
     """What a study of the lecture's claims says of them: in words, and claim by claim. Nothing for other studies."""
-    from analysis.claims.claim import STUDIES, Scale
+    from analysis.verdicts.claim import STUDIES, Scale
 
     if study not in STUDIES.values():
         return [], []
-    from analysis.claims.command import known
-    from analysis.claims.page import headline, sections
+    from analysis.verdicts.command import known
+    from analysis.verdicts.page import headline, sections
 
     scale: Scale = "full" if study == STUDIES["full"] else "quick"
     shown = known(outputs, scale)

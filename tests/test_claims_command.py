@@ -17,12 +17,13 @@ from ablate.refusal import Refusal
 from ablate.store import Cell
 from ablate.train import train
 from analysis.__main__ import main
-from analysis.claims import command
-from analysis.claims.claim import chosen, claims
-from analysis.claims.page import claims_page
-from analysis.claims.study import Study, asked_for, forget
-from analysis.claims.verdict import Verdict, from_estimate
 from analysis.page import render
+from analysis.verdicts import command
+from analysis.verdicts.claim import chosen, claims
+from analysis.verdicts.estimates import Mean
+from analysis.verdicts.page import claims_page
+from analysis.verdicts.study import Study, asked_for, forget
+from analysis.verdicts.verdict import Finding, Place, Verdict, judge
 
 
 def test_what_is_missing_is_run_once_and_again_where_it_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -70,8 +71,8 @@ def test_a_claim_whose_runs_cannot_be_made_is_inconclusive_and_says_why(tmp_path
 
 def test_the_page_shows_every_claim_with_a_picture_where_there_is_evidence(tmp_path: Path) -> None:
     quiet = Console(quiet=True)
-    drawn = {claim.id: command._judged(claim, str(tmp_path), "quick", {}, quiet) for claim in chosen("C5,C15")}
-    nothing = [(claim, Verdict(claim.id, "", (), "no data: <b>nothing</b>"), None) for claim in claims()]
+    drawn = {claim.id: command._judged(claim, str(tmp_path), "quick", {}, quiet) for claim in chosen("C5b,C15")}
+    nothing = [(claim, Verdict(claim.id, remark="no data: <b>nothing</b>"), None) for claim in claims()]
     answers = [(claim, *drawn.get(claim.id, (verdict, evidence))) for claim, verdict, evidence in nothing]
     html = render(claims_page(answers, "outputs", "quick"))
     for claim in claims():
@@ -83,8 +84,9 @@ def test_the_page_shows_every_claim_with_a_picture_where_there_is_evidence(tmp_p
 
 
 def test_the_json_has_no_times_and_no_infinities(tmp_path: Path) -> None:
-    place = from_estimate("here", float("nan"), float("nan"), 1, (0, 1))
-    text = command.to_json(chosen("C1"), [Verdict("C1", "", (place,))], "quick")
+    (claim,) = chosen("C21")
+    nothing = Finding([Place("here", {"tau": Mean.of([float("nan")])})])
+    text = command.to_json([claim], [judge("C21", claim.questions, nothing)], "quick")
     (record,) = json.loads(text)["claims"]
     assert record["effect"] is record["low"] is record["high"] is None
     assert record["verdict"] == "INCONCLUSIVE"

@@ -17,8 +17,8 @@ from ablate.refusal import Refusal
 from ablate.store import Cell
 from analysis import frames, plots, report, tables
 from analysis.__main__ import main
-from analysis.claims.claim import claims
 from analysis.page import Code, Details, Page, Table, render
+from analysis.verdicts.claim import claims
 
 ROWS = 10
 STARTED = {"iterations": ROWS, "wall_time_s": 0.5, "started": "2026-01-01T00:00:00+00:00"}
@@ -346,10 +346,10 @@ def test_the_report_of_the_lectures_study_begins_with_its_verdicts(
 ) -> None:
     """With two claims that are quick to answer exactly; the counts in words are those of the verdicts."""
     two = [claim for claim in claims() if claim.id in ("C5", "C15")]
-    monkeypatch.setattr("analysis.claims.command.chosen", lambda only: tuple(two))
+    monkeypatch.setattr("analysis.verdicts.command.chosen", lambda only: tuple(two))
     finish(cell(tmp_path, "lecture_quick"), 0, climb(60, 0))
     page = report.report(tmp_path, "lecture_quick")
     assert [section.id for section in page.sections[:2]] == ["verdicts", "claims"]
-    assert page.headline[0] == "Of 2 claims of the lecture: 1 supported, 1 conditional."
+    assert page.headline[0] == "Of 2 claims of the lecture: 2 supported."
     finish(cell(tmp_path, "main"), 0, climb(60, 0))
     assert "verdicts" not in [section.id for section in report.report(tmp_path, "main").sections]

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from ablate import exact
 from ablate.mdp import MDP
 from ablate.randomness import stream
-from analysis.claims import draw, variances
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_exact
+from analysis.verdicts import draw, variances
+from analysis.verdicts.estimates import Exact
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
 Floats = NDArray[np.float64]
 ALPHAS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-UP = (1e-12, np.inf)
+ROUNDING = 1e-12  # a change of J below it is none
+WHAT = {1: "one episode, in expectation", 0: "the exact gradient"}
 TASKS = {
     "sure two-armed bandit": variances.sure_bandit,
     "cost, then prize": variances.prize,
@@ -51,8 +53,9 @@ def _from(mdp: MDP, pi: Floats, z: Floats, s: int, left: int, p: float) -> Itera
 
 
 def evidence(study: Study) -> pd.DataFrame:
-    """task, N (0: the exact gradient; 1: every trajectory, exactly; more: drawn), alpha, change = E[dJ] with its
-    standard error (0 where exact), chance_up = P(dJ > 0)."""
+    """task, N (0: the exact gradient; 1: every trajectory, exactly; more: drawn), alpha, gain = E[dJ] over alpha
+    |grad J|^2 with its standard error (0 where exact), chance_up = P(dJ > 0); and where it is exact, the step sizes at
+    which the gain first falls to 1/2 (`half`) and to 0 (`turns`), from a grid of 400 up to alpha = 100, inf beyond."""
     rows = []
     for task, build in TASKS.items():
         mdp = build()
@@ -64,14 +67,27 @@ def evidence(study: Study) -> pd.DataFrame:
         for N in study.size["batches"]:
             counts = rng.multinomial(N, p / p.sum(), size=study.size["replicates"])
             batches[N] = np.full(len(counts), 1 / len(counts)), counts @ g / N
+        square = float(np.square(batches[0][1]).sum())
         for N, (weights, steps) in batches.items():
+            ends = _small(mdp, pi, weights, steps) if N <= 1 else {"half": np.nan, "turns": np.nan}
             for alpha in ALPHAS:
                 change = _changes(mdp, pi, alpha * steps)
                 mean = float(weights @ change)
                 spread = float(np.sqrt(weights @ (change - mean) ** 2 / len(change))) if N > 1 else 0.0
-                up = float(weights @ (change > UP[0]))
-                rows.append({"task": task, "N": N, "alpha": alpha, "change": mean, "error": spread, "chance_up": up})
+                up = float(weights @ (change > ROUNDING))
+                scale = alpha * square
+                numbers = {"gain": mean / scale, "error": spread / scale, "chance_up": up}
+                rows.append({"task": task, "N": N, "alpha": alpha, **numbers, **ends})
     return pd.DataFrame(rows)
+
+
+def _small(mdp: MDP, pi: Floats, weights: Floats, steps: Floats) -> dict[str, float]:
+    """The first step size of a fine grid at which E[dJ] / (alpha |E g|^2) is 1/2 at most, and 0 at most."""
+    grid = np.geomspace(1e-3, 100.0, 400)
+    square = float(np.square(weights @ steps).sum())
+    gains = np.array([weights @ _changes(mdp, pi, alpha * steps) for alpha in grid]) / (grid * square)
+    found = {"half": gains <= 0.5, "turns": gains <= 0}
+    return {name: float(grid[reached.argmax()]) if reached.any() else np.inf for name, reached in found.items()}
 
 
 def _changes(mdp: MDP, pi: Floats, steps: Floats) -> Floats:
@@ -82,20 +98,26 @@ def _changes(mdp: MDP, pi: Floats, steps: Floats) -> Floats:
     return np.array([exact.J(mdp, exact.softmax(logits + shift)) - start for shift in shifts])
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
-    """At the smallest and the largest step: the exact gradient, and one episode's estimate in expectation."""
-    places = []
+def measure(evidence: pd.DataFrame) -> Finding:
+    """At a small step and a large one: one episode's estimate in expectation, and the exact gradient."""
     exactly = evidence[evidence["error"] == 0]
-    for alpha in sorted({exactly["alpha"].min(), exactly["alpha"].max()}) if len(exactly) else ():
-        for N, what in ((1, "one episode, in expectation"), (0, "the exact gradient")):
-            rows = exactly[(exactly["N"] == N) & (exactly["alpha"] == alpha)]
-            places += [
-                from_exact(f"{row.task}, {what}, alpha = {alpha:g}", row.change, UP) for row in rows.itertuples()
-            ]
-    small = exactly[(exactly["N"] == 1) & (exactly["alpha"] == exactly["alpha"].min())]
-    chances = ", ".join(f"{row.chance_up:.0%} ({row.task})" for row in small.itertuples())
-    remark = f"A single episode's small step raises J with probability {chances}." if chances else ""
-    return Verdict("C3", "change of J", tuple(places), remark)
+    places = [
+        Place(f"{row.task}, {WHAT[row.N]}, alpha = {row.alpha:g}", {"gain": Exact(row.gain)})
+        for alpha in sorted({exactly["alpha"].min(), exactly["alpha"].max()})
+        for row in exactly[exactly["alpha"] == alpha].sort_values("N", ascending=False, kind="stable").itertuples()
+    ]
+    one = exactly[exactly["N"] == 1]
+    remarks = [
+        f"{task}: small is alpha below {rows['half'].iloc[0]:.3g}, up to where half of the promised rise is kept; on "
+        f"average it rises up to {_up_to(rows['turns'].iloc[0])}; a single episode's smallest step raises J with "
+        f"probability {rows.sort_values('alpha')['chance_up'].iloc[0]:.0%}."
+        for task, rows in one.groupby("task", sort=False)
+    ]
+    return Finding(places, " ".join(remarks))
+
+
+def _up_to(alpha: float) -> str:
+    return f"alpha = {alpha:.3g}" if np.isfinite(alpha) else "every alpha tried, 100 the largest"
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -8,15 +8,14 @@ from numpy.typing import NDArray
 from ablate.exact import Estimator, GroundTruth, Moments, moments
 from ablate.exact.evaluation import transitions
 from ablate.randomness import stream
-from analysis.claims import draw, variances
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_exact
+from analysis.verdicts import draw, variances
+from analysis.verdicts.estimates import Exact
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
 Floats = NDArray[np.float64]
 TASKS = ("chain (20 steps)", "FrozenLake 4x4", "gridworld 5x5")
 ERRORS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
-JUDGED = (0.0, 0.1, 1.0)  # the others are drawn only
-NONE = (-np.inf, 1e-9)
 
 
 def evidence(study: Study) -> pd.DataFrame:
@@ -83,20 +82,18 @@ def _reward_to_go(known: GroundTruth, V: Floats) -> Moments:
     return moments(mdp, known.pi, known.z, estimator, known.gradient)
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
-    """gap = 0: the TD error's conditional mean is the advantage."""
-    places = [
-        from_exact(f"{row.task}, {_critic(row.error)}", row.gap, NONE)
-        for row in evidence[evidence["error"].isin(JUDGED)].sort_values("error", kind="stable").itertuples()
-    ]
-    remarks = [
-        f"{row.task}, V off by {row.error:g} sd: the TD error has less MSE up to N = {row.crossover:,.0f}."
-        for row in evidence[np.isfinite(evidence["crossover"]) & (evidence["crossover"] >= 1)].itertuples()
-        if row.error in (0.1, 0.3)
+def measure(evidence: pd.DataFrame) -> Finding:
+    """The gap of each critic; and beside it, up to how many episodes the TD error's estimate is the better one."""
+    rows = list(evidence.sort_values("error", kind="stable").itertuples())
+    places = [Place(f"{row.task}, {_critic(row.error)}", {"gap": Exact(row.gap)}) for row in rows]
+    places += [
+        Place(f"{row.task}, {_critic(row.error)}: crossover", {"crossover": Exact(row.crossover)}, within=False)
+        for row in rows
     ]
     poor = evidence[(evidence["bias_squared"] > 0) & (evidence["variance"] > evidence["variance_rtg"])]
-    remarks += [f"{r.task}, V off by {r.error:g} sd: it loses on bias and variance." for r in poor.itertuples()][:1]
-    return Verdict("C10", "RMS gap / RMS advantage", tuple(places), " ".join(remarks))
+    worse = [f"{row.task}, V off by {row.error:g} sd" for row in poor.itertuples()]
+    remark = f"It loses on bias and on variance: {'; '.join(worse)}." if worse else ""
+    return Finding(places, remark)
 
 
 def _critic(error: float) -> str:

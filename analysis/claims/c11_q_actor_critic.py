@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from ablate.envs import tabular
 from ablate.mdp import MDP
-from analysis.claims import learning
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict
+from analysis.verdicts import learning
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding
 
 ENVIRONMENTS: dict[str, Callable[[], MDP]] = {
     "gridworld": tabular.gridworld,
@@ -19,16 +19,17 @@ ENVIRONMENTS: dict[str, Callable[[], MDP]] = {
 
 
 def evidence(study: Study) -> pd.DataFrame:
-    """place, rate, seed, first, last, chosen: see `learning.runs`."""
+    """place, rate, seed, first, last, best, chosen: see `learning.runs`."""
     tables = {}
     for env, build in ENVIRONMENTS.items():
         wanted = {"env.name": env, "algorithm.name": "q_actor_critic"}
-        tables[env] = learning.runs(study, wanted, "algorithm.lr", learning.uniform(build()))
+        mdp = build()
+        tables[env] = learning.runs(study, wanted, "algorithm.lr", learning.optimal(mdp), learning.uniform(mdp))
     return learning.concat(tables)
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
-    return Verdict("C11", "rise of the return", learning.improvement(evidence))
+def measure(evidence: pd.DataFrame) -> Finding:
+    return Finding(learning.improvement(evidence))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

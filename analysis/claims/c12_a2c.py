@@ -4,24 +4,26 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate.envs import tabular
-from analysis.claims import learning
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict
+from analysis.verdicts import learning
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding
 
 ENVIRONMENTS = {"cartpole": None, "gridworld": tabular.gridworld}
+CARTPOLE = 500.0  # the largest return there is
 
 
 def evidence(study: Study) -> pd.DataFrame:
-    """place, rate, seed, first, last, chosen: see `learning.runs`."""
+    """place, rate, seed, first, last, best, chosen: see `learning.runs`."""
     tables = {}
     for env, build in ENVIRONMENTS.items():
         wanted = {"env.name": env, "algorithm.name": "a2c"}
-        tables[env] = learning.runs(study, wanted, "algorithm.lr", learning.uniform(build()) if build else None)
+        best, start = (learning.optimal(build()), learning.uniform(build())) if build else (CARTPOLE, None)
+        tables[env] = learning.runs(study, wanted, "algorithm.lr", best, start)
     return learning.concat(tables)
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
-    return Verdict("C12", "rise of the return", learning.improvement(evidence))
+def measure(evidence: pd.DataFrame) -> Finding:
+    return Finding(learning.improvement(evidence))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -4,13 +4,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.claims import draw
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_sample
+from analysis.verdicts import draw
+from analysis.verdicts.estimates import Mean
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
 ENVIRONMENTS = ("random_walk", "frozenlake")
-FALLS = (-np.inf, float(np.log(0.5)))  # the error at least halves after the start
-CLOSE = (-np.inf, 0.05)  # total variation distance between where updates went and the occupancy
 KINDS = {"steps n^-0.75 (Robbins-Monro)": True, "constant steps": False}
 
 
@@ -26,7 +25,7 @@ def evidence(study: Study) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
+def measure(evidence: pd.DataFrame) -> Finding:
     """Does the error still fall after the start? log of the mean error of the last quarter of the updates over that of
     the second fortieth: a converging V's falls, in a neighbourhood it stays. And do updates go where it is likely?"""
     places = []
@@ -36,11 +35,10 @@ def judge(evidence: pd.DataFrame) -> Verdict:
         wide = rows.pivot_table("error", "seed", "env_steps").to_numpy()
         part = max(1, wide.shape[1] // 40)
         early, late = wide[:, part : 2 * part].mean(1), wide[:, -(wide.shape[1] // 4) :].mean(1)
-        places.append(from_sample(f"{env}, {kind}: log error ratio", np.log(late / early), FALLS))
-    for env, rows in evidence[evidence["kind"] == next(iter(KINDS))].groupby("env", sort=False):
         last = rows[rows["env_steps"] == rows["env_steps"].max()]
-        places.append(from_sample(f"{env}: updates against occupancy, distance", last["distance"], CLOSE))
-    return Verdict("C13", "", tuple(places), "Constant steps reach a neighbourhood of V^pi only.")
+        found = {"error": Mean.of(np.log(late / early)), "distance": Mean.of(last["distance"])}
+        places.append(Place(f"{env}, {kind}", found))
+    return Finding(places, "Constant steps reach a neighbourhood of V^pi only.")
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.claims import draw
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_exact
+from analysis.verdicts import draw
+from analysis.verdicts.estimates import Exact
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
 TASKS = (("frozenlake", 0.9), ("frozenlake", 0.99), ("gridworld", 0.9), ("gridworld", 0.99))
 LEVEL = 1e-9  # errors below this share of the first are left out: rounding does not contract
-CONTRACTS = (-np.inf, 1 + 1e-9)
 
 
 def evidence(study: Study) -> pd.DataFrame:
@@ -24,17 +24,17 @@ def evidence(study: Study) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
+def measure(evidence: pd.DataFrame) -> Finding:
     """The largest ratio of the errors of two sweeps, over gamma."""
     places, remarks = [], []
     for task, rows in evidence.groupby("task", sort=False):
         error = rows["error"].to_numpy()
         kept = error[error > LEVEL * error[0]]
         ratios = kept[1:] / kept[:-1] / rows["gamma"].iloc[0]
-        places.append(from_exact(str(task), float(ratios.max()) if len(ratios) else np.nan, CONTRACTS))
+        places.append(Place(str(task), {"contraction": Exact(float(ratios.max()) if len(ratios) else np.nan)}))
         if len(kept):
             remarks.append(f"{task}: error {kept[0]:.3g} after the first sweep, {kept[-1]:.3g} after {len(kept)}.")
-    return Verdict("C14", "x gamma, largest ratio of errors", tuple(places), " ".join(remarks))
+    return Finding(places, " ".join(remarks))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -5,11 +5,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate.randomness import stream
-from analysis.claims import draw
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_exact
+from analysis.verdicts import draw
+from analysis.verdicts.estimates import Exact
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
-TOLERANCE = (-np.inf, 1e-6)
+TOLERANCE = 1e-6
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)  # of e ~ N(0, 1)
 CHANCES = WEIGHTS / WEIGHTS.sum()
 CLIP = 1.0
@@ -82,14 +83,14 @@ def _clipped(mu: float, sigma: float) -> float:
     return float(np.trapezoid(density * (taken - mu) / sigma**2, GRID))
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
-    places = [from_exact(row.what, row.error, TOLERANCE, within=bool(row.within)) for row in evidence.itertuples()]
-    return Verdict("C15", "largest error", tuple(places), "A clipped or squashed action needs its own density's score.")
+def measure(evidence: pd.DataFrame) -> Finding:
+    places = [Place(row.what, {"error": Exact(row.error)}, within=bool(row.within)) for row in evidence.itertuples()]
+    return Finding(places, "A clipped or squashed action needs its own density's score.")
 
 
 def picture(evidence: pd.DataFrame) -> Figure:
-    places = judge(evidence).places
-    figure = draw.places(places, "How far the score is from what it should be", "largest error", border=TOLERANCE[1])
+    title, errors = "How far the score is from what it should be", evidence.set_index("what")["error"]
+    figure = draw.values(errors, title, "largest error", (-np.inf, TOLERANCE), TOLERANCE)
     panel = figure.axes[0]
     panel.set_xscale("symlog", linthresh=1e-17)
     panel.set_xlim(0, 3)

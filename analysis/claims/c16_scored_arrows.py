@@ -1,7 +1,6 @@
 """C16: the average of score arrows, each times its mark, moves the mean of the Gaussian uphill."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from math import exp
 from typing import Any
@@ -12,10 +11,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ablate.randomness import stream
-from analysis.claims import draw
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_exact
 from analysis.intuition import HalfPlane
+from analysis.verdicts import draw
+from analysis.verdicts.estimates import Exact
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
 Floats = NDArray[np.float64]
 SIGMA = 1.0
@@ -24,7 +24,6 @@ PLANE = HalfPlane((0.6, 0.8), 0.5)  # of good samples
 CENTRE, WIDTH = np.array([1.5, 1.0]), 0.8  # of a smooth hill
 STEP = 1e-3
 QUIVER: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
-CLOSE = (1 - 1e-6, 1 + 1e-6)
 
 
 def hill(x: Floats) -> Floats:
@@ -76,14 +75,15 @@ def _legendre(*edges: float) -> tuple[Floats, Floats]:
 
 def evidence(study: Study) -> pd.DataFrame:
     """task; projection of the mean arrow on the gradient of E f, across it (both over |gradient|); rise of E f after a
-    step of 1e-3 along the mean arrow; and, for batches of N dots, uphill = the share whose arrow points uphill."""
+    step of 1e-3 along the mean arrow, over step x |gradient|^2; and, for batches of N dots, uphill = the share whose
+    arrow points uphill."""
     rows = []
     for task, (f, expected, gradient) in TASKS.items():
         slope = gradient(MU)
         arrow = _arrow(f)
         projection = float(arrow @ slope / (slope @ slope))
         across = float(np.sqrt(np.square(arrow - projection * slope).sum() / (slope @ slope)))
-        rise = expected(MU + STEP * arrow) - expected(MU)
+        rise = (expected(MU + STEP * arrow) - expected(MU)) / (STEP * float(slope @ slope))
         e = stream(0, f"claim C16, {task}").standard_normal((study.size["batches"], max(study.size["dots"]), 2))
         arrows = f(MU + SIGMA * e)[..., None] * e / SIGMA
         for N in study.size["dots"]:
@@ -92,17 +92,17 @@ def evidence(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
+def measure(evidence: pd.DataFrame) -> Finding:
     """The mean arrow is the gradient (projection 1, nothing across), and a small step along it goes up."""
-    places = []
-    for row in evidence.drop_duplicates("task").itertuples():
-        place = from_exact(row.task, row.projection, CLOSE)
-        places.append(replace(place, answer=False) if row.rise <= 0 or row.across > 1e-6 else place)
+    places = [
+        Place(row.task, {"arrow": Exact(row.projection), "across": Exact(row.across), "rise": Exact(row.rise)})
+        for row in evidence.drop_duplicates("task").itertuples()
+    ]
     remark = " ".join(
         f"{row.task}: an average of {row.N} dots points uphill in {row.uphill:.0%} of draws."
         for row in evidence[evidence["N"] == evidence["N"].min()].itertuples()
     )
-    return Verdict("C16", "mean arrow / gradient", tuple(places), remark)
+    return Finding(places, remark)
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.claims import draw
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_sample
+from analysis.verdicts import draw
+from analysis.verdicts.estimates import Exact, Mean
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
 BEST = 2 - np.sqrt(2)
 J_BEST = -(6 + 4 * np.sqrt(2))
-CLOSE = (BEST - 0.05, BEST + 0.05)
-GOOD = (J_BEST * 1.05, np.inf)  # returns within 5% of the best
+EPSILON = 0.1  # of the epsilon-greedy policies held against it
 
 
 def J(p: np.ndarray) -> np.ndarray:
@@ -45,16 +45,25 @@ def evidence(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
-    """Policy gradients end within 0.05 of p* = 2 - sqrt 2. Beside them: does the greedy rival come within 5% of J*?"""
+def measure(evidence: pd.DataFrame) -> Finding:
+    """Where policy gradients end. Beside them: the return of what they end at; of greedy Q-learning; and of the
+    epsilon-greedy policies that prefer right, or left, exactly."""
     own, rival = (evidence[evidence["learner"] == name] for name in ("policy gradient", "Q-learning"))
-    places = [from_sample("short corridor, policy gradient: P(right)", own["p"], CLOSE)]
+    places = [
+        Place("short corridor, policy gradient", {"probability": Mean.of(own["p"])}),
+        Place("its return", {"regret": Mean.of(_regret(own["value"]))}, within=False),
+    ]
     if len(rival):
-        places.append(
-            from_sample("short corridor, greedy Q-learning: return", rival["value"], GOOD, within=False),
-        )
+        places.append(Place("greedy Q-learning", {"regret": Mean.of(_regret(rival["value"]))}, within=False))
+    for side, p in (("right", 1 - EPSILON / 2), ("left", EPSILON / 2)):
+        what = f"{EPSILON:g}-greedy for {side}, J = {J(np.array(p)):.1f}"
+        places.append(Place(what, {"regret": Exact(float(_regret(J(np.array(p)))))}, within=False))
     remark = f"p* = {BEST:.4f}, J* = {J_BEST:.3f}. Only where states look alike: an MDP has a deterministic optimum."
-    return Verdict("C18", "", tuple(places), remark)
+    return Finding(places, remark)
+
+
+def _regret(value: np.ndarray | pd.Series) -> np.ndarray:
+    return (J_BEST - np.asarray(value)) / abs(J_BEST)
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

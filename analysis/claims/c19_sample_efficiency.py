@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.claims import draw, learning, rivals
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_sample
-
-SLOWER, LESS = (0.0, np.inf), (-np.inf, 0.0)
+from analysis.verdicts import draw, learning, rivals
+from analysis.verdicts.estimates import Mean
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
 
 def evidence(study: Study) -> pd.DataFrame:
@@ -22,23 +21,21 @@ def evidence(study: Study) -> pd.DataFrame:
     return rivals.runs(study, measures)
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
+def measure(evidence: pd.DataFrame) -> Finding:
     """log of steps and of area against DQN's, paired by seed. The steps are restricted to the budget, the same for all:
     a run that never arrives counts as the budget, which can only hide a difference."""
     logs = evidence.assign(steps=np.log(evidence["steps"]), area=np.log(evidence["area"]))
     places = []
     for learner in [name for name in evidence["learner"].unique() if name != "DQN"]:
-        steps = rivals.against(logs, "steps", learner)
-        area = rivals.against(logs, "area", learner)
-        places.append(from_sample(f"CartPole, {learner} / DQN: log ratio of restricted env steps", steps, SLOWER))
-        places.append(from_sample(f"CartPole, {learner} / DQN: log ratio of area under the curve", area, LESS))
+        found = {column: Mean.of(rivals.against(logs, column, learner)) for column in ("steps", "area")}
+        places.append(Place(f"CartPole, {learner} / DQN", found))
     own = learning.judged(evidence)
     remark = " ".join(
         f"{learner}: step size {rows['rate'].iloc[0]:g}, {int(rows['reached'].sum())} of {len(rows)} seeds reached "
         f"{rows['threshold'].iloc[0]:g} within {rows['budget'].iloc[0]:,.0f} env steps."
         for learner, rows in own.groupby("learner", sort=False)
     )
-    return Verdict("C19", "", tuple(places), remark)
+    return Finding(places, remark)
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.claims import draw, learning, rivals
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_sample
 from analysis.statistics import TAIL, detrended_iqr, drawdown_cvar
+from analysis.verdicts import draw, learning, rivals
+from analysis.verdicts.estimates import Mean
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
-LESS = (-np.inf, 0.0)
 MEASURES = {
     "dispersion": "IQR of the differences along a run",
     "drawdown": f"mean of the worst {TAIL:.0%} of drawdowns",
@@ -46,13 +46,15 @@ def stability(returns: np.ndarray, threshold: float) -> dict[str, float]:
     }
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
+def measure(evidence: pd.DataFrame) -> Finding:
     """Each measure against DQN's, seed by seed; smaller is more stable. They are not merged into one."""
     places = [
-        from_sample(f"CartPole, {learner} - DQN: {what}", rivals.against(evidence, column, learner), LESS)
+        Place(
+            f"CartPole, {learner} - DQN",
+            {column: Mean.of(rivals.against(evidence, column, learner)) for column in MEASURES},
+        )
         for learner in evidence["learner"].unique()
         if learner != "DQN"
-        for column, what in MEASURES.items()
     ]
     own = learning.judged(evidence)
     lost = ", ".join(f"{rows['collapse'].mean():.0%} ({name})" for name, rows in own.groupby("learner", sort=False))
@@ -62,7 +64,7 @@ def judge(evidence: pd.DataFrame) -> Verdict:
         f"Of the runs that reached the threshold lost more than half of it: {lost}. "
         f"Range of the final return over step sizes: {over}."
     )
-    return Verdict("C20", "of the largest return", tuple(places), remark)
+    return Finding(places, remark)
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.claims import draw, learning
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, from_sample
 from analysis.statistics import kendall_over_variants, kendall_tau
+from analysis.verdicts import draw, learning
+from analysis.verdicts.estimates import Mean
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
 
 RATES = {"cartpole": 0.003, "frozenlake": 3.0, "chain": 0.03}  # the default of each
-AGREES = (0.0, np.inf)
 
 
 def evidence(study: Study) -> pd.DataFrame:
@@ -36,18 +36,18 @@ def evidence(study: Study) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def judge(evidence: pd.DataFrame) -> Verdict:
+def measure(evidence: pd.DataFrame) -> Finding:
     """tau between -noise and area over the variants, seed by seed, then the mean over seeds: is it above 0?"""
     places, remarks = [], []
     for env, rows in evidence.groupby("env", sort=False):
         taus = [kendall_tau(-one["noise"].to_numpy(), one["area"].to_numpy()) for _, one in rows.groupby("seed")]
-        places.append(from_sample(f"{env}, {rows['variant'].nunique()} variants", taus, AGREES))
+        places.append(Place(f"{env}, {rows['variant'].nunique()} variants", {"tau": Mean.of(taus)}))
         means = rows.groupby("variant")[["noise", "area"]].mean()
         if len(means) > 4:
             tau, low, high = kendall_over_variants(-means["noise"].to_numpy(), means["area"].to_numpy())
             remarks.append(f"{env}, these variants as a sample of others: {tau:.2f} [{low:.2f}, {high:.2f}].")
     remark = "Noise of the first policy, where all can be compared; intervals over seeds. " + " ".join(remarks)
-    return Verdict("C21", "Kendall's tau", tuple(places), remark)
+    return Finding(places, remark)
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

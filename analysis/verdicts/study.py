@@ -35,9 +35,13 @@ class Study:
         return self._table(wanted, keep, "probe")
 
     def runs(self) -> Iterator[tuple[store.Cell, dict[str, Any], int]]:
-        """(cell, configuration, seed) of every complete run that one of the commands asks for."""
+        """(cell, configuration, seed) of every complete run that one of the commands asks for; none without a study."""
         asked = [asked_for(command) for command in self.commands]
-        for cell, config in _cells(self.outputs, self.name):
+        try:
+            cells = _cells(self.outputs, self.name)
+        except Refusal:
+            return
+        for cell, config in cells:
             fitting = [seeds for settings, seeds in asked if _fits(config, settings)]
             for seed in cell.seeds() if fitting else ():
                 if any(seed in seeds for seeds in fitting) and cell.status(seed) == "complete":

@@ -1,4 +1,4 @@
-"""Exact variances of the estimators on named tasks and on random MDPs: the evidence of C4 and C6 to C9.
+"""Exact variances of the estimators on named tasks and on random MDPs: what answers C4 and C6 to C9.
 
 All at gamma = 1 and one episode, by `ablate.exact`; critics are the true V_t and Q_t. A batch baseline is taken at an
 infinite batch, where it is the constant J.
@@ -9,22 +9,24 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ablate.envs import tabular
 from ablate.exact import GroundTruth, scores, softmax
 from ablate.mdp import MDP
 from ablate.randomness import stream
-from analysis.claims.study import Study
-from analysis.claims.verdict import Place, Verdict, from_exact
-from analysis.statistics import wilson
+from analysis.verdicts import draw
+from analysis.verdicts.estimates import Estimate, Exact, Share
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place, number
 
-LOWER = (-np.inf, 1 - 1e-9)  # a ratio of variances that is below 1 by more than rounding
+LOWER = 1 - 1e-9  # a ratio of variances that is below 1 by more than rounding
 ESTIMATORS = {
     "return": ("return", "none", "none"),
     "return - b": ("return", "mean", "none"),
     "rtg": ("rtg", "none", "none"),
     "rtg - V": ("rtg", "value", "exact"),
-    "rtg - b*": ("rtg", "optimal constant", "none"),
+    "rtg - b*": ("rtg", "optimal state", "none"),
     "Q": ("q", "none", "exact"),
     "Q - V": ("q", "value", "exact"),
 }
@@ -125,29 +127,66 @@ def ratios(evidence: pd.DataFrame, estimator: str, reference: str) -> pd.DataFra
     return table.assign(ratio=table["variance"] / table["reference"])
 
 
-def judge(claim: str, evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Verdict:
-    """Has the first estimator of each pair less variance than the second? Ratios at every named place; of a survey, the
-    MDPs with the smallest and the largest ratio, and in the remark the share of MDPs where it is below 1."""
-    places: list[Place] = []
-    remarks = []
-    for estimator, reference in pairs:
-        table = ratios(evidence, estimator, reference)
-        label = f"{estimator} against {reference}"
-        for row in table[table["survey"] == ""].itertuples():
-            places.append(from_exact(_where(row, label, pairs), row.ratio, LOWER))
-        for survey, rows in table[table["survey"] != ""].groupby("survey", sort=False):
-            for row in (rows.loc[rows["ratio"].idxmin()], rows.loc[rows["ratio"].idxmax()]):
-                places.append(from_exact(_where(row, label, pairs), float(row["ratio"]), LOWER))
-            won, number = int((rows["ratio"] < LOWER[1]).sum()), len(rows)
-            low, high = wilson(won, number)
-            remarks.append(
-                f"{label}, {survey}: less variance in {won} of {number} random MDPs "
-                f"({won / number:.0%}, 95% interval {low:.0%} to {high:.0%})."
-            )
-    unique = {(place.where, place.effect): place for place in places}
-    return Verdict(claim, "x the variance", tuple(unique.values()), " ".join(remarks))
+class Comparison:
+    """Has the first estimator of each pair less variance than the second? On the named problems, and on what share of
+    random MDPs, rewards around 0 and around 10.
 
+    bias: whether the two must have the gradient as their mean, too.
+    """
 
-def _where(row: object, label: str, pairs: Sequence[tuple[str, str]]) -> str:
-    place = row["place"] if isinstance(row, pd.Series) else row.place  # type: ignore[attr-defined]
-    return place if len(pairs) == 1 else f"{place}: {label}"
+    def __init__(
+        self, title: str, problems: Sequence[str], pairs: Sequence[tuple[str, str]], bias: bool = False
+    ) -> None:
+        self.title, self.problems, self.pairs, self.bias = title, problems, pairs, bias
+
+    def evidence(self, study: Study) -> pd.DataFrame:
+        """See `variances`."""
+        return variances(study, self.problems, list(dict.fromkeys(name for pair in self.pairs for name in pair)))
+
+    def measure(self, evidence: pd.DataFrame) -> Finding:
+        """The shares first, then the named problems; the remark says how bad it gets."""
+        shares, named, remarks = [], [], []
+        found: dict[str, Estimate]
+        largest = evidence.groupby("place")["bias"].max()
+        for estimator, reference in self.pairs:
+            table = ratios(evidence, estimator, reference)
+            label = f": {estimator} against {reference}" if len(self.pairs) > 1 else ""
+            for survey, rows in table[table["survey"] != ""].groupby("survey", sort=False):
+                less = int((rows["ratio"] < LOWER).sum())
+                found = {"share": Share(less, len(rows))}
+                if self.bias:
+                    found["bias"] = Exact(float(largest[rows["place"]].max()))
+                shares.append(Place(f"random MDPs, {survey}{label}", found))
+                worst = rows.loc[rows["ratio"].idxmax()]
+                remarks.append(
+                    f"{estimator} against {reference}, {survey}: {less} of {len(rows)} random MDPs have less variance; "
+                    f"the median ratio is {number(rows['ratio'].median())}, the worst {number(worst['ratio'])}."
+                )
+            for row in table[table["survey"] == ""].itertuples():
+                found = {"ratio": Exact(float(row.ratio))}
+                if self.bias:
+                    found["bias"] = Exact(float(largest[row.place]))
+                named.append(Place(f"{row.place}{label}", found))
+        return Finding([*shares, *named], " ".join(remarks))
+
+    def picture(self, evidence: pd.DataFrame) -> Figure:
+        """Ratios of variances: a dot a named problem, a strip a survey; left of 1 the claim holds."""
+        drawn, panels = draw.figure(len(self.pairs), sharey=True)
+        for panel, (estimator, reference) in zip(panels, self.pairs, strict=True):
+            table = ratios(evidence, estimator, reference)
+            floor = table.loc[table["ratio"] > 1e-6, "ratio"].min() / 3  # where a ratio of 0 is drawn
+            names = [*table[table["survey"] == ""]["place"], *dict.fromkeys(s for s in table["survey"] if s)]
+            for row, name in enumerate(names):
+                x = table[(table["place"] == name) | (table["survey"] == name)]["ratio"].clip(lower=floor).to_numpy()
+                lone = len(x) == 1
+                heights = np.full(len(x), row) if lone else row + np.linspace(-0.3, 0.3, len(x))
+                held = x < LOWER
+                size = 28 if lone else 5
+                panel.scatter(x[held], heights[held], s=size, color=draw.HUES[0], marker="o", linewidths=0)
+                panel.scatter(x[~held], heights[~held], s=size, color=draw.HUES[3], marker="X", linewidths=0)
+            panel.axvline(1, color="black", linewidth=0.8)
+            panel.set(xscale="log", xlabel=f"variance of {estimator} / variance of {reference}")
+            panel.set_yticks(range(len(names)), names)
+            panel.set_ylim(len(names) - 0.5, -0.5)
+        drawn.suptitle(f"{self.title}: a dot where less, a cross where not", fontsize=9)
+        return drawn

@@ -23,10 +23,10 @@ from rich.table import Table
 import ablate
 from ablate.refusal import Refusal
 from analysis import claims as package
-from analysis.claims import study as disk
-from analysis.claims.claim import STUDIES, Claim, Scale, chosen
-from analysis.claims.study import Study
-from analysis.claims.verdict import Verdict, family, interval, tests
+from analysis.verdicts import study as disk
+from analysis.verdicts.claim import STUDIES, Claim, Scale, chosen, family_size
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Verdict, family, interval, percent
 
 Answer = tuple[Claim, Verdict, pd.DataFrame | None]
 
@@ -41,12 +41,13 @@ TRUTH = (
     "policies.py",
     "envs/tabular.py",
 )  # what evidence uses
+OTHERS = ("page.py", "draw.py", "command.py", "verdict.py", "estimates.py", "claim.py")  # what it does not use
 INTERRUPTED = 130  # the engine's exit code after Ctrl-C
 WIDTH = 160  # columns where there is no terminal
 
 
 def answer(outputs: str, scale: Scale, only: str | None = None, say: Console | None = None) -> list[Answer]:
-    """The chosen claims with their verdicts, after running what is missing and after Holm's correction over them.
+    """The chosen claims with their verdicts, after running what is missing and after Holm's correction over the family.
 
     Evidence is kept under its sources: what neither code, sizes nor runs have changed is read, not computed again.
     """
@@ -64,7 +65,7 @@ def known(outputs: str, scale: Scale) -> list[Answer]:
 
 
 def _corrected(found: Sequence[Answer]) -> list[Answer]:
-    verdicts = family([verdict for _, verdict, _ in found])
+    verdicts = family([verdict for _, verdict, _ in found], family_size())
     return [(claim, verdict, evidence) for (claim, _, evidence), verdict in zip(found, verdicts, strict=True)]
 
 
@@ -83,8 +84,8 @@ def run(
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     console.print(table(chosen(only), verdicts))
     console.print(
-        f"{len(verdicts)} claims; numbers without limits in brackets (95%) are exact; sampled ones stand after "
-        f"Holm's correction over {tests(verdicts)} tests" + (" of the claims chosen" if only else "")
+        f"{len(verdicts)} claims. A number without limits in brackets is exact. The limits are those that decided, "
+        f"after Holm's correction over the {family_size()} sampled claims of the lecture."
     )
     contents: dict[str, str] = {}
     if json_file is not None:
@@ -92,8 +93,8 @@ def run(
     if markdown_file is not None:
         contents[markdown_file] = to_markdown(chosen(only), verdicts)
     if page_file is not None:
-        from analysis.claims.page import claims_page
         from analysis.page import render
+        from analysis.verdicts.page import claims_page
 
         contents[page_file] = render(claims_page(answers, outputs, scale))
     for path, content in contents.items():
@@ -122,9 +123,9 @@ def _draw(answers: Sequence[Answer], folder: Path) -> None:
 
 
 def table(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Table:
-    """A row a claim: id, the slide's words, the verdict, the effect with its interval, where it fails."""
+    """A row a claim: id, the slide's words, the verdict, the effect with the limits that decided, where it fails."""
     result = Table(box=None, pad_edge=False, header_style="bold")
-    for title, width in (("", 3), ("the slide says", 44), ("verdict", 12), ("effect [95%]", 40), ("fails", None)):
+    for title, width in (("", 3), ("the slide says", 44), ("verdict", 12), ("effect [limits]", 40), ("fails", None)):
         result.add_column(title, min_width=width if title != "fails" else None, overflow="fold")
     colours = {"SUPPORTED": "green", "REFUTED": "red", "CONDITIONAL": "yellow", "INCONCLUSIVE": "dim"}
     for name, slide, word, effect, fails in rows(asked, verdicts):
@@ -136,27 +137,35 @@ def rows(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Iterator[tuple[
     """id, the slide's words, the verdict, the effect and where, and where it fails or what would decide it."""
     for claim, verdict in zip(asked, verdicts, strict=True):
         head = verdict.headline
-        effect = f"{interval(head, verdict.unit)}: {head.where}" if head else "-"
-        fails = "; ".join(f"{place.where} ({interval(place)})" for place in verdict.fails[:2])
-        if verdict.needed:
-            fails = f"{fails} needs about {verdict.needed:,} samples a place".strip()
-        yield claim.id, claim.slide, verdict.word, effect, fails or ("-" if head else verdict.remark)
+        level = f", {percent(head.level)}" if head and head.level is not None else ""
+        effect = f"{interval(head)}: {head.where}{level}" if head else "-"
+        fails = "; ".join(f"{row.where} ({interval(row)})" for row in verdict.answered("fails")[:2])
+        negligible = "; ".join(f"{row.where} ({interval(row)})" for row in verdict.answered("negligible")[:2])
+        told = [fails, f"negligible: {negligible}" if negligible else ""]
+        told.append(f"needs about {verdict.needed:,} values a place" if verdict.needed else "")
+        yield claim.id, claim.slide, verdict.word, effect, "; ".join(filter(None, told)) or _nothing(verdict)
+
+
+def _nothing(verdict: Verdict) -> str:
+    return "-" if verdict.places else verdict.remark
 
 
 def to_markdown(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
-    """The same as a table of GitHub's Markdown."""
+    """The same as a table of GitHub's Markdown, with the verdict in plain words."""
     lines: list[tuple[str, ...]] = [
-        ("claim", "the slide says", "verdict", "effect [95%]: where", "fails"),
-        ("---",) * 5,
+        ("claim", "the slide says", "verdict", "in plain words", "effect [limits]: where", "fails"),
+        ("---",) * 6,
     ]
-    lines += [tuple(text.replace("|", "\\|").replace("<", "&lt;") for text in row) for row in rows(asked, verdicts)]
+    for (name, slide, word, effect, fails), claim, verdict in zip(rows(asked, verdicts), asked, verdicts, strict=True):
+        row = (name, slide, word, claim.told(verdict), effect, fails)
+        lines.append(tuple(text.replace("|", "\\|").replace("<", "&lt;") for text in row))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def to_json(asked: Sequence[Claim], verdicts: Sequence[Verdict], scale: Scale) -> str:
     """Deterministic: the same code, sizes and seeds give the same text; it holds no times and no paths."""
     records = [
-        {"slide": claim.slide, "decided_by": claim.decided_by, **verdict.record()}
+        {"slide": claim.slide, "plainly": claim.told(verdict), "decided_by": claim.decided_by, **verdict.record()}
         for claim, verdict in zip(asked, verdicts, strict=True)
     ]
     return json.dumps({"scale": scale, "study": STUDIES[scale], "claims": records}, indent=1, allow_nan=False) + "\n"
@@ -225,8 +234,8 @@ def _judged(
     try:
         evidence = _evidence(claim, outputs, scale, say)
     except Refusal as refusal:
-        return Verdict(claim.id, "", (), f"no data: {wrong[0] if wrong else refusal}"), None
-    verdict, missing = claim.module.judge(evidence), _study(claim, outputs, scale).missing()
+        return Verdict(claim.id, remark=f"no data: {wrong[0] if wrong else refusal}"), None
+    verdict, missing = claim.judge(evidence), _study(claim, outputs, scale).missing()
     if missing:
         verdict = replace(verdict, remark=f"{missing:,} of its runs are not complete. {verdict.remark}")
     return verdict, evidence
@@ -262,10 +271,10 @@ def _key(study: Study) -> str:
 
 def _sources() -> list[bytes]:
     here, root = Path(str(files(package))), Path(ablate.__file__).parent
-    paths = [*here.glob("*.py"), here.parent / "statistics.py"]
+    paths = [*here.glob("*.py"), *here.parent.glob("verdicts/*.py"), here.parent / "statistics.py"]
     for name in TRUTH:
         paths += [root / name] if name.endswith(".py") else (root / name).glob("*.py")
-    return [path.read_bytes() for path in sorted(paths) if path.name not in ("page.py", "draw.py", "command.py")]
+    return [path.read_bytes() for path in sorted(paths) if path.name not in OTHERS]
 
 
 def _folder(outputs: str, scale: Scale) -> Path:

@@ -6,11 +6,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from analysis import page
-from analysis.claims.claim import STUDIES, Claim, Scale
-from analysis.claims.verdict import WORDS, Place, Verdict, interval
 from analysis.page import Block, Code, Definitions, Details, Equation, Group, Link, Page, Picture, Section, Table, Text
+from analysis.verdicts.claim import STUDIES, Claim, Scale, family_size
+from analysis.verdicts.verdict import LEVEL, WORDS, Question, Row, Verdict, interval, number, percent
 
-ANSWERS = {True: "holds", False: "fails", None: "undecided"}
 Shown = Sequence[tuple[Claim, Verdict, pd.DataFrame | None]]
 
 
@@ -27,7 +26,7 @@ def headline(shown: Shown) -> list[str]:
     return [
         f"Of {len(shown)} claims of the lecture: {said}.",
         "Conditional: true at some of the places tried and false at others. Inconclusive: these runs cannot tell. "
-        "Sampled answers stand after Holm's correction over all claims; a claim asked alone is corrected by itself.",
+        f"The limits shown are those that decided, after Holm's correction over the {family_size()} sampled claims.",
     ]
 
 
@@ -46,13 +45,14 @@ def section(shown: Shown) -> Section:
                 "claim": Link(claim.id, claim.id.lower()),
                 "slide": claim.slide,
                 "verdict": page.Verdict(verdict.word),
-                "effect": interval(head, verdict.unit) if head else "",
+                "plainly": claim.told(verdict),
+                "effect": interval(head) if head else "",
                 "where": head.where if head else verdict.remark,
-                "fails": "; ".join(place.where for place in verdict.fails[:2]),
+                "fails": "; ".join(row.where for row in verdict.answered("fails", "negligible")[:2]),
             }
         )
-    titles = {"slide": "the slide says", "fails": "where it fails"}
-    caption = "Verdicts; a number without limits in brackets (95%) is exact"
+    titles = {"slide": "the slide says", "plainly": "in plain words", "fails": "where it fails or is negligible"}
+    caption = "Verdicts; a number without limits in brackets is exact"
     return Section("Verdicts", "verdicts", [Table(pd.DataFrame(rows), caption, titles)])
 
 
@@ -60,14 +60,14 @@ def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs
     """One claim: what the slide says, what was found, the picture, the numbers, how to repeat it."""
     facts = {
         "Hypothesis": claim.hypothesis,
-        "Estimand": claim.estimand,
+        **{f"Estimand {name}": _asked(question) for name, question in claim.questions.items()},
         "Should hold": "; ".join(claim.holds_in),
         "May fail": "; ".join(claim.fails_in) or "nowhere that is known",
         "Decided by": "exact values" if claim.decided_by == "exact" else _power(claim, scale),
         "Limits": claim.limits,
     }
-    blocks: list[Block] = [page.Verdict(verdict.word), Text(claim.slide), Equation(claim.equation)]
-    blocks.append(Text(verdict.sentence))
+    blocks: list[Block] = [Text(claim.slide), page.Verdict(verdict.word), Text(claim.told(verdict))]
+    blocks += [Equation(claim.equation), Text(verdict.sentence)]
     if evidence is not None and len(evidence):
         figure = claim.module.picture(evidence)
         blocks.append(Picture(figure, f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"))
@@ -83,39 +83,47 @@ def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs
 
 def numbers(verdict: Verdict) -> Table:
     """Every place of a verdict."""
-    frame = pd.DataFrame([_row(place) for place in verdict.places])
+    frame = pd.DataFrame([_row(row) for row in verdict.rows])
     meanings = {
-        "p": "two-sided, after Holm's correction over all places that decide a claim; empty where exact",
+        "asked": "what the number must be for the claim to hold here",
+        "p": "the smallest level at which the place has this answer; empty where exact",
+        "limits": "of what level: that at which the place was judged",
         "counts": "no: a limit shown beside the claim, outside of what the slide says",
-        "needed": "values that would decide with 80% power at the corrected level, if the effect is what it seems",
+        "needed": "values that decide with 80% power at that level, from the smallest effect that matters",
     }
     intervals = {"effect": ("low", "high")}
-    return Table(
-        frame, f"{verdict.claim}: {verdict.unit or 'as each place says'}", meanings=meanings, intervals=intervals
-    )
+    return Table(frame, f"{verdict.claim}, place by place", meanings=meanings, intervals=intervals)
 
 
-def _row(place: Place) -> dict[str, object]:
-    sampled = place.p_value is not None
+def _row(row: Row) -> dict[str, object]:
+    sampled = row.level is not None
     return {
-        "place": place.where,
-        "answer": ANSWERS[place.answer],
-        "effect": place.effect,
-        "low": place.low if sampled else float("nan"),
-        "high": place.high if sampled else float("nan"),
-        "p": place.p_value,
-        "values": place.samples,
-        "needed": place.needed if place.answer is None else None,
-        "counts": "yes" if place.within else "no",
+        "place": row.where,
+        "asked": row.asked,
+        "answer": row.answer,
+        "effect": row.effect,
+        "low": row.low if sampled else float("nan"),
+        "high": row.high if sampled else float("nan"),
+        "limits": percent(row.level) if row.level is not None else "",
+        "unit": row.unit,
+        "p": row.p_value,
+        "values": row.samples,
+        "needed": row.needed if row.answer == "undecided" else None,
+        "counts": "yes" if row.within else "no",
     }
+
+
+def _asked(question: Question) -> str:
+    """'..., asked to be less than 1; within 0.05 of it negligible, as 5% less variance saves one episode in twenty'."""
+    return f"{question.estimand.rstrip('.')}. To be {question.words}; the smallest effect that matters: {question.why}."
 
 
 def _power(claim: Claim, scale: Scale) -> str:
     power = claim.power or {}
     return (
-        f"sampling: {power['samples'][scale]} values a place; {power['needed']} see an effect of "
-        f"{power['smallest_effect']:g} beyond its border with 80% power at a deviation of {power['deviation']:g} and "
-        f"the strictest level of {power['tests']} tests ({power['why']})"
+        f"sampling: {power['samples'][scale]} values a place; {claim.needed} decide with 80% power an effect of "
+        f"{number(claim.primary.smallest_effect)}, and one of none, at a deviation of {power['deviation']:g} and the "
+        f"strictest level, {percent(LEVEL / family_size())} ({power['why']})"
     )
 
 

@@ -15,26 +15,27 @@ from ablate import exact
 from ablate.curves import FINAL, final_return
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
-from analysis.claims import draw
-from analysis.claims.study import Study
-from analysis.claims.verdict import Place, from_sample
 from analysis.statistics import area_under_curve
+from analysis.verdicts import draw
+from analysis.verdicts.estimates import Mean
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Place
 
 TUNING = 100  # seeds from this one on choose step sizes, and are used for nothing else
 EPISODES = 40  # averaged before a return is held against a threshold, for every learner alike
-UP = (0.0, np.inf)
 
 
-def runs(study: Study, wanted: Mapping[str, Any], rate: str, start: float | None = None) -> pd.DataFrame:
-    """A row a run: rate (the setting `rate`), seed, first and last return; `chosen` where the rate is the one with the
-    best last return on the tuning seeds. first is `start`, the exact J of the first policy, where it is known, else the
-    mean return of the first iteration: a fast learner has learnt by the end of a tenth of the run."""
+def runs(study: Study, wanted: Mapping[str, Any], rate: str, best: float, start: float | None = None) -> pd.DataFrame:
+    """A row a run: rate (the setting `rate`), seed, first and last return, the best possible; `chosen` where the rate
+    is the one with the best last return on the tuning seeds. first is `start`, the exact J of the first policy, where
+    it is known, else the mean return of the first iteration: a fast learner has learnt by the end of a tenth of the
+    run."""
     curves = study.curves(wanted, [rate]).rename(columns={rate: "rate"})
     rows = []
     for (step, seed), curve in curves.groupby(["rate", "seed"]):
         returns = curve.sort_values("iteration")["return_mean"].dropna().to_numpy()
         first = float(returns[0]) if start is None else start
-        rows.append({"rate": step, "seed": seed, "first": first, "last": float(final_return(returns))})
+        rows.append({"rate": step, "seed": seed, "first": first, "last": float(final_return(returns)), "best": best})
     table = pd.DataFrame(rows)
     return table.assign(chosen=table["rate"] == best_rate(table, "last"))
 
@@ -42,6 +43,14 @@ def runs(study: Study, wanted: Mapping[str, Any], rate: str, start: float | None
 def uniform(mdp: MDP) -> float:
     """J of uniform actions, at which linear policies begin."""
     return exact.J(mdp, np.full((mdp.num_states, mdp.num_actions), 1 / mdp.num_actions))
+
+
+def optimal(mdp: MDP) -> float:
+    """J* of the finite horizon: V_t = max_a (r + gamma E V_{t+1}), backwards from V_H = 0; at the horizon's gamma."""
+    V = np.zeros(mdp.num_states)
+    for _ in range(mdp.horizon):
+        V = exact.backup(mdp, V).max(-1)
+    return float(mdp.rho0 @ V)
 
 
 def best_rate(table: pd.DataFrame, column: str) -> float:
@@ -59,16 +68,22 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def improvement(evidence: pd.DataFrame, column: str = "place") -> tuple[Place, ...]:
-    """Does the return rise from first to last? At the chosen step size the claim; at the others the sweep's answer."""
-    places = []
-    for where, rows in evidence[evidence["seed"] < TUNING].groupby(column, sort=False):
+    """The fraction of the way from first to best that training went. At the chosen step size the claim, and beside it
+    whether that is the whole way; at the others the sweep's answer."""
+    own = evidence[evidence["seed"] < TUNING].assign(
+        fraction=lambda rows: (rows["last"] - rows["first"]) / (rows["best"] - rows["first"])
+    )
+    claimed, beside = [], []
+    for where, rows in own.groupby(column, sort=False):
         chosen = rows[rows["chosen"]]
         rate = chosen["rate"].iloc[0] if len(chosen) else float("nan")
-        places.append(from_sample(f"{where} (step size {rate:g})", chosen["last"] - chosen["first"], UP))
-    for (where, rate), rows in evidence[(evidence["seed"] < TUNING) & ~evidence["chosen"]].groupby([column, "rate"]):
+        found = Mean.of(chosen["fraction"])
+        claimed.append(Place(f"{where} (step size {rate:g})", {"fraction": found}))
+        beside.append(Place(f"{where} (step size {rate:g}), the whole way", {"optimum": found}, within=False))
+    for (where, rate), rows in own[~own["chosen"]].groupby([column, "rate"]):
         label = f"{where}, step size {rate:g} of the sweep"
-        places.append(from_sample(label, rows["last"] - rows["first"], UP, within=False))
-    return tuple(places)
+        beside.append(Place(label, {"fraction": Mean.of(rows["fraction"])}, within=False))
+    return (*claimed, *beside)
 
 
 def picture(evidence: pd.DataFrame, what: str) -> Figure:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis.claims import learning
-from analysis.claims.study import Study
+from analysis.verdicts import learning
+from analysis.verdicts.study import Study
 
 RATES = {"policy gradient": "optimizer.lr", "A2C": "algorithm.lr", "DQN": "algorithm.lr"}
 NAMES = {"policy gradient": "policy_gradient", "A2C": "a2c", "DQN": "dqn"}

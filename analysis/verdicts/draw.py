@@ -1,0 +1,57 @@
+"""What the claims' pictures share. A title says what is seen, axes carry units, colours are told apart in grey too."""
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from ablate.noise import student_quantile
+from analysis.plots import theme
+
+WIDTH = 7.2  # inches
+HUES = sns.color_palette("colorblind")
+LINES = ("-", "--", "-.", ":")
+MARKERS = "osD^vXP*"
+
+
+def figure(columns: int = 1, height: float = 2.8, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A row of panels in the project's style."""
+    theme()
+    drawn, axes = plt.subplots(1, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, **options)
+    return drawn, list(axes[0])
+
+
+def look(place: int) -> dict[str, Any]:
+    """Colour, line and marker of the n-th thing."""
+    return {"color": HUES[place % len(HUES)], "linestyle": LINES[place % 4], "marker": MARKERS[place % len(MARKERS)]}
+
+
+def values(shown: pd.Series, title: str, axis: str, good: tuple[float, float], border: float | None = None) -> Figure:
+    """Known numbers, a row a name: a dot inside of `good`, a cross outside."""
+    drawn, (panel,) = figure(height=1.2 + 0.32 * len(shown))
+    for row, x in enumerate(shown):
+        inside = good[0] < x < good[1]
+        panel.plot(x, row, marker="o" if inside else "X", color=HUES[0 if inside else 3], linestyle="none")
+    if border is not None:
+        panel.axvline(border, color="black", linewidth=0.8)
+    panel.set_yticks(range(len(shown)), list(shown.index))
+    panel.set_ylim(len(shown) - 0.5, -0.5)
+    panel.set(xlabel=axis, title=title)
+    return drawn
+
+
+def band(panel: Axes, x: ArrayLike, rows: ArrayLike, label: str, place: int, scale: Callable = np.asarray) -> None:
+    """Mean of rows [seeds, points] and its 95% limits by Student's t, against x [points]."""
+    table = np.asarray(scale(rows), dtype=np.float64)
+    mean = table.mean(0)
+    style = look(place) | {"marker": ""}
+    panel.plot(np.asarray(x), mean, label=label, **style)
+    if len(table) > 1:
+        half = student_quantile(len(table) - 1) * table.std(0, ddof=1) / np.sqrt(len(table))
+        panel.fill_between(np.asarray(x), mean - half, mean + half, color=style["color"], alpha=0.2, linewidth=0)

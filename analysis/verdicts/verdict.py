@@ -1,0 +1,418 @@
+"""From estimates to a verdict: the rule, in pure functions.
+
+**A question** asks whether a number theta is more than, less than or equal to a value c, and declares the smallest
+effect d that matters. From limits l, u at level 1 - a, the answer is
+
+    | asks  | holds             | fails                  | negligible           |
+    |-------|-------------------|------------------------|----------------------|
+    | more  | c < l             | u < c                  | c - d < l, u < c + d |
+    | less  | u < c             | c < l                  | c - d < l, u < c + d |
+    | equal | c - d < l, u < c + d | u < c - d or c + d < l | -                 |
+
+negligible before the others, and undecided where none is true: failing to reject is not support. The last column, and
+`equal`, are equivalence tests (Schuirmann 1987). A known number is its own limits.
+
+**A place** (an environment, a step size) may ask several questions of which all must be answered by yes. It holds at
+level a where every part holds at a (intersection-union: no correction), and speaks against the claim at level a where
+one of its J parts fails or is negligible at a / J (Bonferroni).
+
+**A claim** has k places with sampled numbers, and exact ones. At its level a, the first of these that is true:
+
+    REFUTED        every place speaks against it, each at level a        (intersection-union)
+    CONDITIONAL    one place holds and another speaks against it, each at level a / k
+    SUPPORTED      every place holds, each at level a                    (intersection-union)
+    INCONCLUSIVE   else
+
+The p-value of a claim is the smallest a at which it is decided. The limits shown at a place are those that decided: of
+level 1 - a under SUPPORTED and REFUTED, of level 1 - a / k otherwise. Places beside the claim (`within` false) decide
+nothing; their limits are of level 1 - a each.
+
+What is guaranteed. A wrong "holds", or a wrong "fails" or "negligible" of `more` or `less`, needs an interval that
+misses the truth on one given side: chance a / 2. Where all places hold, a wrong word therefore has chance a / 2
+(REFUTED) + k (a / k) / 2 (CONDITIONAL) = a at most; where none does, a / 2 (SUPPORTED) + a / 2; where some do,
+a / 2 + a / 2. So the word of a claim is wrong with chance a at most, however its places depend on one another. (`equal`
+adds to "fails" the chance of a miss by more than 2 d on the far side, nothing at any sample that could find d.) Between
+0 and d "holds" and "negligible" are both true, and neither is an error.
+
+**The family** of a lecture's claims is corrected by Holm's method (1979): the claim of the i-th smallest p-value is
+judged at a = 5% / (m - i + 1) if all before it were decided, m the number of sampled claims of the whole family, asked
+for or not. Every claim can be wrong in more than one direction; for these, Holm's method is proved to hold the chance
+of any wrong word at 5% where the claims are independent (Shaffer 1980; Finner 1999). Claims that share runs are not;
+tests measure the rate. Exact claims need no correction.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import inf, isfinite
+from typing import Any, Literal
+
+import numpy as np
+
+from analysis.statistics import samples_to_decide
+from analysis.verdicts.estimates import Estimate
+
+Answer = Literal["holds", "fails", "negligible", "undecided"]
+WORDS = ("SUPPORTED", "REFUTED", "CONDITIONAL", "INCONCLUSIVE")
+LEVEL = 0.05
+SAID = 4  # places that a sentence names; the page has them all
+EITHER = 0.9  # power on each side of an equivalence test whose power is 80%
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a number, as the yaml of a claim declares it.
+
+    | field           | meaning                                                        |
+    |-----------------|----------------------------------------------------------------|
+    | estimand        | the number, in words                                           |
+    | asks            | more, less or equal                                            |
+    | than            | than, or to, what                                              |
+    | smallest_effect | the smallest difference from that which matters                |
+    | why             | why that is the smallest that matters                          |
+    | unit            | of the number                                                  |
+    """
+
+    estimand: str
+    asks: Literal["more", "less", "equal"]
+    than: float
+    smallest_effect: float
+    why: str
+    unit: str = ""
+
+    @property
+    def borders(self) -> tuple[float, float]:
+        """c - d and c + d."""
+        return self.than - self.smallest_effect, self.than + self.smallest_effect
+
+    @property
+    def words(self) -> str:
+        """'less than 1; within 0.05 of it negligible'."""
+        than, effect = number(self.than), number(self.smallest_effect)
+        if self.asks == "equal":
+            return f"equal to {than} within {effect}"
+        return f"{self.asks} than {than}; within {effect} of it negligible"
+
+    def holds(self, estimate: Estimate) -> float:
+        """The smallest level at which the answer is yes."""
+        if self.asks == "equal":
+            return self._between(estimate)
+        return estimate.above(self.than) if self.asks == "more" else estimate.below(self.than)
+
+    def fails(self, estimate: Estimate) -> float:
+        """The smallest level at which it is no."""
+        low, high = self.borders
+        if self.asks == "equal":
+            return min(estimate.below(low), estimate.above(high))
+        return estimate.below(self.than) if self.asks == "more" else estimate.above(self.than)
+
+    def negligible(self, estimate: Estimate) -> float:
+        """The smallest level at which the difference is too small to matter."""
+        return 1.0 if self.asks == "equal" else self._between(estimate)
+
+    def _between(self, estimate: Estimate) -> float:
+        low, high = self.borders
+        return max(estimate.above(low), estimate.below(high))
+
+    def needed(self, estimate: Estimate, level: float) -> int | None:
+        """How many values decide at this level with 80% power, both where the effect is the smallest that matters and
+        where there is none: from the declared effect and the spread of the values, never from the effect observed."""
+        spread = estimate.deviation(self.borders[0] if self.asks == "equal" else self.than)
+        return samples_to_decide(self.smallest_effect, spread, level, EITHER) if isfinite(spread) else None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place, and what was found there: an estimate for each question by its name (the first is shown as the effect).
+
+    within: False for a limit shown beside the claim, outside of what the slide says.
+    """
+
+    where: str
+    found: Mapping[str, Estimate]
+    within: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a claim's module makes of its evidence: its places, the first of which is the headline, and a remark."""
+
+    places: Sequence[Place]
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A place with its questions: p-values, answers and limits at any level."""
+
+    place: Place
+    questions: Mapping[str, Question]
+
+    @cached_property
+    def parts(self) -> list[tuple[Question, Estimate]]:
+        return [(self.questions[name], estimate) for name, estimate in self.place.found.items()]
+
+    @property
+    def sampled(self) -> int:
+        """How many of its numbers come from samples."""
+        return sum(estimate.samples is not None for _, estimate in self.parts)
+
+    @cached_property
+    def holds(self) -> float:
+        """The smallest level at which all parts hold."""
+        return max(question.holds(estimate) for question, estimate in self.parts)
+
+    @cached_property
+    def against(self) -> float:
+        """The smallest level at which one part fails or is negligible, corrected for their number."""
+        return min(1.0, max(1, self.sampled) * min(_against(*part) for part in self.parts))
+
+    def answer(self, level: float) -> Answer:
+        if self.against <= level:
+            strict = level / max(1, self.sampled)
+            fails = (q.fails(e) <= strict < q.negligible(e) for q, e in self.parts)
+            return "fails" if any(fails) else "negligible"
+        return "holds" if self.holds <= level else "undecided"
+
+    def shown(self, answer: Answer) -> int:
+        """Which part stands for the place: the first where all hold, else the one that decided or is in the way."""
+        if answer == "holds":
+            return 0
+        values = [-q.holds(e) if answer == "undecided" else _against(q, e) for q, e in self.parts]
+        return values.index(min(values))
+
+    def row(self, answer: Answer, level: float) -> "Row":
+        """As it is shown with its answer at a level."""
+        part = self.shown(answer)
+        question, estimate = self.parts[part]
+        against = answer in ("fails", "negligible")
+        own = level / max(1, self.sampled) if against else level
+        low, high = estimate.limits(own)
+        p = self.against if against else self.holds if answer == "holds" else min(self.holds, self.against)
+        known = estimate.samples is None
+        needed = (asked.needed(found, own) for asked, found in self.parts)
+        named = f"{self.place.where}: {list(self.place.found)[part]}" if len(self.parts) > 1 else self.place.where
+        return Row(
+            where=named,
+            answer=answer,
+            effect=estimate.value,
+            low=low,
+            high=high,
+            level=None if known else own,
+            p_value=None if known else p,
+            samples=estimate.samples,
+            needed=max((n for n in needed if n), default=None),
+            within=self.place.within,
+            unit=question.unit,
+            asked=question.words,
+        )
+
+
+def _against(question: Question, estimate: Estimate) -> float:
+    return min(question.fails(estimate), question.negligible(estimate))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A place as it is shown: its answer, the effect and the limits that decided, at `level` (None: exact)."""
+
+    where: str
+    answer: Answer
+    effect: float
+    low: float
+    high: float
+    level: float | None
+    p_value: float | None
+    samples: int | None
+    needed: int | None
+    within: bool
+    unit: str
+    asked: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one claim at its level; see the module's text for the rule."""
+
+    claim: str
+    questions: Mapping[str, Question] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+    remark: str = ""
+    level: float = LEVEL
+
+    @cached_property
+    def _all(self) -> list[Judged]:
+        return [Judged(place, self.questions) for place in self.places]
+
+    @property
+    def _within(self) -> list[Judged]:
+        return [one for one in self._all if one.place.within]
+
+    @property
+    def sampled(self) -> int:
+        """How many of the places that decide rest on samples."""
+        return sum(one.sampled > 0 for one in self._within)
+
+    @cached_property
+    def _levels(self) -> tuple[float, float, float]:
+        """The smallest level at which it is SUPPORTED, REFUTED, CONDITIONAL."""
+        places = self._within
+        if not places:
+            return 1.0, 1.0, 1.0
+        holds, against = np.array([p.holds for p in places]), np.array([p.against for p in places])
+        pairs = np.maximum.outer(holds, against)
+        np.fill_diagonal(pairs, inf)
+        both = min(1.0, float(pairs.min()) * max(1, self.sampled))
+        return float(holds.max()), float(against.max()), both
+
+    @cached_property
+    def word(self) -> str:
+        supported, refuted, conditional = self._levels
+        if refuted <= self.level:
+            return "REFUTED"
+        if conditional <= self.level:
+            return "CONDITIONAL"
+        return "SUPPORTED" if supported <= self.level else "INCONCLUSIVE"
+
+    @property
+    def p_value(self) -> float | None:
+        """The smallest level at which it is decided; None where no place rests on samples."""
+        return min(self._levels) if self.sampled else None
+
+    @property
+    def place_level(self) -> float:
+        """The level at which a place is judged and its limits are shown."""
+        return self.level if self.word in ("SUPPORTED", "REFUTED") else self.level / max(1, self.sampled)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Its places as they are shown."""
+        return [self._row(one) for one in self._all]
+
+    def _row(self, one: Judged) -> Row:
+        level = self.place_level if one.place.within else self.level
+        return one.row("holds" if one.place.within and self.word == "SUPPORTED" else one.answer(level), level)
+
+    @property
+    def headline(self) -> Row | None:
+        """The place whose effect stands for the claim: the first within it."""
+        return next((row for row in self.rows if row.within), None)
+
+    def answered(self, *answers: Answer) -> list[Row]:
+        """The places with one of these answers: the claim's own first, then those beside it."""
+        found = [row for row in self.rows if row.answer in answers]
+        return sorted(found, key=lambda row: not row.within)
+
+    @property
+    def needed(self) -> int | None:
+        """The sample size that would decide, where nothing is decided."""
+        if self.word != "INCONCLUSIVE":
+            return None
+        open_ = (row.needed for row in self.rows if row.within and row.answer == "undecided" and row.needed)
+        return max(open_, default=None)
+
+    @property
+    def sentence(self) -> str:
+        parts = [f"{self.word}."]
+        for verb, answer in VERBS.items():
+            if found := self.answered(answer):
+                parts.append(f"{verb}: {_listed(found)}.")
+        if self.needed:
+            parts.append(f"About {self.needed:,} values a place would decide it.")
+        return " ".join([*parts, self.remark]).strip()
+
+    def record(self) -> dict[str, Any]:
+        """All of it in plain types for JSON; infinities and NaN become None, which JSON has."""
+        rows, head = self.rows, self.headline
+        return {
+            "claim": self.claim,
+            "verdict": self.word,
+            "unit": head.unit if head else "",
+            "effect": _plain(head.effect) if head else None,
+            "low": _plain(head.low) if head else None,
+            "high": _plain(head.high) if head else None,
+            "p_value": self.p_value,
+            "level": self.level if self.sampled else None,
+            "needed": self.needed,
+            "sentence": self.sentence,
+            "places": [
+                {
+                    "where": row.where,
+                    "answer": row.answer,
+                    "asked": row.asked,
+                    "unit": row.unit,
+                    "effect": _plain(row.effect),
+                    "low": _plain(row.low),
+                    "high": _plain(row.high),
+                    "level": row.level,
+                    "p_value": row.p_value,
+                    "samples": row.samples,
+                    "needed": row.needed,
+                    "within_the_claim": row.within,
+                }
+                for row in rows
+            ],
+        }
+
+
+VERBS: dict[str, Answer] = {
+    "Holds": "holds",
+    "Fails": "fails",
+    "Negligible": "negligible",
+    "Undecided": "undecided",
+}
+
+
+def judge(claim: str, questions: Mapping[str, Question], finding: Finding) -> Verdict:
+    """The verdict on a finding, before the family's correction. Raises KeyError for a question that is not declared."""
+    asked = {name for place in finding.places for name in place.found}
+    if unknown := asked - set(questions):
+        raise KeyError(f"{claim} answers questions that its yaml does not ask: {sorted(unknown)}")
+    return Verdict(claim, questions, tuple(finding.places), finding.remark)
+
+
+def family(verdicts: Sequence[Verdict], size: int | None = None) -> list[Verdict]:
+    """The verdicts at the levels of Holm's method; `size`: how many sampled claims the family has, asked for or not."""
+    sampled = [verdict for verdict in verdicts if verdict.p_value is not None]
+    m = max(len(sampled), size or 0)
+    levels: dict[str, float] = {}
+    level, going = LEVEL, True
+    for step, verdict in enumerate(sorted(sampled, key=lambda verdict: verdict.p_value or 0.0)):
+        if going:
+            level = LEVEL / (m - step)
+        levels[verdict.claim] = level
+        going = going and (verdict.p_value or 0.0) <= level
+    return [replace(verdict, level=levels.get(verdict.claim, LEVEL)) for verdict in verdicts]
+
+
+# ------------------------------------------------------------------------------------------------ in words
+
+
+def number(x: float) -> str:
+    if abs(x) < 1e-12:  # what rounding leaves of 0
+        return "0"
+    return f"{x:.3g}" if np.isfinite(x) else {inf: "unbounded", -inf: "-unbounded"}.get(x, "-")
+
+
+def percent(level: float) -> str:
+    """'95%' for 0.05, '99.64%' for 0.05 / 14."""
+    return f"{100 * (1 - level):.4g}%"
+
+
+def interval(row: Row) -> str:
+    """'0.42 [0.40, 0.44]', or the number alone where it is exact."""
+    shown = number(row.effect)
+    if row.level is not None:
+        shown += f" [{number(row.low)}, {number(row.high)}]"
+    return f"{shown} {row.unit}".strip()
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    """The first few in words, with their effects."""
+    shown = [f"{row.where} ({interval(row)})" for row in rows[:SAID]]
+    left = len(rows) - SAID
+    return "; ".join([*shown, f"and {left} more"] if left > 0 else shown)
+
+
+def _plain(x: float) -> float | None:
+    return float(x) if isfinite(x) else None
