@@ -1,0 +1,12 @@
+"""Estimators of language-model post-training: B prompts, N sampled answers each, a reward at the end of an answer.
+
+    g = sum_bi w_bi A_bi S_bi,     S_bi = sum_t grad log pi(token_t | prompt, tokens before t)
+
+| room         | what it holds                                                                         |
+|--------------|---------------------------------------------------------------------------------------|
+| advantages   | A, from the rewards [..., B, N] of a batch                                            |
+| aggregations | w, from the lengths [..., B, N]: what a sum over tokens is divided by                 |
+| problem      | token problems small enough to list every answer, tabular policies by prefix          |
+| exact        | mean, bias and variance of an estimator, summed over all batches; no sampling         |
+| rates        | pass rates of many prompts: dead groups, noise and the best group size at a budget    |
+"""

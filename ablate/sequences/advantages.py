@@ -1,0 +1,116 @@
+"""A, from the rewards of a batch: B prompts of N samples each. One definition for exact values, audits and training.
+
+Each function takes rewards [..., B, N] and returns advantages [..., B, N]. Means are taken by way of differences,
+r_i - mean r = (1/N) sum_j (r_i - r_j), so that a group whose rewards agree ("dead") has A = 0 exactly, not what
+rounding leaves. 0/0 is 0. Two conventions of the standard deviation are in use, ddof = 0 and 1, and several epsilon:
+they are settings, because the results differ (by sqrt((N-1)/N), 0.707 at N = 2).
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def none(rewards: ArrayLike) -> Floats:
+    """A_i = r_i. REINFORCE; unbiased."""
+    return np.asarray(rewards, np.float64)
+
+
+def constant(rewards: ArrayLike, baseline: ArrayLike) -> Floats:
+    """A_i = r_i - b, a constant of the prompt, b [...] or [B]: unbiased. The greedy answer's reward makes it ReMax (Li
+    et al. 2023); `exact.optimal_constant` the one of least variance."""
+    b = np.asarray(baseline, np.float64)
+    return np.asarray(rewards, np.float64) - (b[..., None] if b.ndim else b)
+
+
+def group_mean(rewards: ArrayLike) -> Floats:
+    """A_i = r_i - (1/N) sum_j r_j. With a constant divisor it is Dr. GRPO (Liu et al. 2025). E g = (1 - 1/N) grad J."""
+    r = np.asarray(rewards, np.float64)
+    return _sum_of_differences(r) / r.shape[-1]
+
+
+def leave_one_out(rewards: ArrayLike) -> Floats:
+    """A_i = r_i - (1/(N-1)) sum_{j != i} r_j. RLOO (Kool et al. 2019; Ahmadian et al. 2024); unbiased.
+
+    Raises ValueError where N < 2.
+    """
+    r = np.asarray(rewards, np.float64)
+    return _sum_of_differences(r) / _others(r)
+
+
+def group_standardised(rewards: ArrayLike, ddof: int = 1, epsilon: float = 1e-6) -> Floats:
+    """A_i = (r_i - mean) / (std + epsilon) of the group, std^2 = sum_j (r_j - mean)^2 / (N - ddof). GRPO (Shao et al.
+    2024); not the gradient of E r at any scale."""
+    r = np.asarray(rewards, np.float64)
+    return _ratio(group_mean(r), _std(r, ddof) + epsilon)
+
+
+def leave_one_out_standardised(rewards: ArrayLike, ddof: int = 0, epsilon: float = 1e-6) -> Floats:
+    """A_i = (r_i - mean_{-i}) / (std_{-i} + epsilon), mean and std of the others j != i.
+
+    Of the order 1 / epsilon where the others agree and i differs. Raises ValueError where N < 2 + ddof.
+    """
+    r = np.asarray(rewards, np.float64)
+    n = _others(r, ddof)
+    squares = np.square(r[..., :, None] - r[..., None, :])
+    own = squares.sum(-1)
+    pairs = squares.sum((-2, -1))[..., None] - 2 * own  # over ordered pairs of the others
+    variance = np.maximum(pairs, 0.0) / (2 * n * (n - ddof))
+    agree = _all_others_agree(r)
+    return _ratio(leave_one_out(r), np.where(agree, 0.0, np.sqrt(variance)) + epsilon)
+
+
+def batch_standardised(rewards: ArrayLike, ddof: int = 1, epsilon: float = 1e-8) -> Floats:
+    """A_i = (r_i - mean) / (std + epsilon) over all B N samples. REINFORCE++ (Hu 2025)."""
+    r = np.asarray(rewards, np.float64)
+    flat = r.reshape(*r.shape[:-2], 1, -1)
+    return group_standardised(flat, ddof, epsilon).reshape(r.shape)
+
+
+def group_mean_batch_standardised(rewards: ArrayLike, ddof: int = 1, epsilon: float = 1e-8) -> Floats:
+    """A_i = (r_i - mean of the group) / (std of these over the batch + epsilon). REINFORCE++ with a group baseline (Hu
+    2025)."""
+    centred = group_mean(rewards)
+    spread = _std(centred.reshape(*centred.shape[:-2], 1, -1), ddof)
+    return _ratio(centred, spread + epsilon)
+
+
+COUPLES_PROMPTS = frozenset({batch_standardised, group_mean_batch_standardised})
+"""Whose advantages depend on the rewards of other prompts."""
+
+
+def _sum_of_differences(r: Floats) -> Floats:
+    """sum_j (r_i - r_j), [..., N]."""
+    return (r[..., :, None] - r[..., None, :]).sum(-1)
+
+
+def _std(r: Floats, ddof: int) -> Floats:
+    """Of the last axis, kept: sqrt(sum_jk (r_j - r_k)^2 / (2 N (N - ddof))), exactly 0 where all agree. A group of one
+    has none: 0."""
+    n = r.shape[-1]
+    squares = np.square(r[..., :, None] - r[..., None, :]).sum((-2, -1))
+    return np.sqrt(squares / (2 * n * max(n - ddof, 1)))[..., None]
+
+
+def _others(r: Floats, ddof: int = 0) -> int:
+    """N - 1."""
+    if r.shape[-1] < 2 + ddof:
+        raise ValueError(f"leaving one out needs a group of at least {2 + ddof}")
+    return r.shape[-1] - 1
+
+
+def _all_others_agree(r: Floats) -> NDArray[np.bool_]:
+    """Whether the rewards of the others are all equal, [..., N]."""
+    ordered = np.sort(r, axis=-1)
+    low, high = ordered[..., :1], ordered[..., -1:]
+    second, before = ordered[..., 1:2], ordered[..., -2:-1]
+    without_low, without_high = second == high, low == before
+    return np.where(r == low, without_low, np.where(r == high, without_high, low == high))
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """numerator / denominator with 0/0 = 0 and x/0 infinite."""
+    top, bottom = np.broadcast_arrays(numerator, denominator)
+    with np.errstate(divide="ignore"):
+        return np.divide(top, bottom, out=np.zeros(top.shape), where=top != 0)
