@@ -1,22 +1,19 @@
 """Group estimators: exact moments against enumeration of all N-tuples, and what is known of each in closed form."""
 
+from functools import partial
 from itertools import product
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from ablate.groups import (
-    ADVANTAGES,
-    EPSILON,
-    Bandit,
-    group_moments,
-    leave_one_out,
-    mean,
-    none,
-    whitened,
-    whitened_leave_one_out,
-)
+from ablate.groups import ADVANTAGES, EPSILON, Bandit, group_moments
+from ablate.sequences.advantages import group_mean as mean
+from ablate.sequences.advantages import group_standardised, leave_one_out, leave_one_out_standardised, none
+
+whitened = ADVANTAGES["whitened"]
+whitened_leave_one_out = ADVANTAGES["whitened_loo"]
+unsoftened = partial(group_standardised, ddof=0, epsilon=0.0)
 
 LOGITS = np.array([0.3, -0.5, 0.1])
 
@@ -163,12 +160,8 @@ def test_two_samples_whitened_by_hand():
     """N = 2 and right-or-wrong: advantages are +-1 where the two differ, which happens with chance 2 p (1 - p)."""
     p = 0.2
     bandit = Bandit.deterministic([[1.0, 0.0]], [[np.log(p), np.log(1 - p)]])
-    exact = group_moments(bandit, 2, lambda values, counts: whitened(values, counts, 0.0))
+    exact = group_moments(bandit, 2, unsoftened)
     np.testing.assert_allclose(exact.mean, 2 * p * (1 - p) / 2 * np.array([[1.0, -1.0]]), rtol=1e-12)
-
-
-def unsoftened(values, counts):
-    return whitened(values, counts, 0.0)
 
 
 def test_whitening_reweights_prompts_by_difficulty():
@@ -207,7 +200,7 @@ def test_equal_rewards_give_exactly_nothing_where_centred():
     bandit = Bandit.deterministic([[0.1, 0.1, 0.1]], [LOGITS])
     for epsilon in (0.0, 1e-12, 1e-6):
         for advantage in (whitened, whitened_leave_one_out):
-            exact = group_moments(bandit, 5, lambda v, c, a=advantage, e=epsilon: a(v, c, e))
+            exact = group_moments(bandit, 5, partial(advantage, epsilon=epsilon))
             np.testing.assert_array_equal(exact.mean, 0)
             assert exact.variance == 0
             assert np.isnan(exact.context_weight).all()  # no gradient to weigh
@@ -215,13 +208,11 @@ def test_equal_rewards_give_exactly_nothing_where_centred():
 
 def test_leave_one_out_with_normalisation_explodes_when_the_others_agree():
     """One right answer among N: its advantage is 1 / epsilon, so the standard deviation of g grows as 1 / epsilon."""
-    values, counts = np.array([0.0, 1.0]), np.array([[7.0, 1.0]])
-    assert whitened_leave_one_out(values, counts, 1e-6)[0, 1] == pytest.approx(1e6, rel=1e-12)
-    assert whitened_leave_one_out(values, counts, 0.0)[0, 1] == np.inf
+    rewards = np.array([[1.0] + [0.0] * 7])
+    assert leave_one_out_standardised(rewards, epsilon=1e-6)[0, 0] == pytest.approx(1e6, rel=1e-12)
+    assert leave_one_out_standardised(rewards, epsilon=0.0)[0, 0] == np.inf
     bandit = Bandit.bernoulli([[0.3, 0.6]], [[0.0, 0.0]])
-    coarse, fine = (
-        group_moments(bandit, 8, lambda v, c, e=e: whitened_leave_one_out(v, c, e)).variance for e in (1e-4, 1e-6)
-    )
+    coarse, fine = (group_moments(bandit, 8, partial(whitened_leave_one_out, epsilon=e)).variance for e in (1e-4, 1e-6))
     assert fine / coarse == pytest.approx(1e4, rel=0.01)
     assert group_moments(bandit, 8, whitened).variance < 1
 

@@ -10,7 +10,7 @@ import analysis
 
 LAYERS = (
     "refusal budget returns curves randomness noise lqg groups mdp phi baselines estimator trajectories exact "
-    "schedules",
+    "schedules sequences",
     "envs networks optimizers",
     "policies",
     "gradients functional models",

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from ablate import noise
-from ablate.groups import Bandit, group_moments, leave_one_out, mean
+from ablate.groups import ADVANTAGES, Bandit, group_moments
 from ablate.noise import (
     Accumulator,
     blocks_of,
@@ -464,7 +464,7 @@ def test_replicates_measure_a_coupled_estimate():
     blocks = accumulator.blocks()
     bandit = Bandit.deterministic([rewards], [np.log(arms)])
     T, bias = trace_variance(blocks), noise.bias_squared(blocks, bandit.gradient[0])
-    for k, advantage in enumerate((mean, leave_one_out)):
+    for k, advantage in enumerate((ADVANTAGES["mean"], ADVANTAGES["loo"])):
         exact = group_moments(bandit, N, advantage)
         stretch = 4.5 / 1.96
         assert abs(np.log(T.value[k] / exact.variance)) < stretch * np.log(T.high[k] / T.value[k])

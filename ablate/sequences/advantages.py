@@ -1,9 +1,9 @@
 """A, from the rewards of a batch: B prompts of N samples each. One definition for exact values, audits and training.
 
-Each function takes rewards [..., B, N] and returns advantages [..., B, N]. Means are taken by way of differences,
-r_i - mean r = (1/N) sum_j (r_i - r_j), so that a group whose rewards agree ("dead") has A = 0 exactly, not what
-rounding leaves. 0/0 is 0. Two conventions of the standard deviation are in use, ddof = 0 and 1, and several epsilon:
-they are settings, because the results differ (by sqrt((N-1)/N), 0.707 at N = 2).
+Each function takes rewards [..., B, N] and returns advantages [..., B, N]. Means are taken by way of differences, so
+that a group whose rewards agree, rounding aside ("dead"), has A = 0 exactly. 0/0 is 0. Two conventions of the standard
+deviation are in use, ddof = 0 and 1, and several epsilon: they are settings, because the results differ (by
+sqrt((N-1)/N), 0.707 at N = 2).
 """
 
 import numpy as np
@@ -52,13 +52,7 @@ def leave_one_out_standardised(rewards: ArrayLike, ddof: int = 0, epsilon: float
     Of the order 1 / epsilon where the others agree and i differs. Raises ValueError where N < 2 + ddof.
     """
     r = np.asarray(rewards, np.float64)
-    n = _others(r, ddof)
-    squares = np.square(r[..., :, None] - r[..., None, :])
-    own = squares.sum(-1)
-    pairs = squares.sum((-2, -1))[..., None] - 2 * own  # over ordered pairs of the others
-    variance = np.maximum(pairs, 0.0) / (2 * n * (n - ddof))
-    agree = _all_others_agree(r)
-    return _ratio(leave_one_out(r), np.where(agree, 0.0, np.sqrt(variance)) + epsilon)
+    return _ratio(leave_one_out(r), _std_of_others(r, ddof) + epsilon)
 
 
 def batch_standardised(rewards: ArrayLike, ddof: int = 1, epsilon: float = 1e-8) -> Floats:
@@ -80,17 +74,36 @@ COUPLES_PROMPTS = frozenset({batch_standardised, group_mean_batch_standardised})
 """Whose advantages depend on the rewards of other prompts."""
 
 
+def _differences(r: Floats) -> Floats:
+    """r_i less the first of its group, [..., N]: 0 in a group whose rewards differ by rounding only, a few ulps."""
+    ordered = r - r[..., :1]
+    spread = r.max(-1, keepdims=True) - r.min(-1, keepdims=True)
+    rounding = 8 * np.finfo(np.float64).eps * np.abs(r).max(-1, keepdims=True)
+    return np.where(spread > rounding, ordered, 0.0)
+
+
 def _sum_of_differences(r: Floats) -> Floats:
     """sum_j (r_i - r_j), [..., N]."""
-    return (r[..., :, None] - r[..., None, :]).sum(-1)
+    d = _differences(r)
+    return r.shape[-1] * d - d.sum(-1, keepdims=True)
+
+
+def _squares(r: Floats) -> Floats:
+    """(r_i - mean)^2, [..., N]."""
+    return np.square(_sum_of_differences(r) / r.shape[-1])
 
 
 def _std(r: Floats, ddof: int) -> Floats:
-    """Of the last axis, kept: sqrt(sum_jk (r_j - r_k)^2 / (2 N (N - ddof))), exactly 0 where all agree. A group of one
-    has none: 0."""
-    n = r.shape[-1]
-    squares = np.square(r[..., :, None] - r[..., None, :]).sum((-2, -1))
-    return np.sqrt(squares / (2 * n * max(n - ddof, 1)))[..., None]
+    """Of the last axis, kept. A group of one has none: 0."""
+    return np.sqrt(_squares(r).sum(-1, keepdims=True) / max(r.shape[-1] - ddof, 1))
+
+
+def _std_of_others(r: Floats, ddof: int) -> Floats:
+    """[..., N]: sum_{j != i} (r_j - mean_{-i})^2 = sum_j (r_j - mean)^2 - (r_i - mean)^2 N / (N - 1)."""
+    n = _others(r, ddof)
+    squares = _squares(r)
+    left = squares.sum(-1, keepdims=True) - squares * (n + 1) / n
+    return np.where(_others_agree(r), 0.0, np.sqrt(np.maximum(left, 0.0) / (n - ddof)))
 
 
 def _others(r: Floats, ddof: int = 0) -> int:
@@ -100,13 +113,11 @@ def _others(r: Floats, ddof: int = 0) -> int:
     return r.shape[-1] - 1
 
 
-def _all_others_agree(r: Floats) -> NDArray[np.bool_]:
-    """Whether the rewards of the others are all equal, [..., N]."""
+def _others_agree(r: Floats) -> NDArray[np.bool_]:
+    """Whether the rewards of the others are all equal, [..., N]: those less one lowest, one highest, or any other."""
     ordered = np.sort(r, axis=-1)
     low, high = ordered[..., :1], ordered[..., -1:]
-    second, before = ordered[..., 1:2], ordered[..., -2:-1]
-    without_low, without_high = second == high, low == before
-    return np.where(r == low, without_low, np.where(r == high, without_high, low == high))
+    return np.where(r == low, ordered[..., 1:2] == high, np.where(r == high, low == ordered[..., -2:-1], False))
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

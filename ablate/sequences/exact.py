@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations_with_replacement, pairwise
-from math import comb, factorial, prod
+from math import comb, prod
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
 
 from ablate.refusal import Refusal
 from ablate.sequences import advantages, aggregations
@@ -205,9 +206,8 @@ def _multisets(chances: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
     possible = np.flatnonzero(chances)
     which = np.array(list(combinations_with_replacement(possible, size)), np.int64)
     counts = (which[:, :, None] == possible).sum(1)
-    factorials = np.array([float(factorial(n)) for n in range(size + 1)])
-    ways = factorials[size] / factorials[counts].prod(1)
-    return which, ways * np.power(chances[possible], counts).prod(1)
+    log_ways = gammaln(size + 1) - gammaln(counts + 1).sum(1)
+    return which, np.exp(log_ways + (counts * np.log(chances[possible])).sum(1))
 
 
 def _micro_batches(aggregation: OfBatch) -> int:
