@@ -5,6 +5,7 @@ from typing import Any
 
 import hydra.utils
 
+from ablate import user_code
 from ablate.configuration.completion import needs as needs
 from ablate.envs.base import Discrete, Environment
 
@@ -32,9 +33,14 @@ def estimator(variant: Config, config: Config) -> Any:
     """The estimator of a variant (its `phi` and `baseline`) under the run's other settings."""
     from ablate.estimator import Estimator
 
+    names = {axis: f"{axis}={variant[axis]['name']}" for axis in ("phi", "baseline")}
+    phi, baseline = part(variant["phi"]), part(variant["baseline"])
     return Estimator(
-        phi=part(variant["phi"]),
-        baseline=part(variant["baseline"]),
+        phi=user_code.UserPhi(phi, names["phi"]) if user_code.is_users(variant["phi"]) else phi,
+        baseline=user_code.UserBaseline(baseline, names["baseline"])
+        if user_code.is_users(variant["baseline"])
+        else baseline,
+        names=(names["phi"], names["baseline"]),
         measured_from=variant["phi"]["about"]["measured_from"],
         discount_scores=config["discount_scores"],
         whiten=config["whiten"],
@@ -44,7 +50,10 @@ def estimator(variant: Config, config: Config) -> Any:
 
 def critic(node: Config | None, needs: Iterable[str], env: Environment, policy: Any) -> Any:
     """The critic of V, Q or both (``needs``), or None where there is none."""
-    return part(node, wanted=frozenset(needs), env=env, policy=policy) if node else None
+    if not node:
+        return None
+    made = part(node, wanted=frozenset(needs), env=env, policy=policy)
+    return user_code.UserCritic(made, f"critic={node['name']}") if user_code.is_users(node) else made
 
 
 def optimizer(config: Config) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate import finite
 from ablate.baselines import ScoreProducts
 from ablate.phi import Signals
 from ablate.returns import discounted_sum, ordered_sum
@@ -25,6 +26,7 @@ class Estimator:
     | discount_scores | w_t = gamma^t, the exact gradient of J; else w_t = 1, the usual practice, biased if gamma < 1|
     | whiten          | divide Phi - b, less its mean, by its standard deviation: biased at every scale              |
     | group           | neighbouring episodes that make the batch of a baseline and of whitening; None: all N        |
+    | names           | what a message calls Phi and b                                                               |
     """
 
     phi: Callable[[Signals], Floats]
@@ -33,6 +35,7 @@ class Estimator:
     discount_scores: bool = True
     whiten: bool = False
     group: int | None = None
+    names: tuple[str, str] = ("phi", "baseline")
 
     def weights(self, signals: Signals, score_products: ScoreProducts) -> Floats:
         """w_t (Phi_t - b_t), [S,N,T], 0 where no step was taken: what the score of each step is multiplied with.
@@ -52,7 +55,9 @@ class Estimator:
     def _weights(self, signals: Signals, score_products: ScoreProducts) -> Floats:
         w = self.time_weights(signals)
         phi = self.phi(signals)
+        finite.check(f"what {self.names[0]} gives", phi, "seed episode step")
         baseline = self.baseline(phi, signals, lambda u, v: score_products(w * u, w * v))
+        finite.check(f"what {self.names[1]} gives", baseline, "seed episode step")
         weights = (phi - baseline) * signals.mask
         if self.whiten:
             weights = _whitened(weights, signals.mask, _rounding(phi, baseline, signals))

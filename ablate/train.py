@@ -3,19 +3,25 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ablate import build
+from ablate import build, finite
+from ablate.apart import ApartProbe, apart
 from ablate.budget import Budget
 from ablate.evaluation import evaluation
 from ablate.exact_probe import ExactProbe
-from ablate.learners.base import Record, State, part
+from ablate.finite import NotFinite
+from ablate.learners.base import Learner, Record, State, part
 from ablate.probe import Probe
 from ablate.store import Cell, Checkpoint
+from ablate.user_code import runs_users
+
+T = TypeVar("T")
 
 Outcome = Literal["complete", "diverged", "stopped"]
 Report = Callable[[int, int, float], None]  # budget used and env steps taken by all seeds, their mean return now
@@ -31,8 +37,7 @@ def train(
     the others do not notice.
     """
     torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
-    learner, probe = build.learner(cell.config), build.probe(cell.config)
-    judge = evaluation(cell.config)
+    learner, probe, judge = _parts(cell.config)
     budget = Budget.of(cell.config)
     population = _Population.load(cell, seeds, learner)
     if probe and not population.iteration:
@@ -48,15 +53,16 @@ def train(
             if population.iteration:
                 population.save()
             return outcomes | dict.fromkeys(population.seeds, "stopped")
-        with np.errstate(all="ignore"):  # a seed that overflows is told below
-            state, record = learner.iterate(population.state, population.seeds, population.iteration + 1)
-            before, after = population.env_steps, population.env_steps + record["env_steps"]
-            iteration = population.iteration + 1
-            if judge:
-                last = budget.spent(iteration, after)
-                record = record | judge.measure(learner, state, population.seeds, iteration, last)
+        iteration = population.iteration + 1
+        state, record = _iterate(learner, population.state, population.seeds, iteration)
+        before, after = population.env_steps, population.env_steps + record["env_steps"]
+        if judge:
+            last = budget.spent(iteration, after)
+            measure = partial(judge.measure, learner, state, population.seeds, iteration, last)
+            record = record | _explained(measure, population.seeds, f"evaluation after iteration {iteration}")
+        earlier = population.state
         population.advance(state, record)
-        outcomes |= dict.fromkeys(population.drop_diverged(), "diverged")
+        outcomes |= dict.fromkeys(population.drop_diverged(learner, earlier), "diverged")
         if probe:
             population.measure(probe, budget)
         done += int((budget.used(iteration, after) - budget.used(iteration - 1, before)).sum())
@@ -66,6 +72,41 @@ def train(
         if time.monotonic() - saved > checkpoint_seconds:
             population.save()
             saved = time.monotonic()
+
+
+def _parts(config: Mapping[str, Any]) -> tuple[Learner, Any, Any]:
+    """The learner of a run, its probe and its evaluation; None for the last two where there is none."""
+    parts = build.learner(config), build.probe(config), evaluation(config)
+    return apart(*parts) if runs_users(config) else parts
+
+
+def _iterate(learner: Learner, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
+    return _explained(partial(learner.iterate, state, seeds, iteration), seeds, f"iteration {iteration}")
+
+
+def _explained(call: Callable[[], T], seeds: Sequence[int], when: str) -> T:
+    """What a call gives that gives the same whenever it is repeated. Where it ends in an error of arithmetic, as of an
+    algorithm that cannot take NaN, it is repeated under watch for the number that was not finite first; for one seed,
+    since those of a block that raises are tried again one by one."""
+    with np.errstate(all="ignore"):  # a seed that overflows is told by `drop_diverged`
+        try:
+            return call()
+        except (ArithmeticError, ValueError, RuntimeError) as error:
+            if len(seeds) == 1 and (found := _not_finite(call)):
+                raise NotFinite(f"{when}: {found}") from error
+            raise
+
+
+def _not_finite(call: Callable[[], Any]) -> str | None:
+    """The number that was not finite first in a call that is repeated; None where all that is watched was finite."""
+    try:
+        with finite.watching(), np.errstate(all="ignore"):
+            call()
+    except NotFinite as found:
+        return str(found)
+    except Exception:  # which is told already
+        return None
+    return None
 
 
 class _Population:
@@ -111,32 +152,42 @@ class _Population:
         """So far, [S]."""
         return np.array([curve["env_steps"][-1] if curve else 0 for curve in self.curves], np.int64)
 
-    def measure(self, probe: Probe | ExactProbe, budget: Budget) -> None:
+    def measure(self, probe: Probe | ExactProbe | ApartProbe, budget: Budget) -> None:
         """Probe the seeds whose turn it is: all of them by the schedule, and those that are at their end."""
         due = budget.spent(self.iteration, self.env_steps) | probe.due(self.iteration)
         chosen = np.flatnonzero(due)
         if not len(chosen):
             return
         state = {name: x[torch.from_numpy(chosen)] for name, x in self.state.items()}
-        with np.errstate(all="ignore"):
-            seeds = [self.seeds[s] for s in chosen]
-            rows = probe.measure(state["theta"], part("critic", state), seeds, self.iteration)
+        seeds = [self.seeds[s] for s in chosen]
+        measure = partial(probe.measure, state["theta"], part("critic", state), seeds, self.iteration)
+        rows = _explained(measure, seeds, f"probe after iteration {self.iteration}")
         for s, new in zip(chosen, rows, strict=True):
             self.probed[s] += new
 
-    def drop_diverged(self) -> list[int]:
-        """Record as diverged the seeds whose last estimate or state is not finite; returns them."""
+    def drop_diverged(self, learner: Learner, earlier: State) -> list[int]:
+        """Record as diverged the seeds whose last estimate or state is not finite; returns them. ``earlier`` is the
+        state from which the last iteration began."""
         finite = np.all([x.flatten(1).isfinite().all(1).numpy() for x in self.state.values()], axis=0)
         finite &= np.array([np.isfinite(curve["grad_norm"][-1]) for curve in self.curves])
         if finite.all():
             return []
-        gone = [(self.seeds[s], self.curves[s], self.probed[s]) for s in np.flatnonzero(~finite)]
-        for seed, curve, probed in gone:
-            norm = curve["grad_norm"][-1]
-            reason = f"the gradient's norm is {norm:g}" if not np.isfinite(norm) else "a parameter is not finite"
-            self.cell.diverge(seed, self.iteration, reason, curve, probed, self._manifest(curve))
+        gone = [self.seeds[s] for s in np.flatnonzero(~finite)]
+        for s in np.flatnonzero(~finite):
+            own = {name: x[s : s + 1] for name, x in earlier.items()}
+            again = partial(learner.iterate, own, [self.seeds[s]], self.iteration)
+            reason, curve = _not_finite(again) or self._overflow(int(s)), self.curves[s]
+            self.cell.diverge(self.seeds[s], self.iteration, reason, curve, self.probed[s], self._manifest(curve))
         self._keep(np.flatnonzero(finite))
-        return [seed for seed, _, _ in gone]
+        return gone
+
+    def _overflow(self, s: int) -> str:
+        """What is not finite of a seed whose rewards, observations and actions are."""
+        norm = self.curves[s]["grad_norm"][-1]
+        if not np.isfinite(norm):
+            return f"the gradient's norm is {norm:g}"
+        names = [name for name, x in self.state.items() if not x[s].isfinite().all()]
+        return f"{names[0]} is not finite, though the gradient's norm is {norm:g}"
 
     def _keep(self, kept: NDArray[np.int64]) -> None:
         """Go on with some of the seeds; the others do not notice."""

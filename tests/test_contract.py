@@ -143,7 +143,7 @@ def test_every_spread_of_a_gaussian_trains(spread: str) -> None:
 def test_a_function_of_ones_own_is_a_phi_with_nothing_but_its_name_given() -> None:
     """`_target_` may name anything importable: a package of the user's own extends the tool without a registry."""
     job = compose("phi=rtg", "phi._target_=test_contract.reward_alone", "env=chain", "episodes=2")
-    assert build.estimator(job.config, job.config).phi.func is reward_alone
+    assert build.estimator(job.config, job.config).phi.function.func is reward_alone
     assert_trains(job)
 
 

@@ -10,6 +10,7 @@ import analysis
 
 LAYERS = (
     "refusal budget returns curves randomness noise lqg groups mdp phi baselines estimator trajectories exact "
+    "finite user_code global_generators "
     "schedules sequences",
     "envs networks optimizers",
     "policies",
@@ -17,6 +18,7 @@ LAYERS = (
     "critics rollout online",
     "learners build evaluation configuration",
     "probe exact_probe store",
+    "apart",
     "train screen workers",
     "run",
     "sweep",

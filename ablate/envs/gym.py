@@ -13,6 +13,7 @@ from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import FlattenObservation
 from numpy.typing import NDArray
 
+from ablate import global_generators
 from ablate.envs.base import Bools, Continuous, Discrete, Float32, need, need_count
 from ablate.refusal import Refusal
 
@@ -47,7 +48,7 @@ class Gymnasium:
 
     def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
         seeds = [seed for stream in streams for seed in stream.integers(2**31, size=episodes).tolist()]
-        if len(seeds) != self._vector.num_envs:
+        if len(seeds) != self._vector.num_envs or self._made_by_chance:
             self._vector.close()
             self._vector = self._vectorise(len(seeds))
         self._rows = np.arange(len(seeds)).reshape(-1, episodes)  # which sub-environment plays each row
@@ -74,7 +75,10 @@ class Gymnasium:
         return observations[self._rows].astype(np.float32)
 
     def _vectorise(self, number: int) -> SyncVectorEnv:
-        return SyncVectorEnv([self._make] * number, copy=False)
+        before = global_generators.states()
+        vector = SyncVectorEnv([self._make] * number, copy=False)
+        self._made_by_chance = global_generators.states() != before  # they are then made anew for every batch
+        return vector
 
     def _make(self) -> gymnasium.Env:
         id, limit = self._spec.id, self.horizon
