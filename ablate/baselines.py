@@ -26,8 +26,8 @@ def none(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats
 def mean(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
     """b = (1/N) sum_i R(tau_i), as on the slide "Baselines".
 
-    R(tau_i) is in its own baseline, so the estimate's mean is (1 - 1/N) times that of `loo` for Phi = R(tau), and for
-    every unbiased Phi if gamma = 1.
+    R(tau_i) is in its own baseline, so the estimate's mean is (1 - 1/N) times that of `loo` for Phi = R(tau). For a Phi
+    that is measured from t, and unbiased, that of step t is scaled by 1 - gamma^t / N.
     """
     return first_plus_mean(signals.returns, axis=1)[:, None, None]
 

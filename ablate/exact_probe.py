@@ -43,8 +43,9 @@ class ExactProbe(Schedule):
         v_coupling                      of it, by a baseline that the episodes of a batch share
         J                               of the policy, discounted
 
-    The critic is the true one of the state, also where the agent does not see the state; `time` and `optimal` are the
-    true ones too, which a batch only estimates.
+    Baselines that a batch estimates (mean, loo, time) are those of `batch` episodes, as in training. What `optimal`
+    estimates is known for no finite batch: the list has the ideal `optimal constant`, to which it tends. The critic is
+    the true one of the state, also where the agent does not see the state.
     """
 
     model: TabularModel

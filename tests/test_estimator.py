@@ -432,5 +432,5 @@ def test_the_optimal_baseline_of_many_episodes_is_the_constant_of_least_variance
     products = score_products(single.policy, theta, episodes)
     w = of_phi.time_weights(signals)
     found = (of_phi.weights(signals, products) - with_b.weights(signals, products)) / w
-    known = truth(single)._baseline("rtg", "optimal constant", "none")[0, 0]
+    known = truth(single).baseline("rtg", "optimal constant")[0, 0]
     np.testing.assert_allclose(found, known, rtol=2e-3)  # one episode of 1600 left out

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from conftest import cut_short
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ablate.envs import tabular
@@ -22,6 +23,7 @@ from ablate.exact import (
     Moments,
     Variant,
     clockless,
+    exact_critic,
     gradient,
     occupancy,
     scores,
@@ -344,15 +346,24 @@ def test_identities_between_variants(problem, discount_scores):
     assert all_action.v_transition == pytest.approx(q.v_transition, rel=1e-10, abs=1e-12 * scale)
     variances = [truth.moments("rtg", f"optimal {cell}").trace_variance for cell in ("time-state", "state", "constant")]
     assert variances[0] <= truth.moments("rtg", "value", "exact").trace_variance + 1e-12 * scale
-    assert variances == sorted(variances) or np.ptp(variances) < 1e-12 * scale
+    assert np.diff(variances).min() >= -1e-12 * scale
     assert variances[2] <= truth.moments("rtg", "mean").trace_variance + 1e-12 * scale
     assert variances[2] <= truth.moments("rtg").trace_variance + 1e-12 * scale
 
 
+def ragged() -> tuple[MDP, np.ndarray, np.ndarray]:
+    """Episodes that end early or come back to where they were."""
+    mdp = cut_short()
+    pi = softmax(mdp.logits)
+    return mdp, pi, scores(pi, mdp.features)
+
+
 @settings(max_examples=15, deadline=None)
 @given(problems(horizon=2, states=2, actions=2), st.sampled_from([2, 3]), st.booleans())
+@example(ragged(), 3, True)
+@example(ragged(), 2, False)
 def test_baselines_from_the_batch_against_all_batches(problem, episodes, discount_scores):
-    """Every N-tuple of trajectories: the mean return of all, and of the others."""
+    """Every N-tuple of trajectories: the mean return of all and of the others, and the others' mean at each step."""
     mdp, pi, z = problem
     tree, oracle = estimates(mdp, pi, z, discount_scores)
     if len(tree.probability) ** episodes > 20_000:
@@ -363,20 +374,41 @@ def test_baselines_from_the_batch_against_all_batches(problem, episodes, discoun
     truth = GroundTruth(mdp, pi, z, discount_scores=discount_scores)
     weights = mdp.gamma ** np.arange(mdp.horizon) if discount_scores else np.ones(mdp.horizon)
     zs = z[tree.states[:, :-1], tree.actions] * tree.alive[..., None]
+    t, s, a = np.arange(mdp.horizon), tree.states[:, :-1], tree.actions
+    G = np.stack([(mdp.gamma ** np.arange(mdp.horizon - k) * tree.rewards[:, k:]).sum(1) for k in t], 1) * tree.alive
+    Q = tree.conditional_mean(G, tree.alive, t, s, a)
+    clockless_Q = tree.conditional_mean(G, tree.alive, 0 * t, s, a)
     mean_R = R[batches].mean(1, keepdims=True)
     others = (episodes * mean_R - R[batches]) / (episodes - 1)
-    for phi, w in (("return", np.ones(mdp.horizon)), ("rtg", weights)):
-        F = np.einsum("t,mtd->md", w, zs)
-        for name, b in (("mean", np.broadcast_to(mean_R, batches.shape)), ("loo", others)):
-            g = (oracle[Variant(phi)][batches] - b[..., None] * F[batches]).mean(1)
+    for variant, of_step, w in (
+        (Variant("return"), R[:, None] * tree.alive, np.ones(mdp.horizon)),
+        (Variant("rtg"), G, weights),
+        (Variant("q", "none", "exact"), Q, weights),
+        (Variant("q", "none", "clockless"), clockless_Q, weights),
+    ):
+        phi, _, critic = variant
+        zw = zs * w[:, None]
+        last = tree.alive[batches]  # [B,N,H]
+        number = (last.sum(1, keepdims=True) - last) * last
+        sums = (of_step[batches].sum(1, keepdims=True) - of_step[batches]) * last
+        per_step = np.divide(sums, number, out=0 * sums, where=number > 0)
+        baselines = {
+            "mean": np.broadcast_to(mean_R[..., None], per_step.shape),
+            "loo": np.broadcast_to(others[..., None], per_step.shape),
+            "time": per_step,
+        }
+        for name, b in baselines.items():
+            if (phi, name) == ("q", "mean"):
+                continue
+            g = (oracle[variant][batches] - np.einsum("bnt,bntd->bnd", b, zw[batches])).mean(1)
             mean = chance @ g
             covariance = episodes * ((chance[:, None] * (g - mean)).T @ (g - mean))
-            found = truth.moments(phi, name, episodes=episodes, covariance=True)
-            scale = np.trace(covariance) + chance @ (oracle[Variant(phi)][batches] ** 2).sum((1, 2))
+            found = truth.moments(phi, name, critic, episodes=episodes, covariance=True)
+            scale = np.trace(covariance) + chance @ (oracle[variant][batches] ** 2).sum((1, 2))
             np.testing.assert_allclose(found.mean, mean, rtol=1e-10, atol=1e-12 * math.sqrt(scale))
             np.testing.assert_allclose(found.covariance, covariance, rtol=1e-10, atol=1e-12 * scale)
             assert found.trace_variance == pytest.approx(np.trace(covariance), rel=1e-10, abs=1e-12 * scale)
-            traced = truth.moments(phi, name, episodes=episodes)
+            traced = truth.moments(phi, name, critic, episodes=episodes)
             assert traced.trace_variance == pytest.approx(found.trace_variance, rel=1e-10, abs=1e-12 * scale)
             distance = chance @ ((g - tree.gradient) ** 2).sum(1)
             assert found.mse(episodes) == pytest.approx(distance, rel=1e-10, abs=1e-12 * scale)
@@ -391,8 +423,48 @@ def test_the_batch_mean_return_scales_the_gradient_and_leaving_one_out_does_not(
     # At small N the bias pays: leave-one-out is further off (methodology.md, pitfalls).
     noisy = ground_truth(tabular.bandit([0.5, 0.6]))
     assert noisy.moments("return", "mean", episodes=2).mse(2) < noisy.moments("return", "loo", episodes=2).mse(2)
+    # Reward-to-go of step t is scaled by 1 - gamma^t / N.
+    visits = truth.occupancy[..., None] * truth.pi * truth.critics["exact"].advantage
+    steps = 0.9 ** np.arange(6) * np.tensordot(visits, truth.z, 2).T
+    np.testing.assert_allclose(steps.sum(1), truth.gradient, rtol=1e-12)
+    mean = truth.moments("rtg", "mean", episodes=2).mean
+    np.testing.assert_allclose(mean, (steps * (1 - 0.9 ** np.arange(6) / 2)).sum(1), rtol=1e-12)
     limit = truth.moments("rtg", "mean").trace_variance
     assert truth.moments("rtg", "mean", episodes=10**9).trace_variance == pytest.approx(limit, rel=1e-7)
+
+
+@settings(max_examples=25, deadline=None)
+@given(problems(horizon=3), st.sampled_from([1e7, -1e8, 1e10]), st.booleans())
+def test_rewards_that_are_all_larger_add_what_algebra_says_and_lose_no_digit(problem, offset, discount_scores):
+    """Every trace variance is a quadratic in a number c added to all rewards: three small c tell its value at a large
+    one. Rewards are multiples of 1/64, so that adding c rounds nothing."""
+    mdp, pi, z = problem
+    on_grid = np.round(mdp.rewards * 64) / 64 * ~mdp.terminal[:, None, None]
+
+    def truth(c: float) -> GroundTruth:
+        return GroundTruth(replace(mdp, rewards=on_grid + c), pi, z, discount_scores=discount_scores)
+
+    small, large = [truth(c) for c in (-16.0, 0.0, 16.0)], truth(offset)
+    unit = small[0].moments("return").trace_variance + 1e-9
+    finite = [(phi, baseline) for phi in ("return", "rtg") for baseline in ("mean", "loo", "time")]
+    for variant, episodes in [(v, math.inf) for v in VARIANTS] + [(Variant(*v), 3) for v in finite]:
+        less, plain, more = (t.moments(*variant, episodes=episodes) for t in small)
+        found = large.moments(*variant, episodes=episodes)
+        square = (less.trace_variance + more.trace_variance - 2 * plain.trace_variance) / 512
+        slope = (more.trace_variance - less.trace_variance) / 32
+        square, slope = (x * (abs(x) > 1e-13 * unit) for x in (square, slope))
+        expected = plain.trace_variance + slope * offset + square * offset**2
+        assert found.trace_variance == pytest.approx(expected, rel=1e-8, abs=1e-14 * unit), (variant, episodes)
+    if not mdp.terminal.any():  # then these do not depend on c at all
+        built_in = [Variant(phi, "none", "exact") for phi in ("td", "advantage", "all-action")]
+        cells = ("value", "time", "textbook", "optimal time", "optimal time-state")
+        of_time = [v for v in VARIANTS if v.phi in ("rtg", "q") and v.baseline in cells and v.critic != "clockless"]
+        of_return = [Variant("return", b) for b in ("mean", "time", "optimal constant", "optimal state")]
+        for variant in (*built_in, *of_time, *of_return):
+            expected, found = small[1].moments(*variant), large.moments(*variant)
+            np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-9, atol=1e-12, err_msg=str(variant))
+            for part in ("v_s0", "v_action", "v_transition"):
+                assert getattr(found, part) == pytest.approx(getattr(expected, part), rel=1e-9, abs=1e-14)
 
 
 # ------------------------------------------------------------------------------- known answers, to the printed digits
@@ -459,9 +531,10 @@ def test_leaving_out_the_discount_of_the_scores_is_a_bias_that_the_return_does_n
 def test_the_clockless_critic_weighs_times_by_how_often_a_state_is_visited():
     mdp = tabular.chain(horizon=5)
     pi = softmax(mdp.logits)
-    V, Q = values(mdp, pi)
+    V, _ = values(mdp, pi)
     occupied = occupancy(mdp, pi)
-    fitted_V, fitted_Q = clockless(V, Q, occupied)
+    fitted = clockless(exact_critic(mdp, pi), occupied)
+    fitted_V, fitted_Q = fitted.V, fitted.Q
     for s in range(mdp.num_states):
         if occupied[:, s].any():
             np.testing.assert_allclose(fitted_V[:-1, s], np.average(V[:-1, s], weights=occupied[:, s]), rtol=1e-12)

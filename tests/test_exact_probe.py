@@ -38,8 +38,7 @@ def test_every_row_is_that_of_the_ground_truth(discount_scores: str) -> None:
         )
         base = truth.moments("rtg").trace_variance
         for row in own:
-            baseline = {"optimal": "optimal constant"}.get(row["baseline"], row["baseline"])
-            wanted = truth.moments(row["phi"], baseline, row["critic"], episodes=5)
+            wanted = truth.moments(row["phi"], row["baseline"], row["critic"], episodes=5)
             assert row["mode"] == "exact"
             assert row["batch"] == 5
             for name in ("trace_variance", "snr", "bias_squared", "v_s0", "v_action", "v_transition", "v_coupling"):
@@ -64,18 +63,36 @@ def test_every_variant_is_there_once_and_with_both_critics_where_it_has_one() ->
 
 
 def test_the_matched_probe_estimates_the_same_columns() -> None:
-    """|z| < 4.5 for two seeds x eleven variants: a right program fails with probability below 1.5e-4."""
+    """|z| < 4.5 for two seeds x twelve variants: a right program fails with probability below 1.7e-4."""
     settings = (*SMALL, "env.offset=1", "episodes=4")
     exact, *_ = measured(*settings, "probe=exact")
     sampled, *_ = measured(*settings, "probe=matched", "probe.critic=exact", "probe.episodes=8192", seeds=SEEDS[:2])
     for truth, estimates in zip(exact, sampled, strict=False):
         wanted = {(row["phi"], row["baseline"]): row for row in truth if row["critic"] != "clockless"}
         for row in estimates:
-            if row["baseline"] in ("time", "optimal"):  # a batch estimates these; exact ones are of no batch
+            if row["baseline"] == "optimal":  # a batch's estimate of it has no exact value
                 continue
             value, low, high = (np.log(row[f"trace_variance{end}"]) for end in ("", "_low", "_high"))
             z = (value - np.log(wanted[row["phi"], row["baseline"]]["trace_variance"])) / ((high - low) / 2 / 1.96)
             assert abs(z) < 4.5, (row["phi"], row["baseline"], z)
+
+
+@pytest.mark.parametrize("baseline", ["time", "mean"])
+def test_a_batch_of_two_in_a_task_of_one_step(baseline: str) -> None:
+    """There `time` is `loo`, and with d = R_1 - R_2 the whole estimate is (z_1 - z_2) d / 2."""
+    rows, pis, mdp, _ = measured("env=bandit", "episodes=2", "probe=exact", seeds=SEEDS[:1])
+    row = {(row["phi"], row["baseline"]): row for row in rows[0]}
+    pi, arms = pis[0][0], np.arange(mdp.num_actions)
+    win = np.array([mdp.probabilities[0, a] @ mdp.rewards[0, a] for a in arms])  # rewards are 0 or 1
+    assert set(mdp.rewards[0].ravel()) <= {0.0, 1.0}
+    second = sum(  # E|g|^2 = E[|z_1 - z_2|^2 d^2] / 4 of two independent draws
+        pi[a] * pi[b] * 2 * (a != b) * (win[a] * (1 - win[b]) + win[b] * (1 - win[a])) for a in arms for b in arms
+    )
+    scale = {"time": 1.0, "mean": 0.5}[baseline]  # the batch mean halves each difference
+    mean = scale * pi * (win - pi @ win)
+    expected = 2 * (scale**2 * second / 4 - mean @ mean)
+    assert row["rtg", baseline]["trace_variance"] == pytest.approx(expected, rel=1e-10)
+    assert row["rtg", "time"]["trace_variance"] == pytest.approx(row["rtg", "loo"]["trace_variance"], rel=1e-12)
 
 
 def test_a_seed_alone_has_the_same_bits() -> None:

@@ -9,13 +9,14 @@ best baselines; `truth` all of it by the names of the command line:
 """
 
 from ablate.exact.enumeration import Enumeration, enumerate_trajectories
-from ablate.exact.evaluation import J, clockless, gradient, occupancy, scores, softmax, values
+from ablate.exact.evaluation import Critic, J, clockless, exact_critic, gradient, occupancy, scores, softmax, values
 from ablate.exact.recursion import Estimator, Moments, moments
 from ablate.exact.stationary import backup, optimal_values, stationary_values
 from ablate.exact.truth import VARIANTS, GroundTruth, Variant
 
 __all__ = [
     "VARIANTS",
+    "Critic",
     "Enumeration",
     "Estimator",
     "GroundTruth",
@@ -25,6 +26,7 @@ __all__ = [
     "backup",
     "clockless",
     "enumerate_trajectories",
+    "exact_critic",
     "gradient",
     "moments",
     "occupancy",

@@ -8,30 +8,32 @@ of different times are uncorrelated, so the cells do not interact, and
 Source: Greensmith, Bartlett & Baxter (2004); Weaver & Tao (2001).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-from ablate.exact.evaluation import Floats, arrive, expect, occupancy, transitions
+from ablate.exact.evaluation import Floats, arrive, average, expect, occupancy, transitions
 from ablate.mdp import MDP
 
 CELLS: dict[str, tuple[int, ...]] = {"constant": (0, 1), "time": (1,), "state": (0,), "time-state": ()}  # summed axes
 
 
-def earned_before(mdp: MDP, pi: Floats) -> Floats:
-    """E[1{s_t = s, not over} sum_{k < t} gamma^k r_k], [H,S]."""
+def earned_before(
+    mdp: MDP, pi: Floats, step: Callable[[int], Floats], start: Floats | float = 0.0
+) -> tuple[Floats, Floats]:
+    """E[1{s_t = s, not over} p_t] and the same of p_t^2, both [H,S]: p_t = start(s_0) + sum_{k < t} gamma^k D_k.
+
+    step: t -> D_t(s,a,s') [S,A,K], such as rewards or TD errors; start [S].
+    """
     flow, occupied = pi[..., None] * transitions(mdp), occupancy(mdp, pi)
-    before = np.zeros_like(occupied)
+    first, second = np.zeros_like(occupied), np.zeros_like(occupied)
+    first[0], second[0] = occupied[0] * start, occupied[0] * np.square(start)
     for t in range(1, mdp.horizon):
-        earned = occupied[t - 1][:, None, None] * mdp.gamma ** (t - 1) * mdp.rewards
-        carried = (before[t - 1][:, None, None] + earned) * flow
-        before[t] = np.bincount(mdp.successors.ravel(), carried.ravel(), mdp.num_states) * ~mdp.terminal
-    return before
-
-
-def per_time(phi: Floats, occupied: Floats) -> Floats:
-    """b_t = E[Phi_t | not over at t], of phi [H,S] = E[1{s_t = s} Phi_t]; 0 once every episode is over."""
-    alive = occupied.sum(-1, keepdims=True)
-    total = phi.sum(-1, keepdims=True)
-    return np.broadcast_to(np.divide(total, alive, out=np.zeros_like(total), where=alive > 0), occupied.shape)
+        here, one, two = (f[t - 1][:, None, None] for f in (occupied, first, second))
+        new = mdp.gamma ** (t - 1) * step(t - 1)
+        for f, carried in ((first, one + here * new), (second, two + 2 * one * new + here * new**2)):
+            f[t] = np.bincount(mdp.successors.ravel(), (carried * flow).ravel(), mdp.num_states) * ~mdp.terminal
+    return first, second
 
 
 def textbook(pi: Floats, z: Floats, Q: Floats) -> Floats:
@@ -52,8 +54,13 @@ def optimal(numerators: Floats, denominators: Floats, cell: str) -> Floats:
     return np.broadcast_to(np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0), numerators.shape)
 
 
+def cell_average(weights: Floats, f: Floats, cell: str) -> Floats:
+    """sum w f / sum w over each cell, spread out to [H,S]."""
+    return np.broadcast_to(average(weights, f, CELLS[cell]), f.shape)
+
+
 def score_products(
-    mdp: MDP, pi: Floats, z: Floats, Q: Floats, phi: str, *, discount_scores: bool = True
+    mdp: MDP, pi: Floats, z: Floats, Q: Floats, phi: str, past: Floats | float = 0.0, *, discount_scores: bool = True
 ) -> tuple[Floats, Floats]:
     """E<f, X> and E|f|^2 for f = w_t z_t 1{s_t = s}, both [H,S]; summed over a cell they give its b* (see `optimal`).
 
@@ -64,9 +71,10 @@ def score_products(
         k < t    <u_t(s), E[z Q_t | s]>          u_t(s) = E[1{s_t = s} sum_{k < t} w_k gamma^(t-k) z_k]; 0 for phi = q
 
     For the return, Phi = past + gamma^t G_t, so gamma^t takes the place of w_t in these, and the past rewards add
-    E[1{s_t = s} sum_{k < t} gamma^k r_k] E[|z|^2 | s].
+    E[1{s_t = s} past_t] E[|z|^2 | s], the first of which is `past` [H,S].
 
-    phi is return, rtg or q; Q [H,S,A] is E[Phi_t|t,s,a], or of G_t for the return. O(H S^2 A d), memory O(S A d).
+    phi is return, rtg or q; Q [H,S,A] is E[Phi_t|t,s,a], or of G_t for the return. With Q - V in place of Q, X is that
+    of Phi - V. O(H S^2 A d), memory O(S A d).
     """
     P, occupied = transitions(mdp), occupancy(mdp, pi)
     z = z * ~mdp.terminal[:, None, None]
@@ -88,5 +96,5 @@ def score_products(
             left = pi[..., None] * (u[:, None, :] + (measured[t] * occupied[t])[:, None, None] * z)
             u = arrive(mdp.successors, mdp.gamma * P, left)
     if phi == "return":
-        products += earned_before(mdp, pi) * norms.sum(-1)
+        products += past * norms.sum(-1)
     return w * products, w**2 * occupied * norms.sum(-1)

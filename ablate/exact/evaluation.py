@@ -5,6 +5,8 @@ has: one logit a cell (`scores` with one-hot features), shared features (`scores
 has sum_a pi(a|s) z[s,a] = 0. In a terminal state the episode is over: no score, no reward, value 0.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,6 +78,15 @@ def _dense(successors: Integers, weights: Floats, num_states: int) -> Floats:
     return dense.reshape(count, num_states)
 
 
+def average(weights: Floats, f: Floats, axis: int | tuple[int, ...]) -> Floats:
+    """sum w f / sum w along the axes, which stay; 0 where no weight is. Exactly f where all that has weight is f."""
+    top = np.where(weights > 0, f, -np.inf).max(axis, keepdims=True)
+    top = np.where(np.isneginf(top), 0.0, top)
+    total = weights.sum(axis, keepdims=True)
+    below = (weights * (f - top)).sum(axis, keepdims=True)
+    return top + np.divide(below, total, out=np.zeros_like(total), where=total > 0)
+
+
 def values(mdp: MDP, pi: Floats) -> tuple[Floats, Floats]:
     """Q_t(s,a) = E[r_t + gamma V_{t+1}(s_{t+1}) | s, a],  V_t(s) = sum_a pi(a|s) Q_t(s,a),  V_horizon = 0.
 
@@ -107,21 +118,78 @@ def occupancy(mdp: MDP, pi: Floats) -> Floats:
     return occupied
 
 
+class Critic(NamedTuple):
+    """V and Q - V in parts that keep their digits whatever is added to every reward.
+
+    V_t(s) = value + offset * steps, where `value` is that of the rewards less `offset`, and `steps` that of a reward of
+    1 a step. All rewards alike add to V what they add to `offset * steps`, and nothing to the other numbers.
+
+    | field     | shape   | meaning                                                                              |
+    |-----------|---------|--------------------------------------------------------------------------------------|
+    | offset    |         | the number nearest to 0 between the least and the largest reward                     |
+    | value     | [H+1,S] | 0 at the horizon                                                                     |
+    | steps     | [H+1,S] | E[sum_k gamma^k 1{a step is taken at t + k}], 0 at the horizon                       |
+    | advantage | [H,S,A] | Q_t(s,a) - V_t(s)                                                                    |
+    """
+
+    offset: float
+    value: Floats
+    steps: Floats
+    advantage: Floats
+
+    @property
+    def V(self) -> Floats:
+        """V_t(s), [H+1,S]."""
+        return self.value + self.offset * self.steps
+
+    @property
+    def Q(self) -> Floats:
+        """Q_t(s,a), [H,S,A]."""
+        return self.advantage + self.V[:-1, :, None]
+
+    def td_error(self, mdp: MDP, t: int) -> Floats:
+        """delta_t = r + gamma V_{t+1}(s') - V_t(s), [S,A,K]."""
+        here = np.s_[t, :, None, None]
+        less = mdp.rewards - self.offset + mdp.gamma * self.value[t + 1][mdp.successors] - self.value[here]
+        return less + self.offset * (1 + mdp.gamma * self.steps[t + 1][mdp.successors] - self.steps[here])
+
+
+def exact_critic(mdp: MDP, pi: Floats) -> Critic:
+    """The exact V and Q of the policy."""
+    P = transitions(mdp)
+    possible = P > 0
+    low, high = (float(f(mdp.rewards[possible])) if possible.any() else 0.0 for f in (np.min, np.max))
+    offset = min(max(0.0, low), high)
+    rewards = np.where(possible, mdp.rewards - offset, 0.0)
+    value = np.zeros((mdp.horizon + 1, mdp.num_states))
+    steps, advantage = np.zeros_like(value), np.zeros((mdp.horizon, *pi.shape))
+    for t in reversed(range(mdp.horizon)):
+        for total, earned, scale in ((value, rewards, 1.0), (steps, possible, offset)):
+            Q = average(P, earned + mdp.gamma * total[t + 1][mdp.successors], -1)[..., 0]
+            V = average(pi, Q, -1)
+            total[t] = V[:, 0]
+            advantage[t] += scale * (Q - V)
+    return Critic(offset, value, steps, advantage)
+
+
 def gradient(mdp: MDP, pi: Floats, z: Floats) -> Floats:
-    """grad J = sum_t gamma^t sum_s P(s_t = s) sum_a pi(a|s) z(s,a) Q_t(s,a), the policy gradient theorem: [d]."""
-    _, Q = values(mdp, pi)
+    """grad J = sum_t gamma^t sum_s P(s_t = s) sum_a pi(a|s) z(s,a) A_t(s,a), the policy gradient theorem: [d]."""
     discounts = mdp.gamma ** np.arange(mdp.horizon)
-    weights = np.einsum("t,ts,tsa->sa", discounts, occupancy(mdp, pi), Q) * pi
+    weights = np.einsum("t,ts,tsa->sa", discounts, occupancy(mdp, pi), exact_critic(mdp, pi).advantage) * pi
     return np.tensordot(weights, z, 2)
 
 
-def clockless(V: Floats, Q: Floats, occupied: Floats) -> tuple[Floats, Floats]:
+def clockless(exact: Critic, occupied: Floats) -> Critic:
     """V(s) = sum_t P(s_t = s) V_t(s) / sum_t P(s_t = s), and Q(s,a) alike: the critic that does not see the time.
 
-    It is what a regression of the reward-to-go on s, or on (s, a), tends to with ever more on-policy episodes. Shapes
-    as from `values`: the same V and Q at every t, V_horizon = 0 (the episode is over), 0 where s is never visited.
+    It is what a regression of the reward-to-go on s, or on (s, a), tends to with ever more on-policy episodes: the same
+    V and Q at every t, V = 0 at the horizon (the episode is over), 0 where s is never visited.
     """
     visits = occupied.sum(0)
     shares = np.divide(occupied, visits, out=np.zeros_like(occupied), where=visits > 0)
-    fitted_V = np.concatenate([np.broadcast_to((shares * V[:-1]).sum(0), V[:-1].shape), V[-1:]])
-    return fitted_V, np.broadcast_to(np.einsum("ts,tsa->sa", shares, Q), Q.shape)
+
+    def over_time(f: Floats) -> Floats:
+        return np.concatenate([np.broadcast_to(average(occupied, f[:-1], 0), f[:-1].shape), f[-1:]])
+
+    A = np.broadcast_to(np.einsum("ts,tsa->sa", shares, exact.advantage), exact.advantage.shape)
+    return Critic(exact.offset, over_time(exact.value), over_time(exact.steps), A)

@@ -2,11 +2,12 @@
 
 Every estimator here is one instance of
 
-    g = sum_t w_t z_t (scale_t L_t - b_t(s_t) + past sum_{k < t} gamma^k r_k),    L_t = D_t + decay L_{t+1}.
+    g = sum_t w_t z_t (scale_t L_t - b_t(s_t) + start(s_0) + past sum_{k < t} gamma^k D_k),
+    L_t = D_t + decay L_{t+1}.
 
 Seen from time t, with ' for what is seen from t+1 and w = w_{t+1} / w_t,
 
-    L = D + decay L',    F = z + w F',    X = z (scale L - b) + Y,    Y = w (X' + past gamma^t r F'):
+    L = D + decay L',    F = z + w F',    X = z (scale L - b) + Y,    Y = w (X' + past gamma^t D F'):
 
 X is the tail of g, F that of the scores, Y what follows a_t; after the last step all are 0. Given (s, a, s') these are
 affine in L', F', X', so the conditional means and covariances given s_t are all there is to carry. Covariances grow in
@@ -15,7 +16,7 @@ martingale differences s_0, a_0, s_1, a_1, ..., and no variance is got by subtra
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from ablate.mdp import MDP
 
 @dataclass(frozen=True)
 class Estimator:
-    """g = sum_t w_t z_t (scale_t L_t - b_t(s_t) + past sum_{k < t} gamma^k r_k),    L_t = D_t + decay L_{t+1}.
+    """The estimator g at the top of this file, by its parts.
 
     | field    | shape        | meaning                                                                        |
     |----------|--------------|--------------------------------------------------------------------------------|
@@ -34,7 +35,8 @@ class Estimator:
     | weight   |              | w_{t+1} / w_t: gamma, or 1 without the gamma^t weight; w_0 = 1                 |
     | scale    | [H]          | 1; for the return gamma^t, which measures the reward-to-go from time 0         |
     | baseline | [H,S]        | b_t(s)                                                                         |
-    | past     |              | 1 for the return: the rewards before t count too                               |
+    | past     |              | 1 for the return: what came before t counts too                                |
+    | start    | [S]          | counts at every step and is known from s_0 on; only with `past`                |
     | scores   | t -> [S,A,d] | in place of z_t (all-action), of any mean given s; not with `past`             |
     """
 
@@ -44,6 +46,7 @@ class Estimator:
     scale: Floats
     baseline: Floats
     past: float = 0.0
+    start: Floats | float = 0.0
     scores: Callable[[int], Floats] | None = None
 
 
@@ -110,6 +113,8 @@ def moments(
         action = back.through_action(step, later) + back.fresh_from_action(step)
         l, x = back.over_actions(step.mean_L), back.over_actions(step.mean_X)
 
+    if estimator.past:
+        action = replace(action, xx=action.xx + back.credited_from_start(scores))
     mean = mdp.rho0 @ x
     start = np.tensordot(mdp.rho0, back.square(x - mean), 1)
     parts = np.stack([start, np.tensordot(mdp.rho0, action.xx, 1), np.tensordot(mdp.rho0, transition.xx, 1)])
@@ -144,7 +149,7 @@ class _Scores:
 
 @dataclass(frozen=True)
 class _Step:
-    """Time t given (s, a): z, scale, E[L] [S,A], L - E[L] given s' [S,A,K], E[X'], E[X] [S,A,d], past gamma^t r."""
+    """Time t given (s, a): z, scale, E[L] [S,A], L - E[L] given s' [S,A,K], E[X'], E[X] [S,A,d], past gamma^t D."""
 
     z: Floats
     scale: float
@@ -188,7 +193,8 @@ class _Back:
         """Means given (s, a), and given (s, a, s') for L."""
         estimator = self.estimator
         z = self.z if estimator.scores is None else estimator.scores(t)
-        L = estimator.step(t) + estimator.decay * l[self.mdp.successors]
+        D = estimator.step(t)
+        L = D + estimator.decay * l[self.mdp.successors]
         mean_L = (self.P * L).sum(-1)
         mean_next = expect(self.mdp.successors, self.P, x)
         own = estimator.scale[t] * mean_L - estimator.baseline[t][:, None]
@@ -199,7 +205,7 @@ class _Back:
             surprise=L - mean_L[..., None],
             mean_next=mean_next,
             mean_X=own[..., None] * z + estimator.weight * mean_next,
-            credit=estimator.past * self.mdp.gamma**t * self.mdp.rewards,
+            credit=estimator.past * self.mdp.gamma**t * D,
         )
 
     def inherited(self, noise: _Noise) -> _Noise:
@@ -247,6 +253,12 @@ class _Back:
             decay * w * expect(self.mdp.successors, self.P * step.credit, scores.fl),
             w**2 * (2 * self.ahead(step.credit, scores.fx) + self.ahead(step.credit**2, scores.ff)),
         )
+
+    def credited_from_start(self, scores: _Scores) -> Floats:
+        """What start F adds to (X,X), at time 0."""
+        start = np.broadcast_to(self.estimator.start, self.mdp.rho0.shape)
+        start = start[:, None, None] if self.in_full else start
+        return 2 * start * scores.fx + start**2 * scores.ff
 
     def scores(self, step: _Step, scores: _Scores) -> _Scores:
         """F = z + w F' against L, itself and X. E[F'|s'] = 0, so drawing s_{t+1} adds nothing."""

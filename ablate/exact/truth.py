@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ablate.exact import baselines
-from ablate.exact.evaluation import Floats, clockless, gradient, occupancy, values
+from ablate.exact.batches import Coupling, Lasting, Signal, mean_of_others, time_coupling
+from ablate.exact.evaluation import Critic, Floats, average, clockless, exact_critic, gradient, occupancy, transitions
 from ablate.exact.recursion import Estimator, Moments, moments
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
@@ -17,6 +18,7 @@ from ablate.refusal import Refusal
 PHIS = ("return", "rtg", "q", "td", "advantage", "all-action")
 BASELINES = ("none", "mean", "loo", "time", "value", *(f"optimal {cell}" for cell in baselines.CELLS), "textbook")
 CRITICS = ("exact", "clockless")
+IN_BATCH = ("mean", "loo", "time")  # taken from the episodes of a batch
 BASELINED = ("return", "rtg", "q")  # the others have their baseline built in
 
 
@@ -59,6 +61,14 @@ class GroundTruth:
 
     mdp, pi [S,A], z [S,A,d] as in `ablate.exact.evaluation`. With `discount_scores` g = sum_t gamma^t z_t Phi_t,
     without it g = sum_t z_t Phi_t, which is biased. Phi = R(tau) = sum_k gamma^k r_k carries no weight either way.
+
+    Everything is computed of TD errors delta_t = r_t + gamma V_{t+1} - V_t, which do not change when a number is added
+    to every reward:
+
+        G_t - V_t(s_t) = sum_k gamma^k delta_{t+k},    R - J = V_0(s_0) - J + sum_k gamma^k delta_k.
+
+    So Phi is taken less a centre (J for the return, V_t for the others), a baseline enters by its distance from it, and
+    no digit is lost to a large mean reward.
     """
 
     def __init__(self, mdp: MDP, pi: Floats, z: Floats, *, discount_scores: bool = True) -> None:
@@ -71,10 +81,10 @@ class GroundTruth:
         return np.power(self.mdp.gamma, np.arange(self.mdp.horizon, dtype=np.float64))
 
     @cached_property
-    def critics(self) -> dict[str, tuple[Floats, Floats]]:
-        """V [H+1,S] and Q [H,S,A] of each critic."""
-        exact = values(self.mdp, self.pi)
-        return {"exact": exact, "clockless": clockless(*exact, self.occupancy)}
+    def critics(self) -> dict[str, Critic]:
+        """V and Q as each critic has them."""
+        exact = exact_critic(self.mdp, self.pi)
+        return {"exact": exact, "clockless": clockless(exact, self.occupancy)}
 
     @cached_property
     def occupancy(self) -> Floats:
@@ -86,7 +96,21 @@ class GroundTruth:
 
     @cached_property
     def J(self) -> float:
-        return float(self.mdp.rho0 @ self.critics["exact"][0][0])
+        return sum(self._J)
+
+    @property
+    def _J(self) -> tuple[float, float]:
+        """J in two parts: of the rewards less the critic's offset, and of the offset."""
+        exact = self.critics["exact"]
+        value, steps = (float(average(self.mdp.rho0, f[0], 0)[0]) for f in (exact.value, exact.steps))
+        return value, exact.offset * steps
+
+    @cached_property
+    def _start(self) -> Floats:
+        """V_0(s) - J, [S]."""
+        exact, rho0 = self.critics["exact"], self.mdp.rho0
+        value, steps = (f[0] - average(rho0, f[0], 0) for f in (exact.value, exact.steps))
+        return value + exact.offset * steps
 
     def moments(
         self,
@@ -100,8 +124,9 @@ class GroundTruth:
     ) -> Moments:
         """Exact moments of a variant.
 
-        Baselines `mean` and `loo` are the mean return of the batch's `episodes` N (loo: of the others); by default N
-        is infinite and both are the true J. With X_i = sum_t w_t z_t Phi_t, F_i = sum_t w_t z_t and
+        Baselines `mean`, `loo` and `time` are of a batch of `episodes` N: the mean return (loo: of the others), and the
+        mean Phi_t of the others that last to t. By default N is infinite; then they are J and E[Phi_t | alive]. The
+        other baselines are the true ones always. With X_i = sum_t w_t z_t Phi_t, F_i = sum_t w_t z_t and
         d_i = R_i - J the estimate is
 
             mean    (1/N) sum_i [X_i - J F_i - F_i d_i / N] - (1/N^2)        sum_{i != j} F_i d_j
@@ -109,47 +134,55 @@ class GroundTruth:
 
         whose first sum is an estimator of single episodes (for the return, of mean (1 - 1/N) grad J), and whose second
         is uncorrelated with it and has mean 0. N Var of the latter is `v_coupling`:
-        (N - 1)/N^2, or 1/(N - 1), times E[F F'] Var R + E[F R] E[F R]'.
+        (N - 1)/N^2, or 1/(N - 1), times E[F F'] Var R + E[F R] E[F R]'. For `time` see `batches.time_coupling`.
 
         Raises Refusal for a variant that does not exist.
         """
         self._check(phi, baseline, critic, episodes)
-        in_batch = baseline in ("mean", "loo") and isfinite(episodes)
-        if phi in BASELINED and not in_batch and not covariance:
-            return self._shifted(phi, critic, self._baseline(phi, baseline, critic))
-        estimator = self._estimator(phi, critic, gae_lambda)
-        if in_batch and baseline == "mean":
-            estimator = replace(
-                estimator,
-                scale=estimator.scale - self._discounts / episodes,
-                past=estimator.past - 1 / episodes,
-                baseline=self._baseline(phi, baseline, critic) * (1 - 1 / episodes),
-            )
-        elif phi in BASELINED:
-            estimator = replace(estimator, baseline=self._baseline(phi, baseline, critic))
-        found = moments(self.mdp, self.pi, self.z, estimator, self.gradient, covariance=covariance)
+        in_batch = baseline in IN_BATCH and isfinite(episodes)
+        shift = self._distance(phi, baseline, critic)
+        if in_batch and baseline == "time":
+            lasting, signal = self._lasting, self._signal(phi, critic)
+            shift = shift + (mean_of_others(signal, lasting, int(episodes))[0] - signal.mean)[:, None]
+        if phi in BASELINED and not covariance and not (in_batch and baseline == "mean"):
+            found = self._shifted(phi, critic, shift)
+        else:
+            estimator = replace(self._estimator(phi, critic, gae_lambda), baseline=shift)
+            if phi not in BASELINED:
+                estimator = self._estimator(phi, critic, gae_lambda)
+            elif in_batch and baseline == "mean":
+                estimator = replace(
+                    estimator,
+                    scale=estimator.scale - self._discounts / episodes,
+                    past=estimator.past - 1 / episodes,
+                    start=estimator.start - self._start / episodes,
+                )
+            found = moments(self.mdp, self.pi, self.z, estimator, self.gradient, covariance=covariance)
         if not in_batch:
             return found
-        factor = (episodes - 1) / episodes**2 if baseline == "mean" else 1 / (episodes - 1)
-        coupling = factor * self._coupling(estimator.weight)
-        total = None if found.covariance is None else found.covariance + coupling
-        return replace(found, v_coupling=float(np.trace(coupling)), covariance=total)
+        if baseline == "time":
+            coupling = time_coupling(self.mdp, self.pi, self.z, self.occupancy, lasting, signal, int(episodes))
+        else:
+            factor = (episodes - 1) / episodes**2 if baseline == "mean" else 1 / (episodes - 1)
+            coupling = self._return_coupling(self._weights(phi), factor)
+        total = None if found.covariance is None else found.covariance + coupling.matrix(self.z)
+        return replace(found, v_coupling=coupling.trace(self.z), covariance=total)
 
-    def _shifted(self, phi: str, critic: str, baseline: Floats) -> Moments:
-        """v_action(b) = v_action(V) + sum |f|^2 (b - V)^2 - 2 sum (<f, X> - |f|^2 V) (b - V), over (t, s) in mean.
+    def _shifted(self, phi: str, critic: str, shift: Floats) -> Moments:
+        """v_action(centre + shift) = v_action(centre) + sum |f|^2 shift^2 - 2 sum <f, X> shift, over (t, s) in mean.
 
-        Nothing else depends on the baseline, so one recursion serves all baselines of a phi. Started from V, whose
-        variance is small already, it loses no digits to the rewards' offset.
+        X is of Phi less its centre. Nothing else depends on the baseline, so one recursion serves all of a phi.
         """
         critic = critic if phi == "q" else "none"
-        V = self.critics["exact"][0][:-1]
         if (phi, critic) not in self._centred:
-            estimator = replace(self._estimator(phi, critic, 0.0), baseline=V)
+            estimator = self._estimator(phi, critic, 0.0)
             self._centred[phi, critic] = moments(self.mdp, self.pi, self.z, estimator, self.gradient)
-        centred, (products, squares) = self._centred[phi, critic], self._score_products(phi, critic)
-        shift = baseline - V
-        added = (squares * shift**2).sum() - 2 * ((products - squares * V) * shift).sum()
-        return replace(centred, v_action=max(0.0, centred.v_action + float(added)))
+        centred = self._centred[phi, critic]
+        if not shift.any():
+            return centred
+        products, squares = self._score_products(phi, critic)
+        added = float((squares * shift**2).sum() - 2 * (products * shift).sum())
+        return replace(centred, v_action=max(0.0, centred.v_action + added))
 
     def _check(self, phi: str, baseline: str, critic: str, episodes: float) -> None:
         for name, given, choices in (("phi", phi, PHIS), ("baseline", baseline, BASELINES)):
@@ -163,80 +196,155 @@ class GroundTruth:
             raise Refusal(f"phi={phi} baseline={baseline} critic={critic}: choose critic={' or '.join(allowed)}")
         if baseline == "mean" and isfinite(episodes) and phi == "q":
             raise Refusal("phi=q baseline=mean of a finite batch has no closed form here; use baseline=loo")
-        if baseline == "loo" and episodes < 2:
-            raise Refusal(f"baseline=loo with episodes={episodes:g}: leaving one out needs at least 2")
+        if baseline in ("loo", "time") and episodes < 2:
+            raise Refusal(f"baseline={baseline} with episodes={episodes:g}: leaving one out needs at least 2")
+
+    def _weights(self, phi: str) -> Floats:
+        """w_t, [H]."""
+        return self._discounts if self.discount_scores and phi != "return" else np.ones(self.mdp.horizon)
 
     def _estimator(self, phi: str, critic: str, gae_lambda: float) -> Estimator:
+        """Of Phi less its centre."""
         mdp, horizon = self.mdp, self.mdp.horizon
-        V, Q = self.critics["exact" if critic == "none" else critic]
+        exact, judge = self.critics["exact"], self.critics["exact" if critic == "none" else critic]
         nothing, ones, discounts = np.zeros((horizon, mdp.num_states)), np.ones(horizon), self._discounts
         weight = mdp.gamma if self.discount_scores else 1.0
 
-        def reward(t: int) -> Floats:
-            return mdp.rewards
-
         def td_error(t: int) -> Floats:
-            return mdp.rewards + mdp.gamma * V[t + 1][mdp.successors] - V[t][:, None, None]
+            return (exact if phi in ("return", "rtg") else judge).td_error(mdp, t)
 
-        def action_value(t: int) -> Floats:
-            return np.broadcast_to(Q[t][..., None], mdp.rewards.shape)
+        def advantage(t: int) -> Floats:
+            return np.broadcast_to(judge.advantage[t][..., None], mdp.rewards.shape)
 
         def all_actions(t: int) -> Floats:
-            expected = np.einsum("sa,sad->sd", self.pi * Q[t], self.z)
+            expected = np.einsum("sa,sad->sd", self.pi * judge.advantage[t], self.z)
             return np.broadcast_to(expected[:, None, :], self.z.shape)
 
         if phi == "return":
-            return Estimator(reward, mdp.gamma, 1.0, discounts, nothing, past=1.0)
-        if phi == "rtg":
-            return Estimator(reward, mdp.gamma, weight, ones, nothing)
+            return Estimator(td_error, mdp.gamma, 1.0, discounts, nothing, past=1.0, start=self._start)
         if phi == "all-action":  # sum_a pi(a|s) z(s,a) Q(s,a) in place of z, times 1
-            return Estimator(reward, 0.0, weight, 0 * ones, nothing - 1, scores=all_actions)
-        step: Callable[[int], Floats] = action_value if phi == "q" else td_error
-        return Estimator(step, mdp.gamma * gae_lambda if phi == "advantage" else 0.0, weight, ones, nothing)
+            return Estimator(td_error, 0.0, weight, 0 * ones, nothing - 1, scores=all_actions)
+        step: Callable[[int], Floats] = advantage if phi == "q" else td_error
+        decay = {"rtg": mdp.gamma, "advantage": mdp.gamma * gae_lambda}.get(phi, 0.0)
+        return Estimator(step, decay, weight, ones, nothing)
 
-    def _baseline(self, phi: str, baseline: str, critic: str) -> Floats:
-        """b_t(s), [H,S]."""
-        V, Q = self.critics["exact" if critic == "none" else critic]
+    def baseline(self, phi: str, baseline: str, critic: str = "none") -> Floats:
+        """b_t(s), [H,S], of an infinite batch."""
+        centre = self.critics[critic if phi == "q" else "exact"].V[:-1]
+        return self._distance(phi, baseline, critic) + (self.J if phi == "return" else centre)
+
+    def _distance(self, phi: str, baseline: str, critic: str) -> Floats:
+        """b_t(s) less the centre of Phi, [H,S]."""
+        exact, judge = self.critics["exact"], self.critics["exact" if critic == "none" else critic]
+        shape = self.occupancy.shape
+        J, constant = (np.full(shape, part) for part in self._J)
+        of_return = phi == "return"
+        centre = judge if phi == "q" else exact
+        value, steps = (J, constant) if of_return else (centre.value[:-1], centre.offset * centre.steps[:-1])
         if baseline == "none":
-            return np.zeros(self.occupancy.shape)
+            return -value - steps
         if baseline in ("mean", "loo"):
-            return np.full(self.occupancy.shape, self.J)
+            return (J - value) + (constant - steps)
         if baseline == "value":
-            return V[:-1]
+            return (judge.value[:-1] - value) + (judge.offset * judge.steps[:-1] - steps)
         if baseline == "textbook":
-            return baselines.textbook(self.pi, self.z, Q)
+            own = baselines.textbook(self.pi, self.z, judge.advantage)
+            return own + (judge.value[:-1] - value) + (judge.offset * judge.steps[:-1] - steps)
         if baseline == "time":
-            return baselines.per_time(self._visited_phi(phi, Q), self.occupancy)
-        return baselines.optimal(*self._score_products(phi, critic), baseline.removeprefix("optimal "))
+            if of_return:
+                return average(self.occupancy, self._per_visit(self._past[0]), 1) + 0 * value
+            weights, cell = self.occupancy, "time"
+            added = np.zeros(shape)
+        else:
+            products, weights = self._score_products(phi, critic)
+            cell = baseline.removeprefix("optimal ")
+            added = baselines.optimal(products, weights, cell)
+        moved = [baselines.cell_average(weights, f, cell) - f for f in (value, steps)]
+        return added + (moved[0] + moved[1])
 
-    def _visited_phi(self, phi: str, Q: Floats) -> Floats:
-        """E[1{s_t = s, not over} Phi_t], [H,S]."""
-        to_go = self.occupancy * np.einsum("sa,tsa->ts", self.pi, Q)
-        if phi != "return":
-            return to_go
-        return self._discounts[:, None] * to_go + baselines.earned_before(self.mdp, self.pi)
+    def _per_visit(self, f: Floats) -> Floats:
+        """f / P(s_t = s), [H,S], and 0 where that is 0."""
+        return np.divide(f, self.occupancy, out=np.zeros_like(f), where=self.occupancy > 0)
+
+    @cached_property
+    def _past(self) -> tuple[Floats, Floats]:
+        """E[1{s_t = s} p_t] and the same of p_t^2, [H,S], with p_t = V_0(s_0) - J + sum_{k < t} gamma^k delta_k."""
+        exact = self.critics["exact"]
+        return baselines.earned_before(self.mdp, self.pi, lambda t: exact.td_error(self.mdp, t), self._start)
 
     def _score_products(self, phi: str, critic: str) -> tuple[Floats, Floats]:
+        """E<f, X> and E|f|^2 of Phi less its centre."""
         critic = critic if phi == "q" else "exact"  # whose Q Phi itself is; for the others the baseline's is no matter
         if (phi, critic) not in self._products:
+            past = self._past[0] if phi == "return" else 0.0
+            advantage = self.critics[critic].advantage
             self._products[phi, critic] = baselines.score_products(
-                self.mdp, self.pi, self.z, self.critics[critic][1], phi, discount_scores=self.discount_scores
+                self.mdp, self.pi, self.z, advantage, phi, past, discount_scores=self.discount_scores
             )
         return self._products[phi, critic]
 
-    def _coupling(self, weight: float) -> Floats:
-        """E[F F'] Var R + E[F R] E[F R]', [d,d]."""
-        mdp, pi, Q = self.mdp, self.pi, self.critics["exact"][1]
-        w = weight ** np.arange(mdp.horizon)
-        z = self.z * ~mdp.terminal[:, None, None]
-        norms = np.einsum("t,ts,sa->sa", w**2, self.occupancy, pi)
-        reached = np.einsum("t,ts,sa,tsa->sa", w * self._discounts, self.occupancy, pi, Q)
-        score_return = np.tensordot(reached, z, 2)
-        return np.einsum("sa,sad,sae->de", norms, z, z) * self._return_variance + np.outer(score_return, score_return)
+    @cached_property
+    def _lasting(self) -> Lasting:
+        return Lasting.of(self.mdp, self.pi, self.occupancy)
+
+    @cached_property
+    def _to_go_variance(self) -> Floats:
+        """Var[G_t | s_t], [H,S]: E[delta_t^2 + gamma^2 Var[G_{t+1} | s_{t+1}] | s_t]."""
+        mdp, flow = self.mdp, self.pi[..., None] * transitions(self.mdp)
+        variance = np.zeros((mdp.horizon + 1, mdp.num_states))
+        for t in reversed(range(mdp.horizon)):
+            new = self.critics["exact"].td_error(mdp, t) ** 2 + mdp.gamma**2 * variance[t + 1][mdp.successors]
+            variance[t] = (flow * new).sum((1, 2))
+        return variance[:-1]
+
+    def _signal(self, phi: str, critic: str) -> Signal:
+        mdp, occupied, discounts = self.mdp, self.occupancy, self._discounts
+        exact = self.critics["exact"]
+        centre = self.critics[critic] if phi == "q" else exact
+        own, steps = centre.advantage, np.arange(mdp.horizon)
+        apart = steps - steps[:, None]
+        later = np.where(apart >= 0, mdp.gamma ** np.maximum(apart, 0.0), 0.0)
+        moved = self._distance(phi, "time", critic)  # of the mean from the centre
+        nothing = np.zeros_like(occupied)
+
+        def mean(f: Floats) -> Floats:
+            return average(occupied, f, 1)[:, 0]
+
+        if phi == "return":
+            before, square = self._past
+            variance = mean(self._per_visit(square)) - moved[:, 0] ** 2 + discounts**2 * mean(self._to_go_variance)
+            return Signal(
+                self._weights(phi),
+                sum(self._J) + moved[:, 0],
+                variance,
+                discounts[:, None, None] * own,
+                np.where(apart >= 0, 1.0, 0.0),
+                before,
+                lambda u: discounts[u] * exact.td_error(mdp, u),
+                -moved,
+            )
+        spread = np.einsum("sa,tsa->ts", self.pi, own**2) if phi == "q" else self._to_go_variance
+        return Signal(
+            self._weights(phi),
+            mean(centre.value[:-1]) + centre.offset * mean(centre.steps[:-1]),
+            mean(moved**2) + mean(spread),
+            own,
+            np.eye(mdp.horizon) if phi == "q" else later,
+            nothing,
+            lambda u: np.zeros(1),
+            -moved,
+        )
+
+    def _return_coupling(self, weights: Floats, factor: float) -> Coupling:
+        """factor (E[F F'] Var R + E[F R] E[F R]'), F = sum_t w_t z_t."""
+        z = self.z * ~self.mdp.terminal[:, None, None]
+        visits, advantage = self.occupancy[..., None] * self.pi, self.critics["exact"].advantage
+        norms = np.einsum("t,tsa->sa", weights**2, visits)
+        reached = np.einsum("t,tsa,tsa->sa", weights * self._discounts, visits, advantage)
+        score_return = np.tensordot(reached, z, 2)[None]
+        return Coupling(factor * self._return_variance * norms, factor * score_return, score_return)
 
     @cached_property
     def _return_variance(self) -> float:
-        """Var R(tau): R is the estimator sum_t gamma^t 1 r_t."""
-        nothing, ones = np.zeros(self.occupancy.shape), np.ones(self.mdp.horizon)
-        discounted = Estimator(lambda t: self.mdp.rewards, 0.0, self.mdp.gamma, ones, nothing)
-        return moments(self.mdp, self.pi, np.ones((*self.pi.shape, 1)), discounted, np.zeros(1)).trace_variance
+        """Var R(tau)."""
+        return float(self.mdp.rho0 @ (self._start**2 + self._to_go_variance[0]))

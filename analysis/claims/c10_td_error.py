@@ -26,7 +26,7 @@ def evidence(study: Study) -> pd.DataFrame:
     rows = []
     for task in TASKS:
         known = variances.truth(variances.NAMED[task]())
-        V, Q = known.critics["exact"]
+        V, Q = known.critics["exact"].V, known.critics["exact"].Q
         visits = known.occupancy
         spread = np.sqrt(_mean(visits, (V[:-1] - _mean(visits, V[:-1])) ** 2))
         noise = stream(0, f"claim C10, {task}").standard_normal(V.shape)
