@@ -1,4 +1,4 @@
-"""How noisy a gradient estimate is: statistics of per-trajectory gradients, and of results over seeds.
+"""How noisy a gradient estimate is: statistics of per-trajectory gradients.
 
 g_i, i = 1 .. N, are gradients of one trajectory each at one frozen theta, independent of one another; mu = E g,
 C = Cov g, m their mean. Several estimators ("variants") may be judged on the same trajectories: arrays are
@@ -18,33 +18,23 @@ independent batches instead of the g_i, and trace_variance is the variance of th
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, compress, islice, pairwise
 from math import atan, inf, lgamma, log, nan, pi, sqrt
 from statistics import NormalDist
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-Floats = NDArray[np.float64]
+from ablate.statistics.interval import LEVEL, Floats, Interval, inverse
 
-LEVEL = 0.95
 NEIGHBOURS = 4  # blocks that each is paired with where pairs are needed and all of them would cost too much
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
 SINGLE = 1e-5  # what rounding in single precision may leave of a number, with room
 ROUNDING = 1e-12  # a sum of squares that falls below this share of itself by leaving a block out is 0
-
-
-class Interval(NamedTuple):
-    """An estimate and its 95% confidence limits; infinite limits say that the sample sets no bound."""
-
-    value: Floats
-    low: Floats
-    high: Floats
 
 
 @dataclass(frozen=True)
@@ -323,15 +313,6 @@ def nsr(blocks: Blocks) -> Interval:
     return inverse(snr(blocks))
 
 
-def inverse(ratio: Interval) -> Interval:
-    """1 / ratio with its limits; inf wherever the ratio or its lower limit is not positive."""
-
-    def of(x: Floats) -> Floats:
-        return np.divide(1.0, x, out=np.full_like(x, np.inf), where=x > 0)
-
-    return Interval(of(ratio.value), of(ratio.high), of(ratio.low))
-
-
 def cosine(blocks: Blocks, exact: ArrayLike, batches: int) -> Interval:
     """Mean over K batches of <u_k, g*> / |g*|, u_k the batch mean of N / K trajectories made a unit vector. [..., K].
 
@@ -476,57 +457,6 @@ def unpaired_log_ratio(blocks: Blocks, reference: int) -> Interval:
     with np.errstate(invalid="ignore"):
         difference = log - log[..., [reference]]
     return _interval(difference, np.hypot(error, error[..., [reference]]), len(blocks.counts))
-
-
-# ------------------------------------------------------------------------------------------------ over seeds
-
-
-def interquartile_mean(x: ArrayLike, axis: int = -1) -> Floats:
-    """The mean of what remains when the floor(n / 4) smallest and largest are left out. Agarwal et al. (2021), IQM."""
-    ordered = np.sort(np.asarray(x, dtype=np.float64), axis=axis)
-    number = ordered.shape[axis]
-    return np.take(ordered, range(number // 4, number - number // 4), axis=axis).mean(axis)
-
-
-def bootstrap_interval(
-    x: ArrayLike,
-    rng: np.random.Generator,
-    statistic: Callable[..., Floats] = interquartile_mean,
-    resamples: int = 2000,
-) -> Interval:
-    """statistic(all of x) with percentile limits from resampling seeds, x [seeds] or [seeds, strata].
-
-    Stratified: in each column (a task, a checkpoint) seeds are drawn with replacement on their own, and the statistic
-    is of the whole. It is called as statistic(samples, axis=-1). Average within a (seed, checkpoint) before, and note
-    that a seed's checkpoints are taken as independent. Agarwal et al. (2021). With 10 seeds percentile limits are
-    a little narrow: about 94% for a normal sample.
-    """
-    table = np.asarray(x, dtype=np.float64)
-    table = table.reshape(len(table), -1)
-    rows = rng.integers(len(table), size=(resamples, *table.shape))
-    samples = table[rows, np.arange(table.shape[1])].reshape(resamples, -1)
-    low, high = np.quantile(statistic(samples, axis=-1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(statistic(table.ravel(), axis=-1), low, high)
-
-
-def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Floats:
-    """P(X > Y) + P(X = Y) / 2 over all pairs of a run of X [n] and a run of Y [k]. Agarwal et al. (2021)."""
-    difference = np.subtract.outer(np.asarray(x), np.asarray(y))
-    return ((difference > 0) + 0.5 * (difference == 0)).mean()
-
-
-def performance_profile(x: ArrayLike, thresholds: ArrayLike) -> Floats:
-    """The share of runs above each threshold, [thresholds]. Agarwal et al. (2021)."""
-    return (np.ravel(x)[:, None] > np.asarray(thresholds)).mean(0)
-
-
-def holm(p_values: ArrayLike) -> Floats:
-    """p-values adjusted for a family of tests: sorted, max over j <= i of (n - j + 1) p_(j), at most 1. Holm (1979)."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    return adjusted
 
 
 # ------------------------------------------------------------------------------------------------ parts

@@ -17,10 +17,11 @@ from rich.table import Table
 
 from ablate import screen, store
 from ablate.configuration import parse_seeds
-from ablate.curves import FINAL, SMOOTHING, final_return, steps_to_threshold, survival_median
-from ablate.noise import bootstrap_interval
+from ablate.curves import FINAL, SMOOTHING, final_return, steps_to_threshold
 from ablate.refusal import Refusal
 from ablate.run import Summary
+from ablate.statistics import seeds
+from ablate.statistics.text import limits, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 LOG_WIDTH = 160  # columns where there is no terminal
 NOISE = "noise at start", "NSR at start", "NSR at end"
 LEGEND = f"""\
-return: IQM over seeds of the last {FINAL:.0%} of the iterations
-to solve: until half of the seeds have once reached the threshold, {SMOOTHING} iterations averaged (Kaplan-Meier; \
-∞: fewer ever do)"""
+return: IQM over seeds of the last {FINAL:.0%} of the iterations (interval from {seeds.FEWEST} seeds on); worst \
+quarter: mean of the lowest quarter of them, which the IQM leaves out
+to solve: until half of the seeds have reached the threshold, {SMOOTHING} iterations averaged (∞: fewer do in their \
+budget); solved: how many ever do"""
 NOISE_LEGEND = """\
-noise: trace variance tr C of the one-trajectory gradient; NSR: tr C / |mean|^2; medians over seeds, same policies \
-at the start"""
+noise: trace variance tr C of the one-trajectory gradient; NSR: tr C / |mean|^2 (unbounded: a signal not told from 0); \
+medians over seeds"""
 
 
 class Sweep(Callback):
@@ -127,7 +129,7 @@ def table(summaries: list[Summary]) -> Table:
     """What a sweep came to, a row a cell."""
     result = Table(box=None, pad_edge=False, header_style="bold")
     result.add_column("cell", overflow="fold")
-    titles = "done", "skipped", "failed", "return", "95% interval", "env steps to solve", "solved"
+    titles = "done", "skipped", "failed", "return", "95% interval", "worst quarter", "env steps to solve", "solved"
     measured = [noise(_cell(summary), summary) for summary in summaries]
     probed = any(measured)
     for title in (*titles, *(NOISE if probed else ()), "steps/s"):
@@ -139,7 +141,7 @@ def table(summaries: list[Summary]) -> Table:
         rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
         known = [curve.dropna(subset=["return_mean"]) for curve in curves]
         known = [curve for curve in known if len(curve)]
-        solved = solving(known, cell.read_config().get("threshold"))
+        solved = solving(known, cell.read_config().get("threshold"), len(summary.diverged))
         shown = (own_noise or ["-"] * len(NOISE)) if probed else ()
         result.add_row(escape(summary.label), *map(str, counts), *ending(known), *solved, *shown, rate)
     return result
@@ -152,6 +154,8 @@ def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
 
     Empty where there was no probe of it.
     """
+    import pandas as pd
+
     config = cell.read_config()
     probes = (
         [cell.probe(seed) for seed in summary.complete + summary.skipped] if config["probe"]["name"] != "off" else []
@@ -160,18 +164,10 @@ def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
     own = [p[p["critic"] != "clockless"].sort_values("iteration") for p in own if len(p)]
     if not own:
         return ()
-    first, last = ([p.iloc[end] for p in own] for end in (0, -1))
-    shown = np.median([row["trace_variance"] for row in first]), _noise_to_signal(first), _noise_to_signal(last)
-    return tuple(f"{x:.3g}" if np.isfinite(x) else "unbounded" for x in shown)
-
-
-def _noise_to_signal(rows: "Sequence[pd.Series]") -> float:
-    """Of a row a seed; a single one has the probe's own limit, or none where it is exact."""
-    snr = np.array([row["snr"] for row in rows])
-    low = rows[0].get("snr_low", np.nan)
-    if len(rows) > 1:
-        low = bootstrap_interval(snr, np.random.default_rng(0), np.median).low
-    return 1 / np.median(snr) if low > 0 or (np.isnan(low) and snr[0] > 0) else np.inf
+    first, last = (pd.concat([p.iloc[[end]] for p in own]) for end in (0, -1))
+    ratios = [float(seeds.noise_to_signal(rows).value) for rows in (first, last)]
+    shown = [number(x) if np.isfinite(x) else "unbounded" for x in ratios]
+    return number(float(seeds.trace_variance(first).value)), *shown
 
 
 def _cell(summary: Summary) -> store.Cell:
@@ -185,20 +181,21 @@ def ranges(seeds: Sequence[int]) -> str:
     return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
-def ending(curves: "list[pd.DataFrame]") -> tuple[str, str]:
-    """IQM over seeds of the final return, and its bootstrap interval."""
+def ending(curves: "list[pd.DataFrame]") -> tuple[str, str, str]:
+    """IQM over seeds of the final return, its interval, and the mean of the worst quarter."""
     if not curves:
-        return "-", "-"
-    last = [final_return(curve["return_mean"].to_numpy()) for curve in curves]
-    value, low, high = bootstrap_interval(np.array(last), np.random.default_rng(0))
-    return f"{value:.4g}", f"[{low:.4g}, {high:.4g}]" if len(last) > 1 else "-"
+        return "-", "-", "-"
+    last = np.array([final_return(curve["return_mean"].to_numpy()) for curve in curves])
+    found = seeds.over_seeds(last)
+    return number(float(found.value)), limits(found) or "-", number(float(seeds.worst_quarter(last).value))
 
 
-def solving(curves: "list[pd.DataFrame]", threshold: float | None) -> tuple[str, str]:
-    """Env steps within which half of the seeds reach the threshold, ∞ where fewer do; and how many do."""
-    if threshold is None or not curves:
+def solving(curves: "list[pd.DataFrame]", threshold: float | None, diverged: int = 0) -> tuple[str, str]:
+    """Env steps within which half of the seeds reach the threshold, ∞ where fewer do; and how many do.
+
+    A run that diverged has not solved anything, and counts."""
+    if threshold is None or not len(curves) + diverged:
         return "-", "-"
     each = [curve[["env_steps", "return_mean"]].to_numpy(float).T[:, None] for curve in curves]  # [2, 1, T]
-    times, reached = np.concatenate([steps_to_threshold(x, v, threshold) for x, v in each], axis=1)
-    median = float(survival_median(times, reached))
-    return f"{median:,.0f}" if np.isfinite(median) else "∞", f"{reached.sum():.0f}/{len(curves)}"
+    times = np.array([*(steps_to_threshold(x, v, threshold)[0] for x, v in each), *[np.inf] * diverged])
+    return number(float(seeds.until_half(times).value)), f"{np.isfinite(times).sum():.0f}/{len(times)}"

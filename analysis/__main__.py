@@ -161,6 +161,8 @@ def _load(outputs: str, name: str) -> "Study":
     from analysis import frames
 
     study = frames.load(outputs, name)
+    if apart := len(study.tuning_runs):
+        print(f"left out: {apart} runs of seeds {frames.TUNING} and above, which choose step sizes", file=sys.stderr)
     for run in study.left_out.itertuples():
         reason = f": {run.reason}" if run.reason else ""
         print(f"left out: {run.cell} seed={run.seed} is {run.status}{reason}", file=sys.stderr)

@@ -23,6 +23,8 @@ cells    a row a cell, in the order of figures and tables; the index is `cell`
 | config                          | the resolved configuration, a dict                                                |
 | complete, left_out              | how many runs are complete, and how many are not                                  |
 
+Seeds from 100 on that choose step sizes (`tuning`) are in no frame but `tuning_runs`.
+
 curves   cell, seed (int64), and the columns of curves.parquet, see `ablate.store`; NaN where a run has no such column
 
 probe    a row for each cell, seed, iteration and variant that a probe measured; may be empty
@@ -58,6 +60,7 @@ from ablate.refusal import Refusal
 from ablate.store import study as stored
 
 Config = Mapping[str, Any]
+TUNING = 100  # seeds from this one on choose step sizes
 OTHER = 100  # the phi_order of the first algorithm that has no Phi
 VARIANT = ("phi", "baseline", "label", "phi_order", "baseline_order", "needs", "own", "reference")
 EMPTY = ["cell", "variant", "algorithm", "env", "phi", "baseline", "critic", "phi_order", "baseline_order", "needs"]
@@ -67,7 +70,8 @@ NAMED = ("phi", "baseline", "algorithm", "env", "study")  # overrides that a lab
 
 @dataclass(frozen=True)
 class Study:
-    """Four frames of one study; the columns are told above."""
+    """Four frames of one study; the columns are told above. tuning_runs has the rows of runs that are left out of them
+    because their seeds choose step sizes."""
 
     name: str
     outputs: Path
@@ -75,6 +79,7 @@ class Study:
     cells: pd.DataFrame
     curves: pd.DataFrame
     probe: pd.DataFrame
+    tuning_runs: pd.DataFrame
 
     @property
     def left_out(self) -> pd.DataFrame:
@@ -93,8 +98,18 @@ def load(outputs: str | Path, study: str) -> Study:
     described = tables.cells.to_pylist()
     cells = _cells(described, runs, study, str(outputs))
     curves = tables.curves.to_pandas(split_blocks=True)
-    probe = _probe(tables.probe.to_pandas(), cells, runs)
-    return Study(study, Path(outputs), runs, cells, curves, probe)
+    probe = tables.probe.to_pandas()
+    apart = tuning(runs["seed"])
+    if apart.any():
+        curves, probe = (rows[rows["seed"] < TUNING] if len(rows) else rows for rows in (curves, probe))
+    return Study(study, Path(outputs), runs[~apart], cells, curves, _probe(probe, cells, runs), runs[apart])
+
+
+def tuning(seeds: pd.Series) -> pd.Series:
+    """Which seeds choose step sizes and report nothing: those from 100 on, where a study has seeds below 100 too, but
+    not 99, which a range of seeds (0-149) would have."""
+    apart = seeds >= TUNING
+    return apart & bool((~apart).any() and not (seeds == TUNING - 1).any())
 
 
 def finished(study: Study) -> Study:
@@ -135,17 +150,19 @@ def side_by_side(curves: pd.DataFrame, column: str = "return_mean") -> Iterator[
 
 
 def _cells(described: Sequence[Mapping[str, str]], runs: pd.DataFrame, study: str, outputs: str) -> pd.DataFrame:
+    apart = tuning(runs["seed"]).any()
     states = {cell: own for cell, own in runs.groupby("cell")[["seed", "status"]]}
     rows = []
     for entry in described:
         config, overrides = json.loads(entry["config"]) or {}, json.loads(entry["overrides"]) or []
         own = states.get(entry["cell"], runs.iloc[:0])
-        complete = int((own["status"] == "complete").sum())
+        reported = own[own["seed"] < TUNING] if apart else own
+        complete = int((reported["status"] == "complete").sum())
         rows.append(
             {"cell": entry["cell"], **_choices(config, entry["cell"]), **_settings(config)}
             | {"threshold": config.get("threshold"), "iterations": config.get("iterations"), "overrides": overrides}
             | {"command": _command(overrides, own["seed"].tolist(), study, outputs), "config": config}
-            | {"complete": complete, "left_out": len(own) - complete}
+            | {"complete": complete, "left_out": len(reported) - complete}
         )
     frame = pd.DataFrame(rows, columns=None if rows else EMPTY).set_index("cell")
     frame["threshold"] = frame["threshold"].astype(float)

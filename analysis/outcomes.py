@@ -6,10 +6,11 @@
 | final_return      | mean return over the last 10% of the iterations in which an episode ended                     |
 | evaluation_return | the last evaluation without exploration, NaN where the learner makes none                     |
 | auc               | mean return over the first `common_env_steps`, see `statistics.area_under_curve`              |
-| common_env_steps  | env steps that every run of this environment, with these settings, has made                   |
+| common_env_steps  | env steps that every run of its part of the study has made, see `parts`; NaN, and auc with it, |
+|                   | where that is less than half of what one of them has made                                     |
 | env_steps         | of the whole run                                                                              |
-| solve_steps       | env steps until the return, averaged over 5 iterations, reaches the threshold; the run's last |
-|                   | env step where it does not; NaN without a threshold                                           |
+| solve_steps       | env steps until the return, averaged over 5 iterations, reaches the threshold; inf where it   |
+|                   | never does; NaN without a threshold                                                           |
 | solved            | whether it does                                                                               |
 | detrended_iqr     | IQR of the differences between successive iterations' returns                                 |
 | drawdown_cvar     | mean of the largest quarter of the drawdowns from the best return so far                      |
@@ -19,6 +20,9 @@ Runs whose return is never known (TD, Bellman iteration) have no row.
 """
 
 import json
+from collections.abc import Mapping
+from math import prod
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,9 +39,9 @@ def outcomes(study: Study) -> pd.DataFrame:
     if not blocks:
         return pd.DataFrame(columns=COLUMNS)
     ends = pd.concat([_frame(runs, env_steps=runs.env_steps[:, -1]) for runs in blocks])
-    problem = problems(study.cells)
     ends = ends[ends["env_steps"] > 0]  # planning takes none
-    until = problem.map(ends["env_steps"].groupby(ends["cell"].map(problem)).min())
+    part = parts(study.cells)
+    until = part.map(ends["env_steps"].groupby(ends["cell"].map(part)).agg(_common))
     table = pd.concat([_block(runs, study.cells, until) for runs in blocks], ignore_index=True)
     table["evaluation_return"] = (
         _evaluation(study.curves).reindex(pd.MultiIndex.from_frame(table[["cell", "seed"]])).array
@@ -51,9 +55,42 @@ COLUMNS = ["cell", "seed", "env", "final_return", "evaluation_return", "auc", "c
 COLUMNS += ["solve_steps", "solved", "detrended_iqr", "drawdown_cvar", "collapse"]
 
 
-def problems(cells: pd.DataFrame) -> pd.Series:
-    """What each cell tries to solve, its environment with all settings: cells compete within one problem only."""
-    return cells["config"].map(lambda config: json.dumps(config.get("env")))
+LEAST = 0.5  # share of each run that a common horizon has to keep
+
+
+def _common(ends: pd.Series) -> float:
+    """The env steps that all have made; NaN where one has made more than twice as many."""
+    return float(ends.min()) if ends.min() >= LEAST * ends.max() else np.nan
+
+
+def parts(cells: pd.DataFrame) -> pd.Series:
+    """What each cell competes in: its environment with all settings, and its budget. Others are not comparable.
+
+    Budgets within a tenth of each other are one: learners end with the iteration past what was set, each its own.
+    """
+    kinds: dict[str, list[tuple[float, str]]] = {}
+    for cell, config in cells["config"].items():
+        unit, amount = _budget(config)
+        kinds.setdefault(json.dumps([config.get("env"), unit]), []).append((float(amount), str(cell)))
+    found = {}
+    for kind, budgets in kinds.items():
+        first = -np.inf
+        for amount, cell in sorted(budgets):
+            first = first if amount <= 1.1 * first else amount
+            found[cell] = f"{kind} {first:g}"
+    return pd.Series(found, dtype=object).reindex(cells.index)
+
+
+def _budget(config: Mapping[str, Any]) -> tuple[str, Any]:
+    """In env steps where it is set or every iteration takes the same number; in episodes where iterations are those."""
+    if config.get("env_steps") is not None:
+        return "env steps", config["env_steps"]
+    iterations, algorithm = config.get("iterations") or 0, config.get("algorithm") or {}
+    if config.get("phi"):
+        return "episodes", iterations * (config.get("episodes") or 0)
+    online = ["updates", "n_steps"] if "n_steps" in algorithm else ["steps"]
+    counted = (algorithm.get("about") or {}).get("iteration_steps", [*online, "environments"])
+    return "env steps", iterations * prod(algorithm.get(key, 1) for key in counted)
 
 
 def _frame(runs: Runs, **columns: NDArray) -> pd.DataFrame:
@@ -65,7 +102,7 @@ def _block(runs: Runs, cells: pd.DataFrame, until: pd.Series) -> pd.DataFrame:
     threshold = cells["threshold"].loc[runs.cells].to_numpy()
     env = cells["env"].loc[runs.cells].to_numpy()
     window = until.loc[runs.cells].to_numpy(float)
-    time, solved = steps_to_threshold(steps, values, threshold)
+    time = steps_to_threshold(steps, values, threshold)
     areas = [
         st.area_under_curve(x, v, u) if u <= x[-1] else np.nan for x, v, u in zip(steps, values, window, strict=True)
     ]
@@ -76,7 +113,7 @@ def _block(runs: Runs, cells: pd.DataFrame, until: pd.Series) -> pd.DataFrame:
         common_env_steps=window,
         env_steps=steps[:, -1],
         solve_steps=np.where(np.isfinite(threshold), time, np.nan),
-        solved=solved,
+        solved=np.isfinite(time),
         detrended_iqr=st.detrended_iqr(values),
         drawdown_cvar=st.drawdown_cvar(values),
         collapse=st.collapses(values, threshold),

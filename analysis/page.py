@@ -31,7 +31,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 
+from ablate.statistics.text import number
+
 TEMPLATES = Path(__file__).parent / "templates"
-MISSING = "–"
 Format = Callable[[Any], str]
 
 
@@ -117,32 +117,6 @@ class Picture(Block):
     def __post_init__(self) -> None:
         if not self.alternative.strip():
             raise ValueError("a picture needs an alternative text")
-
-
-def number(value: Any) -> str:
-    """Four significant digits, or a whole number in full; powers of ten beyond 10^6 and below 10^-3; text as it is."""
-    if value is None or value is pd.NA:
-        return MISSING
-    if not isinstance(value, Real) or isinstance(value, bool):
-        return str(value)
-    x = float(value)
-    if math.isnan(x):
-        return MISSING
-    if math.isinf(x):
-        return "∞" if x > 0 else "−∞"
-    if isinstance(value, Integral):
-        text = f"{int(value):,}"
-    elif x.is_integer() and abs(x) < 1e9:
-        text = f"{x:,.0f}"
-    elif 1e-3 <= abs(x) < 1e6:
-        text = f"{x:,.0f}" if abs(x) >= 1000 else f"{x:,.4g}"
-    else:
-        mantissa, power = f"{x:.2e}".split("e")
-        text = f"{mantissa}×10{str(int(power)).translate(SUPERSCRIPTS)}"
-    return text.replace("-", "−")
-
-
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import ablate
 from ablate.refusal import Refusal
 from analysis import frames, plots, tables
 from analysis.frames import Study
-from analysis.outcomes import problems
+from analysis.outcomes import parts
 from analysis.page import (
     Block,
     Code,
@@ -207,7 +207,7 @@ def headline(study: Study) -> list[str]:
 def _problems(study: Study, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """(name, rows) of what competes: the cells of one environment with the same settings."""
     settings = [name for name in study.cells if name.startswith("env.")]
-    for _, rows in table.groupby(problems(study.cells.loc[table.index]), sort=False):
+    for _, rows in table.groupby(parts(study.cells.loc[table.index]), sort=False):
         cell = study.cells.loc[rows.index[0]]
         alike = study.cells[study.cells["env"] == cell["env"]]
         varying = [name for name in settings if len(alike[name].unique()) > 1]
@@ -340,7 +340,6 @@ TITLES = {
     "env": "environment",
     "left_out": "left out",
     "iqr_across_seeds": "IQR across seeds",
-    "cvar_across_seeds": "CVaR across seeds",
     "iqr_along_run": "IQR along the run",
     "cvar_drawdown": "CVaR of drawdown",
     "auc": "area under the curve",
@@ -354,10 +353,16 @@ TITLES = {
     "ratio": "ratio to reference",
     "final_return_difference": "difference of final returns",
     "final_return_p": "p of no difference",
-    "final_return_seeds_needed": "seeds to decide",
+    "final_return_detectable": "difference these seeds can find",
     "auc_difference": "difference of areas under the curve",
     "auc_p": "p of no difference",
-    "auc_seeds_needed": "seeds to decide",
+    "auc_detectable": "difference these seeds can find",
+    "sooner": "solves sooner",
+    "sooner_p": "p of no difference",
+    "noise_ratio": "ratio of trace variances",
+    "noise_p": "p of no difference",
+    "snr_difference": "difference of SNR",
+    "snr_p": "p of no difference",
 }
 MEANINGS = {
     "label": "Phi − baseline, and the settings that tell the cell from others of its name",
@@ -368,16 +373,18 @@ MEANINGS = {
     "final_return_mean": "the same, mean over seeds",
     "final_return_median": "the same, median over seeds",
     "threshold": "the mean return that counts as solved",
+    "worst_quarter": "mean of the lowest quarter of the final returns (CVaR), which an interquartile mean leaves out",
     "optimality_gap": "mean shortfall of the final return from the threshold",
     "solved": "runs whose return, averaged over 5 iterations, reached the threshold",
-    "env_steps_to_solve": "environment steps by which half of the runs have solved the task (Kaplan-Meier); ∞ where "
-    "fewer ever do",
-    "mean_env_steps_to_solve": "mean environment steps to solve; a run that does not counts as `common_env_steps`",
-    "auc": "interquartile mean over seeds of the mean return over the environment steps that all runs have made",
-    "common_env_steps": "environment steps that every run of the environment has made",
+    "share_solved": "share of the complete and diverged runs whose return, averaged over 5 iterations, reached the "
+    "threshold; exact limits",
+    "env_steps_to_solve": "environment steps by which half of the runs have solved the task; ∞ where fewer do within "
+    "their budget",
+    "auc": "interquartile mean over seeds of the mean return over the environment steps that all runs of the same "
+    "budget have made; – where that would cut off more than half of one of them (env_steps= sets equal budgets)",
+    "common_env_steps": "environment steps that every run of the environment with this budget has made",
     "evaluation_return": "return of the last evaluation without exploration",
     "iqr_across_seeds": "interquartile range of the final return",
-    "cvar_across_seeds": "mean of the lowest quarter of the final returns",
     "iqr_along_run": "interquartile range of the differences between successive iterations",
     "cvar_drawdown": "mean of the largest quarter of the drops below the best return so far",
     "collapse": "share of the solved runs that lost half of their gain afterwards",
@@ -402,11 +409,19 @@ MEANINGS = {
     "against": "the variant that it is compared with, on the seeds that both have completed",
     "seeds": "complete in both",
     "final_return_difference": "mean over shared seeds of the final return less that of the other variant",
-    "final_return_p": "of no difference, by Student's t; Holm's correction over the pairs of one problem",
-    "final_return_seeds_needed": "how many would find such a difference with 80% power, where these do not",
-    "auc_difference": "the same of the mean return over the environment steps that all runs have made",
+    "final_return_p": "of no difference: the larger of Student's t and the sign-flip test, after Holm's correction "
+    "over the pairs of one problem; below 6 shared seeds it is above 5% whatever they show",
+    "final_return_detectable": "the difference that so many seeds, with their spread, find with 80% power",
+    "auc_difference": "the same of the area under the curve",
     "auc_p": "as for the final return",
-    "auc_seeds_needed": "as for the final return",
+    "auc_detectable": "as for the final return",
+    "sooner": "share of the seeds on which the variant solves the task sooner than the other; ties, as of two that "
+    "never do, count half",
+    "sooner_p": "of one half: the sign test, after Holm's correction",
+    "noise_ratio": "of the two variants' own estimators at the first policy, geometric mean over seeds",
+    "noise_p": "as for the final return",
+    "snr_difference": "of the two variants' own estimators at the first policy, |mean|² / tr C",
+    "snr_p": "as for the final return",
 }
 FORMATS = {"own": lambda own: "yes" if own else "no"}
 CAPTIONS = {
@@ -424,6 +439,7 @@ FIGURES = {
 NARROW = 5  # inches: one column of a paper
 LIMITS = "In brackets, 95% limits over seeds."
 ALWAYS = ("label", "trained", "against", "policy", "runs")
+HIDDEN = ("against_cell",)
 SHARED = ("env", "mode", "own", "threshold", "common_env_steps")  # not shown where all are the same
 QUIET = ("left_out", "diverged")  # not shown where all are 0
 
@@ -445,8 +461,8 @@ def table(frame: pd.DataFrame, caption: str) -> Table:
 
 
 def _says_nothing(name: str, column: pd.Series) -> bool:
-    if name in ALWAYS:
-        return False
+    if name in ALWAYS or name in HIDDEN:
+        return name in HIDDEN
     if name in QUIET:
         return not column.any()
     return bool(column.isna().all() or (name in SHARED and len(column.unique()) < 2))

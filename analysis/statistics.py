@@ -1,40 +1,32 @@
 """What tables and figures need to know, in numpy: no drawing here, and no computing there.
 
-Intervals are at 95%. Whatever draws random numbers takes a Generator. Over seeds, `ablate.noise` has the interquartile
-mean, the stratified bootstrap, the probability of improvement, performance profiles and Holm's correction
-(definitions: Agarwal et al. 2021, Deep RL at the edge of the statistical precipice); `ablate.curves` has the final
-return, the steps to a threshold and their median. In this module,
+Intervals are at 95%. What single numbers over seeds come to is in `ablate.statistics.seeds`, where the table of a sweep
+finds it too; `ablate.curves` has the final return and the steps to a threshold. In this module,
 
     learning curves     on_grid, area_under_curve
-    censored times      restricted_mean, survival_interval
-    over seeds          band, optimality_gap, improvement_interval, mean_difference
-    stability           interquartile_range, cvar, detrended_iqr, drawdown_cvar, collapses, wilson
+    over seeds          band, optimality_gap, improvement_interval
+    stability           interquartile_range, detrended_iqr, drawdown_cvar, collapses
                         (Chan et al. 2020, Measuring the reliability of RL algorithms)
-    decisions           student_p_value, samples_to_decide
+    decisions           student_p_value, samples_to_decide, wilson
     ranks               kendall_tau, kendall_interval, kendall_over_variants
 """
 
 from collections.abc import Callable
 from math import ceil
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy import stats
 
-from ablate.curves import Bools, Floats, kaplan_meier, smoothed, survival_median
+from ablate.curves import smoothed
 from ablate.groups import ADVANTAGES, Bandit, group_moments
-from ablate.noise import (
-    LEVEL,
-    Interval,
-    f_survival,
-    interquartile_mean,
-    probability_of_improvement,
-    student_quantile,
-)
+from ablate.statistics.interval import LEVEL, Floats, Interval
+from ablate.statistics.power import POWER
+from ablate.statistics.seeds import FEWEST, cvar, expanded, interquartile_mean, probability_of_improvement
+from ablate.statistics.seeds import QUARTER as TAIL
 
-Z = 1.959963984540054  # of 95% intervals
-TAIL = 0.25  # the worst share that CVaR averages: with 10 seeds 5% would be the worst seed alone
+Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 BLOCK = 1 << 22  # numbers drawn at once
 
 
@@ -64,37 +56,6 @@ def area_under_curve(env_steps: ArrayLike, values: ArrayLike, until: float) -> f
     return float(np.trapezoid(heights, edges) / until)
 
 
-# ------------------------------------------------------------------------------------------------ censored times
-
-
-def restricted_mean(times: ArrayLike, reached: ArrayLike, until: float) -> Floats:
-    """integral_0^U S(t) dt: the mean time to get there, where whoever is not there by U counts as U.
-
-    U should not be past the last time at which anybody was watched; beyond it S stays where it was.
-    """
-    t, survival = kaplan_meier(times, reached)
-    edges = np.concatenate([np.zeros_like(t[..., :1]), t, np.full_like(t[..., :1], until)], -1).clip(max=until)
-    heights = np.concatenate([np.ones_like(t[..., :1]), survival], -1)
-    return (heights * np.diff(edges, axis=-1)).sum(-1)
-
-
-def survival_interval(
-    times: ArrayLike,
-    reached: ArrayLike,
-    rng: np.random.Generator,
-    statistic: Callable[[Floats, Bools], Floats] = survival_median,
-    resamples: int = 2000,
-) -> Interval:
-    """A statistic of (times, reached) with percentile limits from resampling runs; inf where the sample sets none."""
-    t, event = np.asarray(times, float), np.asarray(reached, bool)
-    order = np.lexsort((~event, t))
-    t, event = t[order], event[order]
-    rows = np.sort(rng.integers(len(t), size=(resamples, len(t))), axis=-1)  # in order, they are sorted again for free
-    found = np.sort(statistic(t[rows], event[rows]))
-    tail = round(resamples * (1 - LEVEL) / 2)  # an order statistic: inf - inf has no mean
-    return Interval(statistic(t, event), found[tail], found[-1 - tail])
-
-
 # ------------------------------------------------------------------------------------------------ over seeds
 
 
@@ -109,34 +70,29 @@ def band(
     statistic: Callable[..., Floats] = interquartile_mean,
     resamples: int = 1000,
 ) -> Interval:
-    """statistic over seeds at each point, with pointwise percentile limits. x [seeds, points]; results [points].
-
-    A resample draws whole seeds: the same ones at every point.
+    """statistic over seeds at each point, with pointwise `expanded` percentile limits. x [seeds, points]; results
+    [points]. NaN limits of fewer than 5 seeds. A resample draws whole seeds: the same ones at every point.
     """
     table = np.asarray(x, float)
+    if len(table) < FEWEST:
+        value = statistic(table, axis=0)
+        return Interval(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
     rows = rng.integers(len(table), size=(resamples, len(table)))
     width = max(1, BLOCK // rows.size)
     parts = [table[:, start : start + width] for start in range(0, table.shape[1], width)]
-    limits = [np.quantile(statistic(part[rows], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0) for part in parts]
+    limits = [np.quantile(statistic(part[rows], axis=1), expanded(len(table)), axis=0) for part in parts]
     low, high = np.concatenate(limits, axis=1) if limits else np.empty((2, 0))
     return Interval(statistic(table, axis=0), low, high)
 
 
 def improvement_interval(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, resamples: int = 2000) -> Interval:
-    """P(X > Y) + P(X = Y) / 2 with percentile limits from resampling the runs of each. x [n], y [k]."""
+    """P(X > Y) + P(X = Y) / 2 with `expanded` percentile limits from resampling the runs of each. x [n], y [k]."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     won = 0.5 * (np.greater.outer(x, y).astype(float) + np.greater_equal.outer(x, y))
     drawn = [rng.multinomial(len(z), np.full(len(z), 1 / len(z)), size=resamples) for z in (x, y)]
     shares = ((drawn[0] @ won) * drawn[1]).sum(-1) / won.size
-    low, high = np.quantile(shares, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(shares, expanded(max(2, min(len(x), len(y)))))
     return Interval(probability_of_improvement(x, y), low, high)
-
-
-def mean_difference(differences: ArrayLike) -> Interval:
-    """The mean of d_k = x_k - y_k over shared seeds k, with Student's limits; infinite ones for a single seed."""
-    d = np.asarray(differences, float)
-    reach = student_quantile(len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.inf
-    return Interval(d.mean(), d.mean() - reach, d.mean() + reach)
 
 
 # ------------------------------------------------------------------------------------------------ stability
@@ -146,17 +102,6 @@ def interquartile_range(x: ArrayLike, axis: int = -1) -> Floats:
     """The third quartile less the first."""
     first, third = np.quantile(np.asarray(x, float), [0.25, 0.75], axis=axis)
     return third - first
-
-
-def cvar(x: ArrayLike, share: float = TAIL, axis: int = -1) -> Floats:
-    """The mean of the lowest share of a sample: (1 / a n) (sum of the floor(a n) lowest + the fraction of the next).
-
-    For the highest, -cvar(-x). Rockafellar & Uryasev (2000).
-    """
-    ordered = np.sort(np.moveaxis(np.asarray(x, float), axis, -1), axis=-1)
-    mass = share * ordered.shape[-1]
-    weights = np.clip(mass - np.arange(ordered.shape[-1]), 0.0, 1.0)
-    return (ordered * weights).sum(-1) / mass
 
 
 def detrended_iqr(values: Floats) -> Floats:
@@ -190,20 +135,25 @@ def student_p_value(distance: float, error: float, degrees: float) -> float:
     """P(|T| >= distance / error) of Student's t, two-sided; without any error 0, or 1 if there is no distance."""
     if error == 0:
         return 0.0 if distance else 1.0
-    return f_survival((distance / error) ** 2, 1, degrees)
+    return float(2 * stats.t.sf(abs(distance / error), degrees))
 
 
-def samples_to_decide(effect: float, deviation: float, alpha: float = 1 - LEVEL, power: float = 0.8) -> int | None:
+def samples_to_decide(effect: float, deviation: float, alpha: float = 1 - LEVEL, power: float = POWER) -> int | None:
     """n = ((z_{1 - alpha/2} + z_power) deviation / effect)^2: the seeds, or trajectories, that find such an effect.
 
-    Of a two-sided test of level alpha on n values with such a standard deviation, in the normal approximation; 3 at
-    least. None where the effect is 0: no sample decides that. The effect is itself an estimate: near 0 this is a rough
-    order of magnitude.
+    Of a two-sided test of level alpha on n values with such a standard deviation, in the normal approximation, a few
+    below the `samples_needed` of Student's t; 3 at least. The effect is to be declared beforehand. None where it is 0.
     """
     if not effect or not np.isfinite(effect):
         return None
-    z = NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
+    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
     return max(3, ceil((z * deviation / effect) ** 2))
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """95% limits of a share. Wilson (1927): it stays in [0, 1] and holds for few trials, and at 0 and 1."""
+    limits = stats.binomtest(successes, trials).proportion_ci(LEVEL, method="wilson")
+    return float(limits.low), float(limits.high)
 
 
 # ------------------------------------------------------------------------------------------------ ranks
@@ -212,7 +162,8 @@ def samples_to_decide(effect: float, deviation: float, alpha: float = 1 - LEVEL,
 def kendall_tau(x: ArrayLike, y: ArrayLike) -> Floats:
     """tau-b: (concordant - discordant pairs) / sqrt(pairs not tied in x * pairs not tied in y). [..., n] to [...].
 
-    NaN where all x or all y are equal. Kendall (1945).
+    NaN where all x or all y are equal. Kendall (1945). Ours, since scipy's takes one pair of samples at a time, and a
+    bootstrap has thousands.
     """
     first, second = np.triu_indices(np.shape(x)[-1], 1)
     dx, dy = (np.sign(z[..., first] - z[..., second]) for z in (np.asarray(x, float), np.asarray(y, float)))
@@ -238,7 +189,7 @@ def kendall_interval(
     along = np.arange(len(x))[:, None]
     taus = kendall_tau(statistic(x[along, rows], axis=-1), statistic(y[along, rows], axis=-1))
     known = taus[np.isfinite(taus)]
-    low, high = np.quantile(known if len(known) else np.nan, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(known if len(known) else np.nan, expanded(max(2, x.shape[1])))
     return Interval(kendall_tau(statistic(x, axis=-1), statistic(y, axis=-1)), low, high)
 
 
@@ -254,13 +205,6 @@ def kendall_over_variants(x: ArrayLike, y: ArrayLike) -> Interval:
 
 
 # ------------------------------------------------------------------------------------------------ noise
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95% limits of a share. Wilson (1927): it stays in [0, 1] and holds for few trials, and at 0 and 1."""
-    p, n = successes / trials, trials
-    centre, half = p + Z**2 / (2 * n), Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    return float((centre - half) / (1 + Z**2 / n)), float((centre + half) / (1 + Z**2 / n))
 
 
 def pooled(values: Floats, low: Floats, high: Floats) -> tuple[float, float, float]:

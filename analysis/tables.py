@@ -4,41 +4,48 @@ NAME_low and NAME_high are 95% limits of NAME. Rows are in the order of the stud
 
 sample_efficiency   runs, left_out          complete runs, and those that are not (see Study.left_out)
                     final_return            IQM over seeds of the last 10% of the iterations; also _mean and _median
+                    worst_quarter           mean of the lowest quarter of the final returns, which the IQM leaves out
                     optimality_gap          mean shortfall of the final return from the threshold
-                    solved                  runs that reached the threshold
-                    env_steps_to_solve      Kaplan-Meier median: half the runs get there; inf where fewer ever do
-                    mean_env_steps_to_solve restricted to `common_env_steps`, which every run of the environment has
-                                            made: a run not there by then counts as that
-                    auc                     IQM of the mean return over the first `common_env_steps` env steps
+                    solved, share_solved    runs that reached the threshold; their share, of complete and diverged
+                                            runs, with exact limits
+                    env_steps_to_solve      half the runs get there; inf where fewer do within their budget
+                    auc                     IQM of the mean return over the first `common_env_steps`, which every run
+                                            of the environment with that budget has made; NaN where that would cut
+                                            off more than half of one of them
                     evaluation_return       IQM of the last evaluation without exploration, where there are any
 
-stability           iqr_across_seeds        of the final return
-                    cvar_across_seeds       mean of the lowest quarter of the final returns
+stability           iqr_across_seeds        of the final return, limits from 10 seeds on
+                    worst_quarter           as above
                     iqr_along_run           IQM over seeds of the IQR of differences between successive iterations
                     cvar_drawdown           IQM over seeds of the mean of the largest quarter of drawdowns
-                    collapse                share of solved runs that lose half of their gain afterwards (Wilson limits)
+                    collapse                share of solved runs that lose half of their gain afterwards, exact limits
                     spread_across_lr        largest less smallest IQM final return over the learning rates of a variant
                     diverged                runs that ended for want of finite numbers
 
 noise               policy                  first or last of the run that it was measured on, `trained` by which label
                     own                     whether it is the estimator that the run trained with
-                    trace_variance          tr C of the one-trajectory gradient: median over seeds; the limits are
-                                            bootstrap ones, of a single seed the probe's
+                    trace_variance          tr C of the one-trajectory gradient: median over seeds
                     nsr                     tr C / |mean|^2, the inverse of the median SNR; inf is "unbounded"
                     ratio                   trace variance over that of the probe's reference, geometric mean over seeds
                     bias_squared, mse, v_s0, v_action, v_transition, v_coupling
                                             medians over seeds, where known
 
-paired_differences  label, against          two cells of one problem, an environment with the same settings; a problem
-                                            of more than 12 cells is left out
+paired_differences  label, against          two cells of one part: an environment with the same settings, and budget; a
+                                            part of more than 12 cells is left out
                     seeds                   that both have completed, at least 2; all below is over these
                     final_return_difference mean of the final return less that of `against`, limits of Student's t
-                    final_return_p          of no difference: Student's t, corrected by Holm over the pairs of a problem
-                    final_return_seeds_needed  to find such a difference with 80% power; where p is above 5%
+                    final_return_p          of no difference, `seeds.paired_p_value`; Holm over the pairs of a part
+                    final_return_detectable the difference that so many seeds find with 80% power, at their spread
                     auc_difference, ...     the same of each run's auc
+                    sooner, sooner_p        share of the seeds on which it solves sooner, never last; sign test, Holm
+                    noise_ratio, noise_p    trace variance at the first policy over that of `against`, of the variants
+                                            that train, geometric mean; Student's t of its logarithm, Holm
+                    snr_difference, snr_p   of the signal-to-noise ratios there
 
-side_by_side        final_return, env_steps_to_solve, auc; iqr_across_seeds, cvar_drawdown; trace_variance and nsr of
-                    the run's own estimator at the first policy (a seed's variants share it) and the last
+side_by_side        share_solved, final_return, worst_quarter, env_steps_to_solve, auc; iqr_across_seeds, cvar_drawdown;
+                    trace_variance and nsr of the run's own estimator at the first policy and the last
+
+Limits of a pair are its own; the corrected p-values decide. Each measure is a family of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,25 +60,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.curves import survival_median
-from ablate.noise import Interval, bootstrap_interval, holm, interquartile_mean, inverse
 from ablate.refusal import Refusal
+from ablate.statistics import seeds
+from ablate.statistics.interval import Interval, bare
+from ablate.statistics.power import detectable
+from ablate.statistics.text import limits, number
 from analysis import statistics as st
 from analysis.frames import Study, finished
-from analysis.outcomes import outcomes, problems
+from analysis.outcomes import outcomes, parts
 
 SHOWN = 40  # rows on the screen
-RESAMPLES = 1000
 LEAD = ["env", "label", "runs", "left_out"]
 ALPHA = 0.05
 COMPARED = ("final_return", "auc")  # pair by pair
-MOST = 12  # cells of a problem that are compared pair by pair
+MOST = 12  # cells of a part that are compared pair by pair
 WORDS = ("env", "label", "against", "trained", "policy", "mode")  # columns of text
 NAMES = {"iqr": "IQR", "cvar": "CVaR", "auc": "AUC", "nsr": "NSR", "lr": "learning rates", "mse": "MSE"}
 QUIET = ("left_out", "diverged")  # not shown where all are 0
-NOTHING = Interval(*(np.array(np.nan) for _ in range(3)))
+TEN = 10  # seeds that a spread has limits of: those of a bootstrap cover less of fewer
+NOTHING = bare(np.nan)
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "∞": r"$\infty$"}
 LATEX |= {"–": "--", "<": r"\textless{}", ">": r"\textgreater{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}
+LATEX |= {"×": r"$\times$", **{sign: f"$^{digit}$" for sign, digit in zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True)}}
 PARTS = ("v_s0", "v_action", "v_transition", "v_coupling")
 
 
@@ -84,22 +94,24 @@ def _sample_efficiency(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     return _by_cell(study, runs, _efficiency_of)
 
 
-def _efficiency_of(cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
+def _efficiency_of(study: Study, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
     final, threshold, common = runs["final_return"].to_numpy(), cell["threshold"], runs["common_env_steps"].iloc[0]
-    row = _columns("final_return", _over_seeds(final)) | {
+    row = _columns("final_return", seeds.over_seeds(final)) | {
         "final_return_mean": final.mean(),
         "final_return_median": np.median(final),
+        "worst_quarter": float(seeds.worst_quarter(final).value),
         "threshold": threshold,
     }
     if np.isfinite(threshold):
-        time, solved = runs["solve_steps"].to_numpy(), runs["solved"].to_numpy(bool)
-        mean = partial(st.restricted_mean, until=common)
-        row |= {"optimality_gap": st.optimality_gap(final, threshold), "solved": int(solved.sum())}
-        row |= _columns("env_steps_to_solve", _censored(time, solved, survival_median))
-        row |= _columns("mean_env_steps_to_solve", _censored(time, solved, mean))
-    row |= _columns("auc", _over_seeds(runs["auc"].to_numpy())) | {"common_env_steps": common}
+        diverged = int((study.runs["cell"].eq(cell.name) & study.runs["status"].eq("diverged")).sum())
+        times = np.append(runs["solve_steps"].to_numpy(), [np.inf] * diverged)  # what diverged has not solved anything
+        solved = int(np.isfinite(times).sum())
+        row |= {"optimality_gap": st.optimality_gap(final, threshold), "solved": solved}
+        row |= _columns("share_solved", seeds.share(solved, len(times)))
+        row |= _columns("env_steps_to_solve", seeds.until_half(times))
+    row |= _columns("auc", seeds.over_seeds(runs["auc"].to_numpy())) | {"common_env_steps": common}
     evaluated = runs["evaluation_return"].dropna().to_numpy(float)
-    return row | (_columns("evaluation_return", _over_seeds(evaluated)) if len(evaluated) else {})
+    return row | (_columns("evaluation_return", seeds.over_seeds(evaluated)) if len(evaluated) else {})
 
 
 def stability(study: Study) -> pd.DataFrame:
@@ -115,22 +127,20 @@ def _stability(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _stability_of(cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
-    final, several = runs["final_return"].to_numpy(), len(runs) > 1  # one seed says nothing of others
-    row = _columns("iqr_across_seeds", _over_seeds(final, st.interquartile_range) if several else NOTHING)
-    row |= _columns("cvar_across_seeds", _over_seeds(final, st.cvar) if several else NOTHING)
-    row |= _columns("iqr_along_run", _over_seeds(runs["detrended_iqr"].to_numpy()))
-    row |= _columns("cvar_drawdown", _over_seeds(runs["drawdown_cvar"].to_numpy()))
+def _stability_of(study: Study, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
+    final = runs["final_return"].to_numpy()
+    spread = seeds.over_seeds(final, st.interquartile_range) if len(final) > 1 else NOTHING  # one seed has none
+    row = _columns("iqr_across_seeds", spread if len(final) >= TEN else bare(spread.value))
+    row |= {"worst_quarter": float(seeds.worst_quarter(final).value) if len(final) > 1 else np.nan}
+    row |= _columns("iqr_along_run", seeds.over_seeds(runs["detrended_iqr"].to_numpy()))
+    row |= _columns("cvar_drawdown", seeds.over_seeds(runs["drawdown_cvar"].to_numpy()))
     fates = runs["collapse"].dropna().to_numpy()
-    if not len(fates):
-        return row | _columns("collapse", NOTHING)
-    low, high = st.wilson(int(fates.sum()), len(fates))
-    return row | {"collapse": fates.mean(), "collapse_low": low, "collapse_high": high}
+    return row | _columns("collapse", seeds.share(int(fates.sum()), len(fates)) if len(fates) else NOTHING)
 
 
 def _spread_across_learning_rates(study: Study, runs: pd.DataFrame) -> pd.Series:
     """By cell; NaN where its configuration was run at one learning rate only."""
-    final = runs.groupby("cell")["final_return"].agg(lambda x: float(interquartile_mean(x.to_numpy())))
+    final = runs.groupby("cell")["final_return"].agg(lambda x: float(seeds.interquartile_mean(x.to_numpy())))
     alike = study.cells["config"].loc[final.index].map(lambda config: repr(_without_learning_rate(config)))
     groups = final.groupby(alike.to_numpy())
     return (groups.transform("max") - groups.transform("min")).where(groups.transform("size") > 1)
@@ -170,8 +180,8 @@ def noise(study: Study) -> pd.DataFrame:
 
 
 def _noise(group: pd.DataFrame) -> dict[str, float]:
-    row = _columns("trace_variance", _median(group, "trace_variance"))
-    row |= _columns("nsr", inverse(_median(group, "snr")))
+    row = _columns("trace_variance", seeds.trace_variance(group))
+    row |= _columns("nsr", seeds.noise_to_signal(group))
     if "log_ratio" in group:
         row |= _columns("ratio", _ratio(group))
     for name in ("bias_squared", "mse", *PARTS):
@@ -179,28 +189,16 @@ def _noise(group: pd.DataFrame) -> dict[str, float]:
     return row
 
 
-def _median(group: pd.DataFrame, name: str) -> Interval:
-    """Over seeds, with bootstrap limits; of one seed the probe's own limits, or the value itself where it is exact."""
-    values = group[name].to_numpy(float)
-    if len(values) > 1 and np.isfinite(values).all():
-        return bootstrap_interval(values, np.random.default_rng(0), np.median, RESAMPLES)
-    if len(values) > 1:  # some without any noise
-        return Interval(*(np.asarray(np.quantile(values, q, method="lower")) for q in (0.5, 0.0, 1.0)))
-    limits = (group[f"{name}_{end}"].iloc[0] if f"{name}_{end}" in group else np.nan for end in ("low", "high"))
-    low, high = (values[0] if np.isnan(limit) and group["mode"].iloc[0] == "exact" else limit for limit in limits)
-    return Interval(np.asarray(values[0]), np.asarray(low), np.asarray(high))
-
-
 def _ratio(group: pd.DataFrame) -> Interval:
-    """The geometric mean over seeds; its limits are about these policies. NaN where one has no noise at all."""
-    value = group["log_ratio"].to_numpy(float)
-    low, high = (
-        group[f"log_ratio_{end}"].fillna(group["log_ratio"]).to_numpy(float) if f"log_ratio_{end}" in group else value
-        for end in ("low", "high")
-    )
-    if not np.isfinite([value, low, high]).all():
+    """The geometric mean over seeds, limits by Student's t of the logarithms; of one seed the probe's own limits. NaN
+    where one has no noise at all."""
+    logs = group["log_ratio"].to_numpy(float)
+    if not np.isfinite(logs).all():
         return NOTHING
-    return Interval(*np.exp(st.pooled(value, low, high)))
+    found = seeds.mean_difference(logs)
+    if len(logs) == 1 and {"log_ratio_low", "log_ratio_high"} <= set(group):
+        found = Interval(found.value, *(np.asarray(group[f"log_ratio_{end}"].iloc[0]) for end in ("low", "high")))
+    return Interval(*map(np.exp, found))
 
 
 def paired_differences(study: Study) -> pd.DataFrame:
@@ -209,42 +207,61 @@ def paired_differences(study: Study) -> pd.DataFrame:
 
 
 def _paired_differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
-    groups = runs.groupby(runs["cell"].map(problems(study.cells)), sort=False)
+    compared = runs.merge(_first_noise(study), on=["cell", "seed"], how="left")
+    groups = compared.groupby(compared["cell"].map(parts(study.cells)), sort=False)
     tables = [pairs for _, own in groups if not (pairs := _pairs(study.cells, own)).empty]
     return pd.concat(tables) if tables else pd.DataFrame(columns=["env", "label", "against", "seeds"])
 
 
+def _first_noise(study: Study) -> pd.DataFrame:
+    """cell, seed, log_trace and snr of each run's own estimator at its first policy."""
+    if study.probe.empty:
+        return pd.DataFrame(columns=["cell", "seed", "log_trace", "snr"])
+    own = study.own_noise()
+    first = own[own["iteration"] == 0].drop_duplicates(["cell", "seed"]).astype({"cell": str})
+    trace = first["trace_variance"]
+    return first[["cell", "seed", "snr"]].assign(log_trace=np.log(trace.where(trace > 0)))
+
+
 def _pairs(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one problem."""
+    """The rows of one part."""
     by_seed = {name: own.set_index("seed") for name, own in runs.groupby("cell", sort=False)}
     pairs = [
-        (later, earlier, seeds)
+        (later, earlier, shared)
         for earlier, later in (combinations(by_seed, 2) if len(by_seed) <= MOST else ())
-        if len(seeds := by_seed[later].index.intersection(by_seed[earlier].index)) > 1
+        if len(shared := by_seed[later].index.intersection(by_seed[earlier].index)) > 1
     ]
     rows = []
-    for later, earlier, seeds in pairs:
+    for later, earlier, shared in pairs:
         row = {"cell": later, "env": cells["env"][later], "label": cells["label"][later]}
-        row |= {"against": cells["label"][earlier], "seeds": len(seeds)}
-        for name in COMPARED:
-            difference = (by_seed[later].loc[seeds, name] - by_seed[earlier].loc[seeds, name]).to_numpy()
-            row |= _difference(name, difference, ALPHA / len(pairs))
-        rows.append(row)
+        row |= {"against": cells["label"][earlier], "against_cell": earlier, "seeds": len(shared)}
+        rows.append(row | _compared(by_seed[later].loc[shared], by_seed[earlier].loc[shared], ALPHA / len(pairs)))
     table = pd.DataFrame(rows, columns=None if rows else ["cell"]).set_index("cell")
-    for name in COMPARED if rows else ():
-        table[f"{name}_p"] = holm(table[f"{name}_p"])
-        table[f"{name}_seeds_needed"] = table[f"{name}_seeds_needed"].where(table[f"{name}_p"] > ALPHA)
+    for name in [name for name in table if name.endswith("_p")]:
+        known = table[name].notna()
+        table.loc[known, name] = seeds.holm(table.loc[known, name])
     return table
 
 
-def _difference(name: str, d: st.Floats, alpha: float) -> dict[str, float]:
-    """alpha: the strictest level of Holm's correction."""
-    deviation = d.std(ddof=1)
-    needed = st.samples_to_decide(d.mean(), deviation, alpha)
-    return _columns(f"{name}_difference", st.mean_difference(d)) | {
-        f"{name}_p": st.student_p_value(d.mean(), deviation / np.sqrt(len(d)), len(d) - 1),
-        f"{name}_seeds_needed": np.inf if needed is None else needed,
-    }
+def _compared(one: pd.DataFrame, other: pd.DataFrame, alpha: float) -> dict[str, float]:
+    """Of one cell less another, seed by seed; alpha is the strictest level of Holm's correction."""
+    row: dict[str, float] = {}
+    for name in COMPARED:
+        d = (one[name] - other[name]).to_numpy()
+        row |= _difference(f"{name}_difference", f"{name}_p", d)
+        row[f"{name}_detectable"] = detectable(d.std(ddof=1), len(d), alpha) if np.ptp(d) > 0 else np.nan
+    if one["solve_steps"].notna().all():
+        row["sooner"], row["sooner_p"] = seeds.sign_test(one["solve_steps"], other["solve_steps"])
+    ratio = _difference("noise_ratio", "noise_p", (one["log_trace"] - other["log_trace"]).to_numpy(float))
+    row |= {name: value if name == "noise_p" else float(np.exp(value)) for name, value in ratio.items()}
+    return row | _difference("snr_difference", "snr_p", (one["snr"] - other["snr"]).to_numpy(float))
+
+
+def _difference(name: str, p: str, d: st.Floats) -> dict[str, float]:
+    """NaN where it is not known for every seed."""
+    if not np.isfinite(d).all():
+        return _columns(name, NOTHING) | {p: np.nan}
+    return _columns(name, seeds.mean_difference(d)) | {p: seeds.paired_p_value(d)}
 
 
 def side_by_side(study: Study) -> pd.DataFrame:
@@ -254,9 +271,10 @@ def side_by_side(study: Study) -> pd.DataFrame:
 
 
 def _joined(learnt: pd.DataFrame, steady: pd.DataFrame, measured: pd.DataFrame | None) -> pd.DataFrame:
-    names = ["final_return", "env_steps_to_solve", "auc", "iqr_across_seeds", "cvar_drawdown"]
-    table = learnt.join(steady.filter(_with_limits(names[3:])))
-    table = table.filter([*LEAD, "solved", *_with_limits(names)])
+    names = ["share_solved", "final_return", "worst_quarter", "env_steps_to_solve", "auc"]
+    steadiness = ["iqr_across_seeds", "cvar_drawdown"]
+    table = learnt.join(steady.filter(_with_limits(steadiness)))
+    table = table.filter([*LEAD, *_with_limits([*names, *steadiness])])
     if measured is None:
         return table
     for policy in ("first", "last"):
@@ -308,28 +326,23 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     for name in frame.columns[frame.notna().any()]:
         if name.removesuffix("_low").removesuffix("_high") != name:
             continue
-        if name == "own" or (name == "env" and frame[name].nunique() < 2):
+        if name in ("own", "against_cell") or (name == "env" and frame[name].nunique() < 2):
             continue
         if name in QUIET and not frame[name].any():
             continue
         if name == "trained" and (frame["trained"] == frame["label"]).all():
             continue
-        limits = [frame.get(f"{name}_{end}", pd.Series(np.nan, frame.index)) for end in ("low", "high")]
+        ends = [frame.get(f"{name}_{end}", pd.Series(np.nan, frame.index)) for end in ("low", "high")]
         columns[" ".join(NAMES.get(word, word) for word in name.split("_"))] = [
-            _number(value) + (f" [{_number(low)}, {_number(high)}]" if pd.notna(low) and pd.notna(high) else "")
-            for value, low, high in zip(frame[name], *limits, strict=True)
+            f"{written(name, value)} {limits(Interval(value, low, high))}".strip()
+            for value, low, high in zip(frame[name], *ends, strict=True)
         ]
     return pd.DataFrame(columns)
 
 
-def _number(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    x = float(value)  # type: ignore[arg-type]
-    if not np.isfinite(x):
-        return "–" if np.isnan(x) else ("∞" if x > 0 else "−∞")
-    text = f"{x:,.0f}" if 1000 <= abs(x) < 1e6 or (x == int(x) and abs(x) < 1000) else f"{x:.3g}"
-    return text.replace("-", "−", 1) if text.startswith("-") else text
+def written(name: str, value: object) -> str:
+    """A value of a column in words: noise for a signal that cannot be told from 0 is unbounded."""
+    return "unbounded" if name.startswith("nsr") and value == np.inf else number(value)
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -391,21 +404,8 @@ def _by_cell(study: Study, runs: pd.DataFrame, describe: Callable[..., dict[str,
     for name, own in runs.groupby("cell", sort=False):
         cell = study.cells.loc[name]
         lead = {"env": cell["env"], "label": cell["label"], "runs": len(own), "left_out": cell["left_out"]}
-        rows[name] = lead | describe(cell, own)
+        rows[name] = lead | describe(study, cell, own)
     return pd.DataFrame.from_dict(rows, orient="index", columns=None if rows else LEAD).rename_axis("cell")
-
-
-def _over_seeds(x: st.Floats, statistic: Callable[..., st.Floats] = interquartile_mean) -> Interval:
-    """With bootstrap limits, the same at every call; no limits from a single seed."""
-    if len(x) < 2:
-        return NOTHING._replace(value=statistic(x))
-    return bootstrap_interval(x, np.random.default_rng(0), statistic, RESAMPLES)
-
-
-def _censored(time: st.Floats, solved: st.Bools, statistic: Callable[..., st.Floats]) -> Interval:
-    if len(time) < 2:
-        return NOTHING._replace(value=statistic(time, solved))
-    return st.survival_interval(time, solved, np.random.default_rng(0), statistic, RESAMPLES)
 
 
 def _columns(name: str, interval: Interval) -> dict[str, float]:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.noise import bootstrap_interval
+from ablate.statistics.seeds import over_seeds
 from ablate.store import Cell
 from ablate.workers import cores
 
@@ -156,7 +156,7 @@ def compared(name: str, share: float, seeds: int) -> dict[str, tuple[Floats, Flo
     }
     limits = {}
     for who, (_, final) in of.items():
-        limits[who] = bootstrap_interval(final, np.random.default_rng(0))
+        limits[who] = over_seeds(final)
         value, low, high = limits[who]
         each = " ".join(f"{x:.0f}" for x in np.sort(final))
         print(f"{who:<18} final return {value:6.1f} [{low:.1f}, {high:.1f}]   each {each}")
@@ -181,7 +181,7 @@ def draw(results: dict[str, dict[str, tuple[Floats, Floats]]], share: float, pat
     for axis, (name, of) in zip(axes[0], results.items(), strict=True):
         x = (np.arange(WINDOWS) + 1) / WINDOWS * share * TASKS[name].env_steps
         for who, (curves, _) in of.items():
-            points = [bootstrap_interval(column, np.random.default_rng(0)) for column in curves.T]
+            points = [over_seeds(column) for column in curves.T]
             middle, low, high = np.array(points).T
             (line,) = axis.plot(x, middle, label=who)
             axis.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)

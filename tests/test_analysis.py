@@ -346,7 +346,7 @@ def test_group_curves_are_scaled_as_known() -> None:
 def test_analysis_needs_no_engine() -> None:
     code = (
         "import sys, analysis.__main__, analysis.frames, analysis.plots, analysis.tables\n"
-        "allowed = {'store', 'study', 'curves', 'noise', 'groups', 'sequences', 'refusal'}\n"
+        "allowed = {'store', 'study', 'curves', 'noise', 'groups', 'sequences', 'refusal', 'statistics'}\n"
         "found = {name.split('.')[1] for name in sys.modules if name.startswith('ablate.')}\n"
         "assert found <= allowed, found\n"
         "assert 'torch' not in sys.modules and 'hydra' not in sys.modules\n"

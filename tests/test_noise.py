@@ -11,13 +11,8 @@ from ablate.groups import ADVANTAGES, Bandit, group_moments
 from ablate.noise import (
     Accumulator,
     blocks_of,
-    bootstrap_interval,
     gradients_of_gram,
-    holm,
-    interquartile_mean,
     paired_log_ratio,
-    performance_profile,
-    probability_of_improvement,
     snr,
     student_quantile,
     trace_variance,
@@ -537,67 +532,3 @@ def test_a_sample_of_one_value_bounds_nothing(value):
     for interval in (trace_variance(blocks), noise.directional_variance(blocks, target), noise.nsr(blocks)):
         assert (interval.low == 0).all()
         assert np.isposinf(interval.high).all()
-
-
-# ---- over seeds
-
-
-def test_interquartile_mean_is_the_trimmed_mean():
-    rng = np.random.default_rng(19)
-    for n in (1, 3, 4, 10, 17):
-        x = rng.normal(size=(5, n))
-        np.testing.assert_allclose(interquartile_mean(x), stats.trim_mean(x, 0.25, axis=1), rtol=1e-12)
-        np.testing.assert_allclose(interquartile_mean(x, axis=0), stats.trim_mean(x, 0.25, axis=0), rtol=1e-12)
-    assert interquartile_mean([0.0, 1, 2, 3, 4, 5, 6, 7, 8, 1000]) == 4.5  # 2 .. 7
-
-
-def test_bootstrap_of_a_mean_has_the_error_of_a_mean():
-    """40 seeds, 20,000 resamples: half-width 1.96 sd / sqrt(n), within 5%."""
-    x = np.random.default_rng(20).normal(size=40)
-    interval = bootstrap_interval(x, np.random.default_rng(0), statistic=np.mean, resamples=20_000)
-    assert interval.value == pytest.approx(x.mean(), rel=1e-14)
-    assert (interval.high - interval.low) / 2 == pytest.approx(1.96 * x.std() / np.sqrt(40), rel=0.05)
-
-
-def test_bootstrap_is_stratified():
-    """Tasks that differ in level alone have no spread within, and so no interval; pooled they would."""
-    x = np.tile([0.0, 10.0, 30.0], (10, 1))
-    interval = bootstrap_interval(x, np.random.default_rng(0))
-    assert interval.low == interval.value == interval.high
-    x = np.arange(10.0)  # columns are drawn apart: resampled together, their errors would cancel
-    interval = bootstrap_interval(np.stack([x, -x], 1), np.random.default_rng(0), statistic=np.mean)
-    assert interval.high - interval.low > 1
-
-
-def test_bootstrap_draws_from_its_generator_alone():
-    x = np.random.default_rng(21).normal(size=10)
-    first, second, other = (bootstrap_interval(x, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert first == second
-    assert first != other
-
-
-def test_bootstrap_coverage_at_ten_seeds():
-    """Percentile limits of the IQM of 10 normals: 1,000 samples (sd 0.7%), 91% to 97%."""
-    rng = np.random.default_rng(22)
-    hits = 0
-    for sample in rng.normal(size=(1000, 10)):
-        interval = bootstrap_interval(sample, rng, resamples=500)
-        hits += interval.low <= 0 <= interval.high
-    assert 0.91 < hits / 1000 < 0.97
-
-
-def test_probability_of_improvement_is_mann_whitney():
-    rng = np.random.default_rng(23)
-    x, y = rng.integers(0, 5, 12), rng.integers(0, 4, 9)  # with ties
-    expected = stats.mannwhitneyu(x, y).statistic / (12 * 9)
-    assert probability_of_improvement(x, y) == pytest.approx(expected, rel=1e-12)
-    assert probability_of_improvement(x, x) == 0.5
-
-
-def test_performance_profile_counts_runs_above():
-    np.testing.assert_array_equal(performance_profile([1.0, 2.0, 3.0, 4.0], [0, 1, 2.5, 4]), [1, 0.75, 0.5, 0])
-
-
-def test_holm_by_hand():
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02], rtol=1e-12)
-    np.testing.assert_array_equal(holm([0.9, 0.8]), [1, 1])

@@ -1,6 +1,5 @@
 """The statistics against scipy, hand-worked numbers, slow oracles and simulation."""
 
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -9,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
 
-from ablate.curves import kaplan_meier, smoothed, steps_to_threshold, survival_median
-from ablate.noise import bootstrap_interval, interquartile_mean, performance_profile, probability_of_improvement
+from ablate.curves import smoothed, steps_to_threshold
+from ablate.statistics.power import samples_needed
+from ablate.statistics.seeds import (
+    bootstrap_interval,
+    expanded,
+    interquartile_mean,
+    performance_profile,
+    probability_of_improvement,
+)
 from analysis import statistics as st
 
 VALUES = some.lists(some.integers(-5, 5), min_size=2, max_size=12)
@@ -52,63 +58,12 @@ def test_smoothing_averages_what_there_is() -> None:
     np.testing.assert_array_equal(smoothed(np.array([[2.0], [5.0]])), [[2], [5]])
 
 
-def test_the_threshold_is_reached_or_the_run_censored() -> None:
+def test_the_threshold_is_reached_or_never() -> None:
     steps = np.tile(10.0 * np.arange(1, 9), (3, 1))
     curves = np.array([[0, 0, 9, 9, 9, 9, 9, 9.0], [0, 0, 0, 0, 0, 0, 0, 9.0], [9] * 8])
-    times, reached = steps_to_threshold(steps, curves, np.array([5.0, 5.0, 9.0]))
-    assert times.tolist() == [50, 80, 10]  # (0 + 0 + 9 + 9 + 9) / 5 = 5.4 at the fifth; never; at once
-    assert reached.tolist() == [True, False, True]
-    assert not steps_to_threshold(steps, curves, np.full(3, np.nan))[1].any()
-
-
-# Censored times
-
-
-def test_kaplan_meier_by_hand() -> None:
-    # The remission times of Freireich et al. (1963), 6-MP arm, in every textbook: S at 6, 7, 10, 13, 16, 22, 23 weeks
-    events = [6, 6, 6, 7, 10, 13, 16, 22, 23]
-    censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
-    times = np.array(events + censored)
-    reached = np.arange(21) < 9
-    t, survival = kaplan_meier(times, reached)
-    at = {week: survival[np.flatnonzero(t == week)[-1]] for week in sorted(set(events))}
-    known = {6: 0.857, 7: 0.807, 10: 0.753, 13: 0.690, 16: 0.627, 22: 0.538, 23: 0.448}
-    assert at == pytest.approx(known, abs=5e-4)
-    assert survival_median(times, reached) == 23
-    # the area of those steps up to week 35
-    edges, heights = [0, 6, 7, 10, 13, 16, 22, 23, 35], [1, *known.values()]
-    area = sum(h * (b - a) for h, a, b in zip(heights, edges, edges[1:], strict=False))
-    assert st.restricted_mean(times, reached, 35) == pytest.approx(area, abs=0.02)
-
-
-@given(some.lists(some.tuples(some.integers(1, 6), some.booleans()), min_size=1, max_size=10))
-def test_survival_agrees_with_scipy(runs: list[tuple[int, bool]]) -> None:
-    times, reached = (np.array(x) for x in zip(*runs, strict=True))
-    data = stats.CensoredData(times[reached], right=times[~reached])
-    theirs = stats.ecdf(data).sf.evaluate(np.arange(8))
-    t, survival = kaplan_meier(times, reached)
-    ours = [1.0 if k < t[0] else survival[np.flatnonzero(t <= k)[-1]] for k in range(8)]
-    np.testing.assert_allclose(ours, theirs, atol=1e-12)
-
-
-@given(some.lists(some.integers(1, 50), min_size=1, max_size=12))
-def test_without_censoring_these_are_plain_statistics(times: list[int]) -> None:
-    everyone = np.ones(len(times), bool)
-    assert survival_median(times, everyone) == sorted(times)[(len(times) - 1) // 2]
-    assert st.restricted_mean(times, everyone, 50) == pytest.approx(np.mean(times))
-    assert st.restricted_mean(times, everyone, 10) == pytest.approx(np.minimum(times, 10).mean())
-    assert survival_median(times, ~everyone) == np.inf
-    assert st.restricted_mean(times, ~everyone, 10) == pytest.approx(10)
-
-
-def test_survival_statistics_take_many_samples_at_once() -> None:
-    times, reached = rng().integers(1, 9, (20, 7)), rng(1).random((20, 7)) < 0.6
-    for statistic in (survival_median, partial(st.restricted_mean, until=6)):
-        one_by_one = [statistic(t, e) for t, e in zip(times, reached, strict=True)]
-        np.testing.assert_allclose(statistic(times, reached), one_by_one)
-    interval = st.survival_interval(times[0], reached[0], rng())
-    assert interval.low <= interval.value <= interval.high
-    assert st.survival_interval(times[0], np.zeros(7, bool), rng()) == (np.inf, np.inf, np.inf)
+    times = steps_to_threshold(steps, curves, np.array([5.0, 5.0, 9.0]))
+    assert times.tolist() == [50, np.inf, 10]  # (0 + 0 + 9 + 9 + 9) / 5 = 5.4 at the fifth; never; at once
+    assert np.isinf(steps_to_threshold(steps, curves, np.full(3, np.nan))).all()
 
 
 # Over seeds
@@ -120,7 +75,7 @@ def test_a_band_is_the_bootstrap_at_every_point() -> None:
     found = st.band(x, rng(), resamples=200)
     rows = rng().integers(9, size=(200, 9))
     slow = np.array([interquartile_mean(x[row], axis=0) for row in rows])
-    np.testing.assert_allclose([found.low, found.high], np.quantile(slow, [0.025, 0.975], axis=0), atol=1e-12)
+    np.testing.assert_allclose([found.low, found.high], np.quantile(slow, expanded(9), axis=0), atol=1e-12)
     np.testing.assert_allclose(found.value, stats.trim_mean(x, 0.25, axis=0))
 
 
@@ -132,7 +87,7 @@ def test_wide_bands_are_cut_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_bands_of_a_normal_sample_cover() -> None:
-    """600 samples of 20 at 4 points: a percentile interval of the IQM covers about 94% at this size. The count at each
+    """600 samples of 20 at 4 points: the interval of the IQM covers about 95.5% at this size. The count at each
     point is binomial; the bounds are 4 standard deviations away or more: false alarms below 0.1%."""
     x = rng(1).standard_normal((600, 20, 4))
     draws = rng(2)
@@ -140,8 +95,8 @@ def test_the_bands_of_a_normal_sample_cover() -> None:
     for sample in x:
         _, low, high = st.band(sample, draws, resamples=400)
         hits += (low < 0) & (high > 0)
-    assert (hits / 600 > 0.90).all()
-    assert (hits / 600 < 0.98).all()
+    assert (hits / 600 > 0.92).all()
+    assert (hits / 600 < 0.985).all()
 
 
 def test_the_interval_of_improvement_covers() -> None:
@@ -184,35 +139,12 @@ def test_point_estimates_are_those_of_rliable() -> None:
     assert performance_profile(x, [0.0, 0.3, 0.6, 0.9, 1.2]).tolist() == [1.0, 0.8, 0.5, 0.3, 0.1]
 
 
-def test_paired_differences_are_the_t_test() -> None:
-    x, y = rng(2).standard_normal((2, 9))
-    found = st.mean_difference(x - y)
-    theirs = stats.ttest_rel(x, y).confidence_interval(0.95)
-    np.testing.assert_allclose([found.low, found.high], theirs, rtol=2e-3)
-    assert found.value == pytest.approx(np.mean(x - y))
-    assert st.mean_difference([2]) == (2, -np.inf, np.inf)
-
-
 # Stability
 
 
 @given(some.lists(some.floats(-100, 100), min_size=1, max_size=30))
 def test_the_interquartile_range_is_scipy_s(x: list[float]) -> None:
     assert st.interquartile_range(x) == pytest.approx(stats.iqr(x))
-
-
-def test_cvar_by_hand() -> None:
-    assert st.cvar([5, 1, 4, 2]) == 1  # the lowest quarter of four
-    assert st.cvar([5, 1, 4, 2, 9, 7], 0.25) == pytest.approx((1 + 0.5 * 2) / 1.5)
-    assert st.cvar([5, 1, 4, 2], 1.0) == 3
-    assert -st.cvar(-np.array([5, 1, 4, 2]), 0.5) == 4.5
-    np.testing.assert_array_equal(st.cvar([[1, 4], [3, 0]], 0.5, axis=0), [1, 0])
-
-
-@given(some.lists(some.floats(-100, 100), min_size=1, max_size=20), some.floats(0.05, 1))
-def test_cvar_is_the_best_bound_of_rockafellar_and_uryasev(x: list[float], share: float) -> None:
-    bounds = [v - np.maximum(v - np.array(x), 0).mean() / share for v in x]
-    assert st.cvar(x, share) == pytest.approx(max(bounds), abs=1e-9)
 
 
 def test_stability_along_a_run_by_hand() -> None:
@@ -251,17 +183,17 @@ def test_without_any_error_every_difference_is_certain() -> None:
     assert (st.student_p_value(0.1, 0, 5), st.student_p_value(0, 0, 5)) == (0, 1)
 
 
-def test_the_samples_asked_for_have_the_power() -> None:
-    """A mean of 0.5 with unit noise needs (1.96 + 0.84)^2 / 0.25 = 31.4 samples; of 4,000 t tests at that size 80%
-    find it, but for 4 standard errors of 0.6% and what the normal approximation is off."""
-    n = st.samples_to_decide(0.5, 1.0)
-    assert n == 32
-    x = rng(8).normal(0.5, 1.0, (4000, n))
-    assert (stats.ttest_1samp(x, 0, axis=1).pvalue <= 0.05).mean() == pytest.approx(0.8, abs=0.025)
+def test_the_samples_asked_for_are_nearly_those_of_the_t_test() -> None:
+    """For a standardised effect of one half (1.96 + 0.84)^2 / 0.25 = 31.4; Student's t asks for 34."""
     assert st.samples_to_decide(-0.5, 1.0) == 32
+    assert samples_needed(-0.5, 1.0, 0.05) == 34
     assert st.samples_to_decide(0.5, 1.0, alpha=0.01) == 47  # (2.576 + 0.842)^2 / 0.25 = 46.7
-    assert st.samples_to_decide(9.0, 1.0) == 3
     assert st.samples_to_decide(0, 1) is None
+
+
+def test_wilson_by_hand() -> None:
+    """For 3 of 10, (0.3 + z^2/20 +- z sqrt(0.021 + z^2/400)) / (1 + z^2/10)."""
+    assert st.wilson(3, 10) == pytest.approx((0.1078, 0.6032), abs=1e-4)
 
 
 # Ranks
@@ -315,7 +247,6 @@ def test_intervals_are_the_same_at_every_call_and_leave_the_global_generator_alo
         lambda: st.band(x, rng()),
         lambda: st.kendall_interval(x, y, rng()),
         lambda: st.improvement_interval(x[0], y[0], rng()),
-        lambda: st.survival_interval(x[0], y[0] > 0, rng()),
         lambda: bootstrap_interval(x[0], rng()),
     ):
         np.testing.assert_array_equal(work(), work())

@@ -10,7 +10,7 @@ import pytest
 
 from ablate.run import Summary
 from ablate.store import Cell
-from ablate.sweep import _noise_to_signal, conclude, ending, merge, ranges, solving, table
+from ablate.sweep import conclude, ending, merge, ranges, solving, table
 
 MANIFEST = {"iterations": 20, "env_steps": 2000, "wall_time_s": 1.0, "started": "2026-01-01T00:00:00+00:00"}
 CONFIG = {"threshold": 2.5, "phi": {"name": "rtg"}, "baseline": {"name": "none"}, "probe": {"name": "online"}}
@@ -25,7 +25,12 @@ def probe(level: float) -> list[dict]:
     """Rows of the cell's own estimator, out of order, and of another one."""
     rows = [("rtg", 20, 7.0, 1 - level), ("return", 0, 100.0, 100.0), ("rtg", 0, 10 * level, level)]
     names = "phi", "iteration", "trace_variance", "snr"
-    return [dict(zip(names, row, strict=True)) | {"baseline": "none", "critic": "none"} for row in rows]
+    rest = {"baseline": "none", "critic": "none", "mode": "online"}
+    return [dict(zip(names, row, strict=True)) | limits(row[-1]) | rest for row in rows]
+
+
+def limits(snr: float) -> dict[str, float]:
+    return {"snr_low": snr - 0.5, "snr_high": snr + 0.5}
 
 
 @pytest.fixture
@@ -54,24 +59,15 @@ def test_table_has_a_row_a_cell(summary: Summary) -> None:
     assert cells[0] == ["phi=rtg", "phi=rtg"]
     assert cells[1:4] == [["1", "1"], ["1", "1"], ["3", "0"]]
     assert cells[4] == ["2", "2"]
-    assert cells[6:8] == [["100", "100"], ["1/2", "1/2"]]
-    assert cells[8:11] == [["20", "20"], ["0.5", "0.5"], ["unbounded", "unbounded"]]
-    assert cells[11] == ["300", "300"]
-
-
-def test_noise_for_a_signal_that_cannot_be_told_from_0_has_no_bound() -> None:
-    """The median of 3, 2, -1 is 2, but of three seeds drawn from them it is often -1: in 7 of 27 cases."""
-    rows = [pd.Series({"snr": snr, "snr_low": 1.0}) for snr in (3.0, 2.0, -1.0)]
-    assert _noise_to_signal(rows) == np.inf
-    assert _noise_to_signal(rows[:2]) == 1 / 2.5
-    assert _noise_to_signal(rows[1:2]) == 1 / 2
-    assert _noise_to_signal([pd.Series({"snr": 2.0, "snr_low": -0.1})]) == np.inf
-    assert _noise_to_signal([pd.Series({"snr": 2.0})]) == 1 / 2, "exact"
+    assert cells[5:7] == [["-", "-"], ["1", "1"]], "two seeds have no interval; the worst quarter is half of one"
+    assert cells[7:9] == [["∞", "100"], ["1/4", "1/2"]], "those that diverged have not solved it"
+    assert cells[9:12] == [["20", "20"], ["0.5", "0.5"], ["unbounded", "unbounded"]]
+    assert cells[12] == ["300", "300"]
 
 
 def test_table_of_a_cell_that_has_nothing(summary: Summary) -> None:
     empty = replace(summary, complete=[], skipped=[], failed={0: "no"}, env_steps=0)
-    assert [next(iter(column.cells)) for column in table([empty]).columns[1:]] == ["0", "0", "1", *["-"] * 5]
+    assert [next(iter(column.cells)) for column in table([empty]).columns[1:]] == ["0", "0", "1", *["-"] * 6]
 
 
 def test_merge_adds_up_the_jobs_of_a_cell(summary: Summary) -> None:
@@ -103,14 +99,14 @@ def test_solving(returns: list, threshold: float | None, expected: tuple[str, st
 
 
 def test_ending() -> None:
-    assert ending([]) == ("-", "-")
-    assert ending([curve([0.0] * 9 + [7.0])]) == ("7", "-"), "the last tenth; one seed has no interval"
-    assert ending([curve([5.0])]) == ("5", "-")
-    value, interval = ending([curve(np.full(20, level)) for level in (0.0, 1.0, 2.0, 100.0)])
-    assert value == "1.5", "the mean of the middle half"
+    assert ending([]) == ("-", "-", "-")
+    assert ending([curve([0.0] * 9 + [7.0])]) == ("7", "-", "7"), "the last tenth; one seed has no interval"
+    assert ending([curve([5.0])]) == ("5", "-", "5")
+    value, interval, worst = ending([curve(np.full(20, level)) for level in (0.0, 1.0, 2.0, 3.0, 100.0)])
+    assert value == "2", "the mean of the middle three"
     low, high = map(float, interval.strip("[]").split(","))
-    assert 0 <= low <= 1.5 <= high <= 100
-    assert interval == ending([curve(np.full(20, level)) for level in (0.0, 1.0, 2.0, 100.0)])[1]
+    assert 0 <= low <= 2 <= high <= 100
+    assert worst == "0.2", "0 and a quarter of the next seed, over 1.25"
 
 
 def test_exit_codes(tmp_path: Path, summary: Summary, capsys: pytest.CaptureFixture) -> None:

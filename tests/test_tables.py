@@ -11,8 +11,9 @@ from rich.console import Console
 from studies import cell, online, run
 
 from ablate.refusal import Refusal
+from ablate.statistics.power import power
 from analysis import frames, tables
-from analysis.outcomes import outcomes
+from analysis.outcomes import outcomes, parts
 
 RISE = [0.0] * 5 + [450.0] * 15
 
@@ -45,7 +46,7 @@ def test_what_a_run_came_to(study: frames.Study) -> None:
     assert good["auc"] == pytest.approx((225 * 10 + 450 * 140) / 200)
     assert (good["final_return"], good["detrended_iqr"], good["drawdown_cvar"]) == (450, 0, 0)
     bad = runs[runs["cell"].str.startswith("iterations=20,phi=return")]
-    assert bad["solve_steps"].tolist() == [200, 200]
+    assert bad["solve_steps"].tolist() == [np.inf, np.inf]
     assert not bad["solved"].any()
     assert bad["collapse"].isna().all()
 
@@ -55,18 +56,20 @@ def test_sample_efficiency(study: frames.Study) -> None:
     assert table["label"].tolist() == ["return", "reward-to-go"]
     good, bad = row(table, "reward-to-go"), row(table, "return")
     assert (good["runs"], good["left_out"], bad["runs"], bad["left_out"]) == (2, 0, 2, 1)
-    assert (good["solved"], good["env_steps_to_solve"], good["mean_env_steps_to_solve"]) == (2, 100, 100)
-    assert (bad["solved"], bad["env_steps_to_solve"], bad["mean_env_steps_to_solve"]) == (0, np.inf, 200)
+    assert (good["solved"], good["share_solved"], good["env_steps_to_solve"]) == (2, 1, 100)
+    assert (bad["solved"], bad["share_solved"], bad["env_steps_to_solve"]) == (0, 0, np.inf)
+    assert bad["share_solved_high"] == pytest.approx(1 - 0.025 ** (1 / 3))  # three runs, one of which diverged
     assert (good["final_return"], good["optimality_gap"]) == (450, 0)
     assert (bad["final_return"], bad["final_return_median"], bad["optimality_gap"]) == (50, 50, 350)
-    assert (bad["final_return_low"], bad["final_return_high"]) == (0, 100)
+    assert bad["worst_quarter"] == 0
+    assert np.isnan([bad["final_return_low"], bad["final_return_high"]]).all(), "of two seeds"
     assert (bad["auc"], bad["common_env_steps"]) == (50, 200)
 
 
 def test_stability(study: frames.Study) -> None:
     table = tables.stability(study)
     bad = row(table, "return")
-    assert (bad["iqr_across_seeds"], bad["cvar_across_seeds"], bad["diverged"]) == (50, 0, 1)
+    assert (bad["iqr_across_seeds"], bad["worst_quarter"], bad["diverged"]) == (50, 0, 1)
     assert (row(table, "reward-to-go")["collapse"], row(table, "reward-to-go")["diverged"]) == (0, 0)
     assert np.isnan(bad["collapse"])
     assert table["spread_across_lr"].isna().all()
@@ -77,18 +80,18 @@ def test_noise_and_the_three_side_by_side(study: frames.Study) -> None:
     assert noise["policy"].tolist() == ["first", "last"] * 2
     good = row(noise[noise["policy"] == "first"], "reward-to-go")
     assert (good["runs"], good["trace_variance"], good["nsr"]) == (2, 150, pytest.approx(10))
-    assert 100 <= good["trace_variance_low"] <= good["trace_variance_high"] <= 200
+    assert (good["trace_variance_low"], good["trace_variance_high"]) == (50, 400)  # the widest of the probes' own
     together = row(tables.side_by_side(study), "reward-to-go")
     efficient = row(tables.sample_efficiency(study), "reward-to-go")
-    for name in ("final_return", "env_steps_to_solve_low", "auc_high"):
+    for name in ("final_return", "worst_quarter", "env_steps_to_solve", "share_solved_low", "auc"):
         assert together[name] == efficient[name]
     assert (together["trace_variance_first"], together["nsr_last"]) == (150, pytest.approx(10))
 
 
 def test_paired_differences_are_of_shared_seeds(tmp_path: Path) -> None:
-    """Reward-to-go less the return on seeds 1 to 3: 2, 30, 58. Mean 30, standard error 28 / sqrt 3 = 16.2, so t is
-    1.856 of two degrees, where P(|T| > t) = 1 - t / sqrt(2 + t^2). To find it takes ((1.96 + 0.842) 28 / 30)^2 = 6.8
-    seeds. Another environment's cell meets nobody."""
+    """Reward-to-go less the return on seeds 1 to 3: 2, 30, 58. Mean 30, deviation 28, and p = 2 / 8, since no flip of
+    signs but that of all reaches the sum. What three such seeds find does not depend on the 30. Another environment's
+    cell meets nobody."""
     earlier, later = cell(tmp_path, "phi=return"), cell(tmp_path, "phi=rtg")
     for seed, height in ((0, 7.0), (1, 10.0), (2, 20.0), (3, 30.0)):
         run(earlier, seed, [height] * 4)
@@ -100,24 +103,87 @@ def test_paired_differences_are_of_shared_seeds(tmp_path: Path) -> None:
     for name in ("final_return", "auc"):
         assert found[f"{name}_difference"] == 30
         assert found[f"{name}_difference_high"] - 30 == pytest.approx(4.302653 * 28 / 3**0.5)
-        t = 30 / (28 / 3**0.5)
-        assert found[f"{name}_p"] == pytest.approx(1 - t / (2 + t**2) ** 0.5)
-        assert found[f"{name}_seeds_needed"] == 7
+        assert found[f"{name}_p"] == 0.25
+        assert power(found[f"{name}_detectable"], 28, 3, 0.05) == pytest.approx(0.8)
 
 
 def test_paired_differences_are_corrected_for_all_pairs_of_a_problem(tmp_path: Path) -> None:
-    """Return, reward-to-go the same, and advantage 1 and 3 above them: t is 2 / (sqrt 2 / sqrt 2) = 2 of one degree,
-    where P(|T| > t) = 1 - 2 atan(t) / pi = 0.295, times the 3 pairs. Two equal cells have p = 1, and no number of
-    seeds would tell them apart."""
-    for phi, gains in (("return", (0, 0)), ("rtg", (0, 0)), ("advantage", (1, 3))):
-        for seed in (0, 1):
-            run(cell(tmp_path, f"phi={phi}"), seed, [5.0 * seed + gains[seed]] * 4)
+    """Return, reward-to-go the same, and advantage 1 to 8 above them: of the 2^8 choices of signs only two are as far
+    from 0, and Student's t is surer still. Times the 3 pairs. Two equal cells have p = 1."""
+    for phi, gain in (("return", 0), ("rtg", 0), ("advantage", 1)):
+        for seed in range(8):
+            run(cell(tmp_path, f"phi={phi}"), seed, [5.0 * seed + gain * (seed + 1)] * 4)
     table = tables.paired_differences(frames.load(tmp_path, "main"))
     pairs = [tuple(pair) for pair in table[["label", "against"]].to_numpy()]
     assert pairs == [("reward-to-go", "return"), ("advantage", "return"), ("advantage", "reward-to-go")]
-    p = 1 - 2 * np.arctan(2) / np.pi
-    assert table["final_return_p"].tolist() == pytest.approx([1, 3 * p, 3 * p])
-    assert table["final_return_seeds_needed"].tolist() == [np.inf, 6, 6]  # ((2.394 + 0.842) / sqrt 2)^2 = 5.2
+    assert table["final_return_p"].tolist() == pytest.approx([1, 3 / 128, 3 / 128])
+    gains = np.arange(1.0, 9)
+    found = table["final_return_detectable"].iloc[1]
+    assert power(found, gains.std(ddof=1), 8, 0.05 / 3) == pytest.approx(0.8)
+
+
+def test_who_solves_sooner_and_whose_noise_is_less(tmp_path: Path) -> None:
+    """Reward-to-go solves sooner on seven seeds of eight, on one of them alone; on the last neither does. So the sign
+    test has seven of seven: 2 / 128. Its noise is half that of the return on every seed, in the ratio 1/2."""
+    for phi, trace in (("return", 200.0), ("rtg", 100.0)):
+        made = cell(tmp_path, f"phi={phi}", "iterations=20")
+        for seed in range(8):
+            late = [0.0] * 10 + [450.0] * 10 if seed else [0.0] * 20
+            returns = [0.0] * 20 if seed == 7 else RISE if phi == "rtg" else late
+            run(made, seed, returns, online(trace * (seed + 1), 0.1 * trace * (seed + 1), 20, phi=phi))
+    (found,) = [line for _, line in tables.paired_differences(frames.load(tmp_path, "main")).iterrows()]
+    assert (found["sooner"], found["sooner_p"]) == (pytest.approx(7.5 / 8), pytest.approx(2 / 128))
+    assert (found["noise_ratio"], found["noise_p"]) == (pytest.approx(0.5), pytest.approx(2 / 256))
+    assert found["snr_difference"] == pytest.approx(-10 * 4.5)
+    assert found["snr_p"] == pytest.approx(2 / 256)
+
+
+def test_only_what_had_the_same_budget_is_compared(tmp_path: Path) -> None:
+    """Cells of one iteration, as of a probe alone, do not cut the others' areas off, nor meet them in pairs."""
+    for overrides, length in ((["phi=rtg"], 20), (["phi=return"], 20), (["phi=rtg"], 1), (["phi=q"], 1)):
+        made = cell(tmp_path, *overrides, f"iterations={length}")
+        for seed in (0, 1):
+            run(made, seed, [1.0] * length)
+    study = frames.load(tmp_path, "main")
+    assert sorted(tables.sample_efficiency(study)["common_env_steps"]) == [10, 10, 200, 200]
+    assert len(tables.paired_differences(study)) == 2
+    for budget in ("algorithm=a2c", "algorithm=dqn"):
+        run(cell(tmp_path, budget, "env_steps=4000"), 0, [1.0] * 20)
+    run(cell(tmp_path, "phi=rtg", "env_steps=4000"), 0, [1.0] * 20)
+    wide = frames.load(tmp_path, "main")
+    own = parts(wide.cells)[["env_steps=4000" in cell for cell in wide.cells.index]]
+    assert len(own) == 3
+    assert len(set(own)) == 1
+
+
+def test_a_horizon_that_would_cut_off_most_of_a_run_is_refused(tmp_path: Path) -> None:
+    """The bad variant's episodes are short: 60 env steps beside 140, and no area; beside 120 there is one."""
+    for seed, length in ((0, 6), (1, 12)):
+        run(cell(tmp_path, "phi=rtg", "iterations=20"), seed, [5.0] * length)
+    table = tables.sample_efficiency(frames.load(tmp_path, "main"))
+    assert (table["auc"].item(), table["common_env_steps"].item()) == (5, 60)
+    run(cell(tmp_path, "phi=return", "iterations=20"), 0, [5.0] * 14)
+    study = frames.load(tmp_path, "main")
+    table = tables.sample_efficiency(study)
+    assert table[["auc", "common_env_steps"]].isna().all(axis=None)
+    assert "AUC" not in tables.shown(table)
+    tables.side_by_side(study)
+
+
+def test_seeds_that_choose_step_sizes_are_in_no_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    made = cell(tmp_path, "phi=rtg", "iterations=20")
+    for seed in (0, 1, 100, 101, 102):
+        run(made, seed, [float(seed)] * 20, online(100.0, 0.1, 20))
+    study = frames.load(tmp_path, "main")
+    assert {name: frame["runs"].max() for name, frame in tables.tables(study).items() if "runs" in frame} == {
+        "sample_efficiency": 2,
+        "stability": 2,
+        "noise": 2,
+        "side_by_side": 2,
+    }
+    assert (study.cells["complete"].item(), study.cells["left_out"].item(), len(study.tuning_runs)) == (2, 0, 3)
+    assert frames.tuning(pd.Series([*range(150)])).sum() == 0, "one range"
+    assert frames.tuning(pd.Series([100, 120])).sum() == 0, "there is nothing else"
 
 
 def test_pairs_of_very_many_cells_are_left_out(tmp_path: Path) -> None:
@@ -141,7 +207,7 @@ def test_one_seed_has_no_limits_but_the_probe_s(tmp_path: Path) -> None:
     made = tables.tables(frames.load(tmp_path, "main"))
     assert list(made) == ["sample_efficiency", "stability", "noise", "side_by_side"]
     assert np.isnan(made["sample_efficiency"]["final_return_low"].item())
-    assert made["stability"][["iqr_across_seeds", "cvar_across_seeds"]].isna().all(axis=None)
+    assert made["stability"][["iqr_across_seeds", "worst_quarter"]].isna().all(axis=None)
     assert made["noise"]["trace_variance_low"].tolist() == [50, 50]
     assert made["noise"]["nsr_high"].tolist() == [20, 20]
 
@@ -194,7 +260,8 @@ def test_what_is_not_finite_is_written_as_such() -> None:
     read = tables.shown(frame.assign(big=[123456.0, 1.234e9], none=np.nan, left_out=[0, 0], env="e"))
     assert read.columns.tolist() == ["label", "x", "big"]
     assert read["x"].tolist() == ["∞ [1, ∞]", "−2.5"]
-    assert read["big"].tolist() == ["123,456", "1.23e+09"]
+    assert read["big"].tolist() == ["123,456", "1.23×10⁹"]
+    assert tables.shown(pd.DataFrame({"nsr": [np.inf, 2.0]}))["NSR"].tolist() == ["unbounded", "2"]
 
 
 HOSTILE = r"50%_of $x$ & {a\b} ~^#<script>|−∞"

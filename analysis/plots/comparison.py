@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablate.noise import bootstrap_interval, interquartile_mean
+from ablate.statistics.seeds import interquartile_mean, over_seeds
 from analysis.frames import Study
 from analysis.outcomes import outcomes
 from analysis.plots.style import CROWD, legend, logarithmic, looks, panels, title
@@ -118,7 +118,7 @@ def _traded(study: Study) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
 def _point(panel: Axes, x: Floats, y: Floats, look: dict[str, Any], label: str) -> None:
     where = float(interquartile_mean(x)), float(interquartile_mean(y))
     if len(x) > 1:
-        across, up = (bootstrap_interval(z, np.random.default_rng(0)) for z in (x, y))
+        across, up = (over_seeds(z) for z in (x, y))
         panel.plot([across.low, across.high], [where[1]] * 2, color=look["color"], linewidth=1)
         panel.plot([where[0]] * 2, [up.low, up.high], color=look["color"], linewidth=1)
     panel.plot(*where, label=label, **{**look, "linestyle": "none"})

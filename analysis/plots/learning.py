@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from ablate.noise import interquartile_mean
+from ablate.statistics.seeds import FEWEST, interquartile_mean
 from analysis.frames import Study, side_by_side
 from analysis.outcomes import outcomes
 from analysis.plots.style import COLUMN, crowded, legend, looks, panels, thousands, title
@@ -63,7 +63,8 @@ def _seeds(curves: Curves) -> str:
     if numbers == [1]:
         return "one seed, and so no interval"
     number = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return f"IQM over {number} seeds with its 95% interval"
+    shown = "with its 95% interval" if numbers[-1] >= FEWEST else "too few for an interval"
+    return f"IQM over {number} seeds, {shown}"
 
 
 def no_values(study: Study) -> str:

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ablate.noise import inverse
 from ablate.refusal import Refusal
+from ablate.statistics.interval import inverse
 from analysis.frames import Study
 from analysis.plots.style import (
     MARKERS,

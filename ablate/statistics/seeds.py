@@ -1,0 +1,262 @@
+"""Results over seeds: each number that the table of a sweep, an analysis and a report show, from one function each.
+
+A bootstrap's random stream is part of its function, so that the same seeds give the same limits wherever they are
+shown. How well the intervals cover and the tests keep their level is measured in `docs/coverage_seeds.md`.
+Distributions are those of scipy.special: scipy.stats takes half a second to import, at the start of every sweep.
+
+    interquartile_mean, worst_quarter, share     what a sample comes to
+    over_seeds                                   the interquartile mean with limits
+    median, until_half                           medians with distribution-free limits
+    trace_variance, noise_to_signal              of a probe's rows, one a seed
+    mean_difference, paired_p_value, sign_test   two variants on shared seeds
+    probability_of_improvement, performance_profile, holm
+                                                 Agarwal et al. (2021), Deep RL at the edge of the statistical precipice
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from ablate.statistics.interval import LEVEL, Floats, Interval, bare, inverse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST = 5  # seeds that limits are given of: below, no distribution-free interval covers 90%
+QUARTER = 0.25  # the worst share that is averaged: with 10 seeds 5% would be the worst seed alone
+RESAMPLES = 2000
+EXACT = 14  # seeds up to which all choices of signs are looked at
+
+
+# ------------------------------------------------------------------------------------------------ one sample
+
+
+def interquartile_mean(x: ArrayLike, axis: int = -1) -> Floats:
+    """The mean of what remains when the floor(n / 4) smallest and largest are left out. Agarwal et al. (2021), IQM."""
+    ordered = np.sort(np.asarray(x, dtype=np.float64), axis=axis)
+    number = ordered.shape[axis]
+    return np.take(ordered, range(number // 4, number - number // 4), axis=axis).mean(axis)
+
+
+def cvar(x: ArrayLike, share: float = QUARTER, axis: int = -1) -> Floats:
+    """The mean of the lowest share of a sample: (1 / a n) (sum of the floor(a n) lowest + the fraction of the next).
+
+    For the highest, -cvar(-x). Rockafellar & Uryasev (2000).
+    """
+    ordered = np.sort(np.moveaxis(np.asarray(x, float), axis, -1), axis=-1)
+    mass = share * ordered.shape[-1]
+    weights = np.clip(mass - np.arange(ordered.shape[-1]), 0.0, 1.0)
+    return (ordered * weights).sum(-1) / mass
+
+
+def worst_quarter(x: ArrayLike) -> Interval:
+    """The mean of the lowest quarter of the seeds, to stand beside an interquartile mean, which does not see them.
+
+    It has no limits: with 20 seeds or fewer those of a bootstrap cover the population's between 35% and 90%.
+    """
+    return bare(cvar(x))
+
+
+def share(successes: int, trials: int) -> Interval:
+    """successes / trials with exact limits: the p with P(X >= k) and P(X <= k) above 2.5%. Clopper & Pearson (1934).
+
+    They cover 95% or more at every p and n, and stay informative at 0 and at n of n: 10 of 10 is 1 [0.69, 1].
+    """
+    k, n = successes, trials
+    low = special.betaincinv(k, n - k + 1, (1 - LEVEL) / 2) if k else 0.0
+    high = special.betaincinv(k + 1, n - k, (1 + LEVEL) / 2) if k < n else 1.0
+    return Interval(np.asarray(k / n), np.asarray(low), np.asarray(high))
+
+
+def expanded(seeds: int) -> tuple[float, float]:
+    """The quantiles of a bootstrap distribution that serve as 95% limits, Phi(+-sqrt(n / (n - 1)) t_{n-1}).
+
+    A resample of n values has a variance too small by (n - 1) / n, and normal tails in place of Student's: the plain
+    2.5% and 97.5% are too narrow for few seeds. Hesterberg (2015), What teachers should know about the bootstrap.
+    """
+    tail = float(special.ndtr(-np.sqrt(seeds / (seeds - 1)) * student_quantile(seeds - 1)))
+    return tail, 1 - tail
+
+
+def bootstrap_interval(
+    x: ArrayLike,
+    rng: np.random.Generator,
+    statistic: Callable[..., Floats] = interquartile_mean,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """statistic(all of x) with `expanded` percentile limits from resampling seeds, x [seeds] or [seeds, strata].
+
+    Stratified: in each column (a task, a checkpoint) seeds are drawn with replacement on their own, and the statistic
+    is of the whole. It is called as statistic(samples, axis=-1). Average within a (seed, checkpoint) before, and note
+    that a seed's checkpoints are taken as independent. No limits (NaN) of fewer than 5 seeds. Agarwal et al. (2021).
+    """
+    table = np.asarray(x, dtype=np.float64)
+    table = table.reshape(len(table), -1)
+    value = statistic(table.ravel(), axis=-1)
+    if len(table) < FEWEST:
+        return bare(value)
+    rows = rng.integers(len(table), size=(resamples, *table.shape))
+    samples = table[rows, np.arange(table.shape[1])].reshape(resamples, -1)
+    low, high = np.quantile(statistic(samples, axis=-1), expanded(len(table)))
+    return Interval(value, low, high)
+
+
+def over_seeds(x: ArrayLike, statistic: Callable[..., Floats] = interquartile_mean) -> Interval:
+    """A statistic over seeds, by default the interquartile mean, with its bootstrap limits: the same at every call."""
+    return bootstrap_interval(x, np.random.default_rng(0), statistic)
+
+
+# ------------------------------------------------------------------------------------------------ medians
+
+
+def order_limits(x: ArrayLike) -> tuple[float, float]:
+    """(x_(k), x_(n+1-k)) with the largest k for which P(Bin(n, 1/2) < k) <= 2.5%: they hold the population's median.
+
+    For every distribution, infinite values and ties included, and without any random numbers. For 5 seeds the smallest
+    and the largest, which cover 93.75%; NaN for fewer. Thompson (1936).
+    """
+    ordered = np.sort(np.asarray(x, float))
+    if len(ordered) < FEWEST:
+        return np.nan, np.nan
+    below = special.bdtr(np.arange(len(ordered)), len(ordered), 0.5)  # P(X <= k) for k = 0, 1, ...
+    k = max(1, int((below <= (1 - LEVEL) / 2).sum()))
+    return float(ordered[k - 1]), float(ordered[-k])
+
+
+def median(x: ArrayLike) -> Interval:
+    """The median over seeds, limits by `order_limits`."""
+    return Interval(np.asarray(np.median(np.asarray(x, float))), *map(np.asarray, order_limits(x)))
+
+
+def until_half(times: ArrayLike) -> Interval:
+    """The smallest time by which half of the runs have got there; a run that ended without getting there has time inf.
+
+    "Never" is an answer, and no censoring: a bad run's short episodes end it after few env steps because it is bad.
+    inf where fewer than half get there. Limits by `order_limits`.
+    """
+    ordered = np.sort(np.asarray(times, float))
+    return Interval(ordered[(len(ordered) + 1) // 2 - 1], *map(np.asarray, order_limits(times)))
+
+
+# ------------------------------------------------------------------------------------------------ a probe's rows
+
+
+def trace_variance(rows: "pd.DataFrame") -> Interval:
+    """tr C over seeds of one estimator at one policy, a row of probe.parquet a seed: see `over_probes`."""
+    return over_probes(rows, "trace_variance")
+
+
+def noise_to_signal(rows: "pd.DataFrame") -> Interval:
+    """NSR over seeds, 1 / the SNR of `over_probes`: inf, "unbounded", where the SNR's lower limit is not above 0."""
+    ratio = over_probes(rows, "snr")
+    found = inverse(ratio)
+    return found if ratio.low > 0 else found._replace(value=np.asarray(np.inf))
+
+
+def over_probes(rows: "pd.DataFrame", name: str) -> Interval:
+    """The median over seeds with `order_limits`; of fewer than 5 seeds the widest of the probes' own limits.
+
+    A value that is not known counts as -inf for the lower limit and as inf for the upper one. An exact probe's limits
+    are its value.
+    """
+    values = rows[name].to_numpy(float)
+    known = values[~np.isnan(values)]
+    value = np.asarray(np.median(known) if len(known) else np.nan)
+    if len(values) >= FEWEST:
+        low = order_limits(np.where(np.isnan(values), -np.inf, values))[0]
+        high = order_limits(np.where(np.isnan(values), np.inf, values))[1]
+        return Interval(value, np.asarray(low), np.asarray(high))
+    exact = (rows["mode"] == "exact").to_numpy()
+    lows, highs = (
+        np.where(exact, values, rows[column].to_numpy(float) if (column := f"{name}_{end}") in rows else np.nan)
+        for end in ("low", "high")
+    )
+    lowest, highest = np.where(np.isnan(lows), -np.inf, lows).min(), np.where(np.isnan(highs), np.inf, highs).max()
+    return Interval(value, np.asarray(lowest), np.asarray(highest))
+
+
+# ------------------------------------------------------------------------------------------------ two samples
+
+
+def student_quantile(degrees: float) -> float:
+    """The 97.5% point of Student's t."""
+    return float(special.stdtrit(degrees, (1 + LEVEL) / 2))
+
+
+def mean_difference(differences: ArrayLike) -> Interval:
+    """The mean of d_k = x_k - y_k over shared seeds k, with Student's limits.
+
+    No limits (NaN) where all d_k are equal, or of a single one: such a sample shows no spread to tell an error from.
+    """
+    d = np.asarray(differences, float)
+    if len(d) < 2 or np.ptp(d) == 0:
+        return bare(d.mean())
+    reach = student_quantile(len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return Interval(d.mean(), d.mean() - reach, d.mean() + reach)
+
+
+def paired_p_value(differences: ArrayLike) -> float:
+    """Of no difference, two-sided, from d_k over shared seeds: the larger of Student's t and of the sign-flip test.
+
+    Student's t alone calls differences that take few values, as of runs that solve a task or fail, significant too
+    often: 12.5% at 7 seeds of +1 or -1 by a fair coin. The sign-flip test is exact where the two variants may be
+    exchanged: the share of all 2^n choices of signs with |sum +-d_k| >= |sum d_k|, of 2^14 random ones beyond 14 seeds.
+    Below 6 seeds it is above 5% whatever they show. Fisher (1935), The design of experiments, section 21.
+    """
+    d = np.asarray(differences, float)
+    if not d.any():
+        return 1.0
+    signs = _signs(len(d))
+    extreme = (np.abs(signs @ d) >= np.abs(d.sum()) - 1e-12 * np.abs(d).sum()).sum()
+    drawn = len(d) > EXACT
+    flipped = float((extreme + drawn) / (len(signs) + drawn))
+    if np.ptp(d) == 0:
+        return flipped
+    t = d.mean() / (d.std(ddof=1) / np.sqrt(len(d)))
+    return max(flipped, float(2 * special.stdtr(len(d) - 1, -abs(t))))
+
+
+@cache
+def _signs(n: int) -> Floats:
+    """Choices of n signs, [2^(n-1), n]: all of them up to a common sign; beyond `EXACT` that many at random."""
+    if n > EXACT:
+        return np.random.default_rng(0).choice([-1.0, 1.0], (2**EXACT, n))
+    return np.where(np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1, -1.0, 1.0)
+
+
+def sign_test(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
+    """(the share of shared seeds with x_k < y_k, ties half; the two-sided p-value of 1/2, ties left out).
+
+    For times to a threshold, infinite ones included: exact whatever their distribution. Dixon & Mood (1946).
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    less, more = int((x < y).sum()), int((x > y).sum())
+    p = min(1.0, 2 * float(special.bdtr(min(less, more), less + more, 0.5)))
+    return (less + (len(x) - less - more) / 2) / len(x), p
+
+
+def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Floats:
+    """P(X > Y) + P(X = Y) / 2 over all pairs of a run of X [n] and a run of Y [k]. Agarwal et al. (2021)."""
+    difference = np.subtract.outer(np.asarray(x), np.asarray(y))
+    return ((difference > 0) + 0.5 * (difference == 0)).mean()
+
+
+def performance_profile(x: ArrayLike, thresholds: ArrayLike) -> Floats:
+    """The share of runs above each threshold, [thresholds]. Agarwal et al. (2021)."""
+    return (np.ravel(x)[:, None] > np.asarray(thresholds)).mean(0)
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """p-values adjusted for a family of tests: sorted, max over j <= i of (n - j + 1) p_(j), at most 1. Holm (1979).
+
+    Ours, since scipy has only false-discovery control.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
