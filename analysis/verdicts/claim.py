@@ -15,8 +15,9 @@ import yaml  # type: ignore[import-untyped]
 from ablate.refusal import Refusal
 from analysis import claims as package
 from analysis.statistics import samples_to_decide
+from analysis.verdicts.question import EITHER, Question
 from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import EITHER, LEVEL, Finding, Question, Verdict, judge
+from analysis.verdicts.verdict import LEVEL, Finding, Verdict, judge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -31,17 +31,16 @@ from analysis.verdicts.verdict import Verdict, family, interval, percent
 Answer = tuple[Claim, Verdict, pd.DataFrame | None]
 
 FOLDER = ".claims"  # in the study's folder: evidence, and which commands have been run
-TRUTH = (
-    "exact",
-    "curves.py",
-    "mdp.py",
-    "lqg.py",
-    "noise.py",
-    "randomness.py",
-    "policies.py",
-    "envs/tabular.py",
-)  # what evidence uses
-OTHERS = ("page.py", "draw.py", "command.py", "verdict.py", "estimates.py", "claim.py")  # what it does not use
+TRUTH = ("exact", "curves", "mdp", "lqg", "noise", "randomness", "policies", "envs/tabular")  # what evidence uses
+OTHERS = (
+    "page.py",
+    "draw.py",
+    "command.py",
+    "verdict.py",
+    "question.py",
+    "estimates.py",
+    "claim.py",
+)  # not these
 INTERRUPTED = 130  # the engine's exit code after Ctrl-C
 WIDTH = 160  # columns where there is no terminal
 
@@ -123,13 +122,15 @@ def _draw(answers: Sequence[Answer], folder: Path) -> None:
 
 
 def table(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Table:
-    """A row a claim: id, the slide's words, the verdict, the effect with the limits that decided, where it fails."""
+    """A row a claim: id, the slide's words and ours, the verdict, its effect with limits, its failures."""
     result = Table(box=None, pad_edge=False, header_style="bold")
     for title, width in (("", 3), ("the slide says", 44), ("verdict", 12), ("effect [limits]", 40), ("fails", None)):
         result.add_column(title, min_width=width if title != "fails" else None, overflow="fold")
     colours = {"SUPPORTED": "green", "REFUTED": "red", "CONDITIONAL": "yellow", "INCONCLUSIVE": "dim"}
-    for name, slide, word, effect, fails in rows(asked, verdicts):
-        result.add_row(name, escape(slide), f"[{colours[word]}]{word}[/]", escape(effect), escape(fails))
+    told = [claim.told(verdict) for claim, verdict in zip(asked, verdicts, strict=True)]
+    for (name, slide, word, effect, fails), plainly in zip(rows(asked, verdicts), told, strict=True):
+        said = f"{escape(slide)}\n[dim]{escape(plainly)}[/]"
+        result.add_row(name, said, f"[{colours[word]}]{word}[/]", escape(effect), escape(fails))
     return result
 
 
@@ -273,7 +274,7 @@ def _sources() -> list[bytes]:
     here, root = Path(str(files(package))), Path(ablate.__file__).parent
     paths = [*here.glob("*.py"), *here.parent.glob("verdicts/*.py"), here.parent / "statistics.py"]
     for name in TRUTH:
-        paths += [root / name] if name.endswith(".py") else (root / name).glob("*.py")
+        paths += [path for path in (root / f"{name}.py", *(root / name).glob("*.py")) if path.exists()]
     return [path.read_bytes() for path in sorted(paths) if path.name not in OTHERS]
 
 

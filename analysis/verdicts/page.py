@@ -8,7 +8,8 @@ import pandas as pd
 from analysis import page
 from analysis.page import Block, Code, Definitions, Details, Equation, Group, Link, Page, Picture, Section, Table, Text
 from analysis.verdicts.claim import STUDIES, Claim, Scale, family_size
-from analysis.verdicts.verdict import LEVEL, WORDS, Question, Row, Verdict, interval, number, percent
+from analysis.verdicts.question import Question, number
+from analysis.verdicts.verdict import LEVEL, WORDS, Row, Verdict, interval, percent
 
 Shown = Sequence[tuple[Claim, Verdict, pd.DataFrame | None]]
 
@@ -59,15 +60,17 @@ def section(shown: Shown) -> Section:
 def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs: str, scale: Scale) -> Group:
     """One claim: what the slide says, what was found, the picture, the numbers, how to repeat it."""
     facts = {
+        "Slide": claim.title,
         "Hypothesis": claim.hypothesis,
-        **{f"Estimand {name}": _asked(question) for name, question in claim.questions.items()},
+        **{f"Smallest effect, {name}": _smallest(question) for name, question in claim.questions.items()},
         "Should hold": "; ".join(claim.holds_in),
         "May fail": "; ".join(claim.fails_in) or "nowhere that is known",
         "Decided by": "exact values" if claim.decided_by == "exact" else _power(claim, scale),
         "Limits": claim.limits,
     }
-    blocks: list[Block] = [Text(claim.slide), page.Verdict(verdict.word), Text(claim.told(verdict))]
-    blocks += [Equation(claim.equation), Text(verdict.sentence)]
+    blocks: list[Block] = [page.Verdict(verdict.word), Text(claim.told(verdict)), Equation(claim.equation)]
+    blocks += [Text(f"Asked: {question.words}. {question.estimand}") for question in claim.questions.values()]
+    blocks.append(Text(verdict.sentence))
     if evidence is not None and len(evidence):
         figure = claim.module.picture(evidence)
         blocks.append(Picture(figure, f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"))
@@ -78,7 +81,7 @@ def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs
     runs: list[Block] = [Code(_typed(command, outputs, scale)) for command in claim.commands(scale)]
     if runs:
         blocks.append(Details("The runs behind it", runs))
-    return Group(f"{claim.id}. {claim.title}", blocks, claim.id.lower())
+    return Group(f"{claim.id}. {claim.slide}", blocks, claim.id.lower())
 
 
 def numbers(verdict: Verdict) -> Table:
@@ -113,9 +116,9 @@ def _row(row: Row) -> dict[str, object]:
     }
 
 
-def _asked(question: Question) -> str:
-    """'..., asked to be less than 1; within 0.05 of it negligible, as 5% less variance saves one episode in twenty'."""
-    return f"{question.estimand.rstrip('.')}. To be {question.words}; the smallest effect that matters: {question.why}."
+def _smallest(question: Question) -> str:
+    """'0.05 x the variance, because 5% less variance saves one episode in twenty'."""
+    return f"{number(question.smallest_effect)} {question.unit}: {question.why}"
 
 
 def _power(claim: Claim, scale: Scale) -> str:

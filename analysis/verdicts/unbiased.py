@@ -92,7 +92,7 @@ class Unbiased:
         places, checks, remarks = [], [], []
         for place, rows in evidence.groupby("place", sort=False):
             places.append(Place(str(place), {"mean": Exact(float(rows["distance"].iloc[0]))}))
-            values = rows["projection"].dropna()
+            values = rows.groupby("seed")["projection"].mean().dropna()  # policies of one run are one value
             if len(values):
                 checks.append(Place(f"{place}, sampled", {"sampled": Mean.of(values)}, within=False))
             p = rows["wald_p"].dropna()

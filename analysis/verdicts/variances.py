@@ -17,8 +17,9 @@ from ablate.mdp import MDP
 from ablate.randomness import stream
 from analysis.verdicts import draw
 from analysis.verdicts.estimates import Estimate, Exact, Share
+from analysis.verdicts.question import number
 from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place, number
+from analysis.verdicts.verdict import Finding, Place
 
 LOWER = 1 - 1e-9  # a ratio of variances that is below 1 by more than rounding
 ESTIMATORS = {

@@ -49,76 +49,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.statistics import samples_to_decide
 from analysis.verdicts.estimates import Estimate
+from analysis.verdicts.question import Question, number
 
 Answer = Literal["holds", "fails", "negligible", "undecided"]
+AGAINST: frozenset[Answer] = frozenset({"fails", "negligible"})
 WORDS = ("SUPPORTED", "REFUTED", "CONDITIONAL", "INCONCLUSIVE")
 LEVEL = 0.05
 SAID = 4  # places that a sentence names; the page has them all
-EITHER = 0.9  # power on each side of an equivalence test whose power is 80%
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of a number, as the yaml of a claim declares it.
-
-    | field           | meaning                                                        |
-    |-----------------|----------------------------------------------------------------|
-    | estimand        | the number, in words                                           |
-    | asks            | more, less or equal                                            |
-    | than            | than, or to, what                                              |
-    | smallest_effect | the smallest difference from that which matters                |
-    | why             | why that is the smallest that matters                          |
-    | unit            | of the number                                                  |
-    """
-
-    estimand: str
-    asks: Literal["more", "less", "equal"]
-    than: float
-    smallest_effect: float
-    why: str
-    unit: str = ""
-
-    @property
-    def borders(self) -> tuple[float, float]:
-        """c - d and c + d."""
-        return self.than - self.smallest_effect, self.than + self.smallest_effect
-
-    @property
-    def words(self) -> str:
-        """'less than 1; within 0.05 of it negligible'."""
-        than, effect = number(self.than), number(self.smallest_effect)
-        if self.asks == "equal":
-            return f"equal to {than} within {effect}"
-        return f"{self.asks} than {than}; within {effect} of it negligible"
-
-    def holds(self, estimate: Estimate) -> float:
-        """The smallest level at which the answer is yes."""
-        if self.asks == "equal":
-            return self._between(estimate)
-        return estimate.above(self.than) if self.asks == "more" else estimate.below(self.than)
-
-    def fails(self, estimate: Estimate) -> float:
-        """The smallest level at which it is no."""
-        low, high = self.borders
-        if self.asks == "equal":
-            return min(estimate.below(low), estimate.above(high))
-        return estimate.below(self.than) if self.asks == "more" else estimate.above(self.than)
-
-    def negligible(self, estimate: Estimate) -> float:
-        """The smallest level at which the difference is too small to matter."""
-        return 1.0 if self.asks == "equal" else self._between(estimate)
-
-    def _between(self, estimate: Estimate) -> float:
-        low, high = self.borders
-        return max(estimate.above(low), estimate.below(high))
-
-    def needed(self, estimate: Estimate, level: float) -> int | None:
-        """How many values decide at this level with 80% power, both where the effect is the smallest that matters and
-        where there is none: from the declared effect and the spread of the values, never from the effect observed."""
-        spread = estimate.deviation(self.borders[0] if self.asks == "equal" else self.than)
-        return samples_to_decide(self.smallest_effect, spread, level, EITHER) if isfinite(spread) else None
 
 
 @dataclass(frozen=True)
@@ -159,8 +97,9 @@ class Judged:
 
     @cached_property
     def holds(self) -> float:
-        """The smallest level at which all parts hold."""
-        return max(question.holds(estimate) for question, estimate in self.parts)
+        """The smallest level at which all parts hold; 1 where it speaks against the claim sooner."""
+        all_hold = max(question.holds(estimate) for question, estimate in self.parts)
+        return all_hold if all_hold < self.against else 1.0
 
     @cached_property
     def against(self) -> float:
@@ -168,11 +107,11 @@ class Judged:
         return min(1.0, max(1, self.sampled) * min(_against(*part) for part in self.parts))
 
     def answer(self, level: float) -> Answer:
-        if self.against <= level:
+        if self.against <= level < 1:
             strict = level / max(1, self.sampled)
             fails = (q.fails(e) <= strict < q.negligible(e) for q, e in self.parts)
             return "fails" if any(fails) else "negligible"
-        return "holds" if self.holds <= level else "undecided"
+        return "holds" if self.holds <= level < 1 else "undecided"
 
     def shown(self, answer: Answer) -> int:
         """Which part stands for the place: the first where all hold, else the one that decided or is in the way."""
@@ -185,7 +124,7 @@ class Judged:
         """As it is shown with its answer at a level."""
         part = self.shown(answer)
         question, estimate = self.parts[part]
-        against = answer in ("fails", "negligible")
+        against = answer in AGAINST
         own = level / max(1, self.sampled) if against else level
         low, high = estimate.limits(own)
         p = self.against if against else self.holds if answer == "holds" else min(self.holds, self.against)
@@ -254,30 +193,24 @@ class Verdict:
         return sum(one.sampled > 0 for one in self._within)
 
     @cached_property
-    def _levels(self) -> tuple[float, float, float]:
-        """The smallest level at which it is SUPPORTED, REFUTED, CONDITIONAL."""
-        places = self._within
-        if not places:
-            return 1.0, 1.0, 1.0
-        holds, against = np.array([p.holds for p in places]), np.array([p.against for p in places])
-        pairs = np.maximum.outer(holds, against)
-        np.fill_diagonal(pairs, inf)
-        both = min(1.0, float(pairs.min()) * max(1, self.sampled))
-        return float(holds.max()), float(against.max()), both
+    def word(self) -> str:
+        every = {one.answer(self.level) for one in self._within}
+        mixed = {one.answer(self.level / max(1, self.sampled)) for one in self._within}
+        if every and every <= AGAINST:
+            return "REFUTED"
+        if "holds" in mixed and mixed & AGAINST:
+            return "CONDITIONAL"
+        return "SUPPORTED" if every == {"holds"} else "INCONCLUSIVE"
 
     @cached_property
-    def word(self) -> str:
-        supported, refuted, conditional = self._levels
-        if refuted <= self.level:
-            return "REFUTED"
-        if conditional <= self.level:
-            return "CONDITIONAL"
-        return "SUPPORTED" if supported <= self.level else "INCONCLUSIVE"
-
-    @property
     def p_value(self) -> float | None:
         """The smallest level at which it is decided; None where no place rests on samples."""
-        return min(self._levels) if self.sampled else None
+        if not self.sampled:
+            return None
+        holds, against = np.array([(one.holds, one.against) for one in self._within]).T
+        pairs = np.maximum.outer(holds, against)
+        np.fill_diagonal(pairs, inf)
+        return float(min(holds.max(), against.max(), self.sampled * pairs.min(), 1.0))
 
     @property
     def place_level(self) -> float:
@@ -291,7 +224,7 @@ class Verdict:
 
     def _row(self, one: Judged) -> Row:
         level = self.place_level if one.place.within else self.level
-        return one.row("holds" if one.place.within and self.word == "SUPPORTED" else one.answer(level), level)
+        return one.row(one.answer(level), level)
 
     @property
     def headline(self) -> Row | None:
@@ -386,12 +319,6 @@ def family(verdicts: Sequence[Verdict], size: int | None = None) -> list[Verdict
 
 
 # ------------------------------------------------------------------------------------------------ in words
-
-
-def number(x: float) -> str:
-    if abs(x) < 1e-12:  # what rounding leaves of 0
-        return "0"
-    return f"{x:.3g}" if np.isfinite(x) else {inf: "unbounded", -inf: "-unbounded"}.get(x, "-")
 
 
 def percent(level: float) -> str:
