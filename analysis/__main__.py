@@ -166,6 +166,8 @@ def _load(outputs: str, name: str) -> "Study":
     for run in study.left_out.itertuples():
         reason = f": {run.reason}" if run.reason else ""
         print(f"left out: {run.cell} seed={run.seed} is {run.status}{reason}", file=sys.stderr)
+    for stray in study.strays.itertuples():
+        print(f"not a result: {stray.path}: {stray.reason}", file=sys.stderr)
     return study
 
 

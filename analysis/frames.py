@@ -1,4 +1,4 @@
-"""A study on disk as tidy pandas frames: `load(outputs, study)` gives a `Study` of four.
+"""A study on disk as tidy pandas frames: `load(outputs, study)` gives a `Study` of five.
 
 runs     a row for each cell and seed: the columns of `ablate.store.study` (cell, seed, status, reason, iterations,
          env_steps, wall_time_s, started, finished, git_revision, versions, schema). Only those with status
@@ -41,6 +41,9 @@ probe    a row for each cell, seed, iteration and variant that a probe measured;
 | all others                  | the columns of probe.parquet, see `ablate.store`                                  |
 
 `cell` is a category in curves and probe.
+
+strays   path and reason of what looks like a result and is none: copies, links, cells whose config.yaml is damaged or
+         does not say what is shown of a cell. Nothing of them is in the other frames.
 """
 
 import json
@@ -58,6 +61,7 @@ from numpy.typing import NDArray
 
 from ablate.refusal import Refusal
 from ablate.store import study as stored
+from analysis.configurations import misfit
 
 Config = Mapping[str, Any]
 TUNING = 100  # seeds from this one on choose step sizes
@@ -70,7 +74,7 @@ NAMED = ("phi", "baseline", "algorithm", "env", "study")  # overrides that a lab
 
 @dataclass(frozen=True)
 class Study:
-    """Four frames of one study; the columns are told above. tuning_runs has the rows of runs that are left out of them
+    """The frames of one study; the columns are told above. tuning_runs has the rows of runs that are left out of them
     because their seeds choose step sizes."""
 
     name: str
@@ -80,6 +84,7 @@ class Study:
     curves: pd.DataFrame
     probe: pd.DataFrame
     tuning_runs: pd.DataFrame
+    strays: pd.DataFrame
 
     @property
     def left_out(self) -> pd.DataFrame:
@@ -94,15 +99,24 @@ class Study:
 def load(outputs: str | Path, study: str) -> Study:
     """Everything a study has on disk. Raises Refusal where there is no such study; an empty one has empty frames."""
     tables = stored.load(outputs, study)
-    runs = tables.runs.to_pandas()
-    described = tables.cells.to_pylist()
+    runs, curves, probe = (getattr(tables, name).to_pandas(split_blocks=True) for name in ("runs", "curves", "probe"))
+    strays, described = tables.strays.to_pandas(), list[Mapping[str, Any]]()
+    for entry in tables.cells.to_pylist():
+        config, overrides = json.loads(entry["config"]), json.loads(entry["overrides"])
+        if wrong := misfit(config):
+            reason = f"its config.yaml says nothing that can be shown of {wrong}"
+            strays.loc[len(strays)] = [str(Path(outputs) / study / entry["cell"]), reason]
+        else:
+            described.append({"cell": entry["cell"], "config": config, "overrides": overrides})
+    if len(described) < len(tables.cells):
+        known = [entry["cell"] for entry in described]
+        runs, curves, probe = (frame[frame["cell"].isin(known)] for frame in (runs, curves, probe))
+        curves = curves.assign(cell=curves["cell"].cat.remove_unused_categories())
     cells = _cells(described, runs, study, str(outputs))
-    curves = tables.curves.to_pandas(split_blocks=True)
-    probe = tables.probe.to_pandas()
     apart = tuning(runs["seed"])
     if apart.any():
         curves, probe = (rows[rows["seed"] < TUNING] if len(rows) else rows for rows in (curves, probe))
-    return Study(study, Path(outputs), runs[~apart], cells, curves, _probe(probe, cells, runs), runs[apart])
+    return Study(study, Path(outputs), runs[~apart], cells, curves, _probe(probe, cells, runs), runs[apart], strays)
 
 
 def tuning(seeds: pd.Series) -> pd.Series:
@@ -149,12 +163,12 @@ def side_by_side(curves: pd.DataFrame, column: str = "return_mean") -> Iterator[
 # ------------------------------------------------------------------------------------------------ cells
 
 
-def _cells(described: Sequence[Mapping[str, str]], runs: pd.DataFrame, study: str, outputs: str) -> pd.DataFrame:
+def _cells(described: Sequence[Mapping[str, Any]], runs: pd.DataFrame, study: str, outputs: str) -> pd.DataFrame:
     apart = tuning(runs["seed"]).any()
     states = {cell: own for cell, own in runs.groupby("cell")[["seed", "status"]]}
     rows = []
     for entry in described:
-        config, overrides = json.loads(entry["config"]) or {}, json.loads(entry["overrides"]) or []
+        config, overrides = entry["config"], entry["overrides"]
         own = states.get(entry["cell"], runs.iloc[:0])
         reported = own[own["seed"] < TUNING] if apart else own
         complete = int((reported["status"] == "complete").sum())

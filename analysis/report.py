@@ -498,8 +498,11 @@ def _arranged(pictures: Sequence[Picture]) -> list[Block]:
 
 def _runs(study: Study) -> Section:
     left = study.left_out
+    strays = [Table(study.strays, "Not a result, though it looks like one; nothing here counts it.")]
+    strays = strays if len(study.strays) else []
     if left.empty:
-        return Section("Runs", "runs", [Text(f"All {_count(len(study.runs), 'run')} are complete; none is left out.")])
+        said = f"All {_count(len(study.runs), 'run')} are complete; none is left out."
+        return Section("Runs", "runs", [Text(said), *strays])
     labels = left["cell"].map(study.cells["label"]).fillna(left["cell"])
     listed = pd.DataFrame({"cell": labels, "seed": left["seed"], "status": left["status"], "reason": left["reason"]})
     meanings = {
@@ -507,7 +510,8 @@ def _runs(study: Study) -> Section:
         "ended yet; damaged: its files are not what was written; other schema: of another version of the store"
     }
     said = f"{len(left):,} of {_count(len(study.runs), 'run')} are not complete. The same commands finish what can be."
-    return Section("Runs", "runs", [Text(said), Table(listed, "Runs that are left out, with reasons.", {}, meanings)])
+    missing = Table(listed, "Runs that are left out, with reasons.", {}, meanings)
+    return Section("Runs", "runs", [Text(said), missing, *strays])
 
 
 def _configurations(study: Study) -> Section:

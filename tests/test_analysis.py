@@ -232,7 +232,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(outputs: Path, learnt: Path
     studies.cell(tmp_path, "phi=rtg", study="failed").fail(0, "boom")
     mixed = studies.cell(tmp_path, "phi=rtg", study="mixed")
     studies.run(mixed, 0, [1.0] * 3)
-    mixed.finish(1, {"iteration": [1]}, [], {"schema": 2, "iterations": 1, "env_steps": 1, "wall_time_s": 1.0,
+    mixed.finish(1, {"iteration": [1]}, [], {"schema": 99, "iterations": 1, "env_steps": 1, "wall_time_s": 1.0,
                                              "started": "2026"})  # fmt: skip
     at, here = ["--outputs", str(outputs), "--out", str(tmp_path)], ["--outputs", str(tmp_path), "--out", str(tmp_path)]
     lessons = ["--outputs", str(learnt), "--study", "lessons", "--out", str(tmp_path)]
@@ -269,7 +269,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(outputs: Path, learnt: Path
         assert all(line.startswith("left out: ") for line in error[:-1])
         plt.close("all")
     assert main(["learning", "--study", "mixed", *here]) == 0
-    assert "seed=1 is other schema: its files are of schema 2" in capsys.readouterr().err
+    assert "seed=1 is other schema: its files are of schema 99" in capsys.readouterr().err
     plt.close("all")
 
 
@@ -346,7 +346,7 @@ def test_group_curves_are_scaled_as_known() -> None:
 def test_analysis_needs_no_engine() -> None:
     code = (
         "import sys, analysis.__main__, analysis.frames, analysis.plots, analysis.tables\n"
-        "allowed = {'store', 'study', 'curves', 'noise', 'groups', 'sequences', 'refusal', 'statistics'}\n"
+        "allowed = {'store', 'files', 'curves', 'noise', 'groups', 'sequences', 'refusal', 'statistics'}\n"
         "found = {name.split('.')[1] for name in sys.modules if name.startswith('ablate.')}\n"
         "assert found <= allowed, found\n"
         "assert 'torch' not in sys.modules and 'hydra' not in sys.modules\n"

@@ -106,10 +106,10 @@ def test_whatever_changes_in_the_study_is_seen(tmp_path: Path) -> None:
     assert seeds(tmp_path) == [2, 3]
     plain.finish(10, CURVES | {"return_mean": [7, 8, 9]}, [], MANIFEST)
     assert study.load(tmp_path, "s").curves.to_pandas()["return_mean"].max() == 9
-    text = (plain.path / "config.yaml").read_text().replace("0.99", "0.98")
-    (plain.path / "config.yaml").write_text(text)
+    again = Cell.at(tmp_path, "s", ["threshold=7"], CONFIG | {"threshold": 7})
+    again.prepare()
     configs = [json.loads(row["config"]) for row in study.load(tmp_path, "s").cells.to_pylist()]
-    assert sorted(config["gamma"] for config in configs) == [0.98, 0.99]
+    assert sorted(config.get("threshold", 0) for config in configs) == [0, 7]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 0.5, -1])
@@ -143,11 +143,14 @@ def test_configurations_are_those_that_the_store_reads(tmp_path: Path) -> None:
     assert sorted(json.loads(row["overrides"]) for row in read.values())[-1] == ["study=survey", "env.index=3"]
 
 
-def test_a_damaged_configuration_is_null(tmp_path: Path) -> None:
-    plain, _ = built(tmp_path)
+def test_a_cell_whose_configuration_is_damaged_is_listed(tmp_path: Path) -> None:
+    plain, critic = built(tmp_path)
     (plain.path / "config.yaml").write_bytes(b"\xff{[")
-    rows = {row["cell"]: row["config"] for row in study.load(tmp_path, "s").cells.to_pylist()}
-    assert rows[plain.name] == "null"
+    tables = study.load(tmp_path, "s")
+    assert {row["cell"] for row in tables.runs.to_pylist()} == {critic.name}
+    (stray,) = tables.strays.to_pylist()
+    assert stray["path"] == str(plain.path)
+    assert "config.yaml is damaged" in stray["reason"]
 
 
 def test_a_missing_study_is_refused_and_an_empty_one_is_empty(tmp_path: Path) -> None:
@@ -155,6 +158,6 @@ def test_a_missing_study_is_refused_and_an_empty_one_is_empty(tmp_path: Path) ->
         study.load(tmp_path, "nope")
     (tmp_path / "empty").mkdir()
     tables = study.load(tmp_path, "empty")
-    assert [table.num_rows for table in vars(tables).values()] == [0, 0, 0, 0]
+    assert [table.num_rows for table in vars(tables).values()] == [0, 0, 0, 0, 0]
     assert tables.runs.column_names[:4] == ["cell", "seed", "status", "reason"]
     assert same(tables, study.load(tmp_path, "empty"))

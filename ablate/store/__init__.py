@@ -63,29 +63,35 @@ versions, git_revision (None without a checkout), files (rows and sha256 of each
 and reason.
 """
 
-from ablate.store.cell import Cell, Checkpoint, Status, cells
-from ablate.store.files import Damaged
+from ablate.store.cell import Cell, Status
+from ablate.store.checkpoint import Checkpoint
+from ablate.store.damage import Damaged
 from ablate.store.jobs import check_writable, forget_jobs, read_jobs, record_job
-from ablate.store.manifest import FIELDS, SCHEMA
-from ablate.store.naming import PRESENTATION, RUNTIME, config_hash, names_cell, study_folder
+from ablate.store.manifest import FIELDS, READ, SCHEMA
+from ablate.store.naming import PRESENTATION, RUNTIME, config_digest, config_hash, names_cell, study_folder
+from ablate.store.survey import Stray, cells, survey
 from ablate.store.tables import COUNTS
 
 __all__ = [
     "COUNTS",
     "FIELDS",
     "PRESENTATION",
+    "READ",
     "RUNTIME",
     "SCHEMA",
     "Cell",
     "Checkpoint",
     "Damaged",
     "Status",
+    "Stray",
     "cells",
     "check_writable",
+    "config_digest",
     "config_hash",
     "forget_jobs",
     "names_cell",
     "read_jobs",
     "record_job",
     "study_folder",
+    "survey",
 ]

@@ -4,43 +4,41 @@ from __future__ import annotations
 
 import errno
 import functools
-import io
 import itertools
-import json
 import os
-import re
 import secrets
 import shutil
-import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from omegaconf import OmegaConf
 
+from ablate.files import create, entries, make_folder, move_folder, put, refusing, retrying
 from ablate.refusal import Refusal
-from ablate.store.files import Damaged, entries, reading, refusing, retrying
+from ablate.store import checkpoint as npz
+from ablate.store.checkpoint import Checkpoint
+from ablate.store.config_file import Description, read_description, written
+from ablate.store.damage import Damaged, reading
 from ablate.store.manifest import flaw_of, run_files, sound
-from ablate.store.naming import NAME_LENGTH, RUNTIME, config_hash, names_cell, safe_name, study_folder
-from ablate.store.tables import Columns, Rows, as_columns, frame, from_parquet, table, to_parquet
+from ablate.store.naming import (
+    HASH_LENGTH,
+    RUNTIME,
+    cell_name,
+    config_digest,
+    hash_in,
+    names_cell,
+    seed_in,
+    study_folder,
+)
+from ablate.store.tables import Columns, Rows, from_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Status = Literal["complete", "diverged", "unfinished", "missing", "damaged"]
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where a seed stands: its arrays, and the rows that it has recorded so far."""
-
-    iteration: int
-    arrays: dict[str, np.ndarray]
-    curves: dict[str, np.ndarray]
-    probe: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,61 +53,85 @@ class Cell:
     def at(cls, outputs: str | Path, study: str, overrides: Sequence[str], config: Mapping[str, Any]) -> Cell:
         """The cell of a resolved configuration: the folder that has it already, else a name made of the overrides."""
         folder, kept = study_folder(outputs, study), tuple(sorted(filter(names_cell, overrides)))
-        suffix = f"-{config_hash(config)}"
+        digest = config_digest(config)
         with refusing(folder):
-            known = sorted(path.name for path in entries(folder) if is_cell(path) and path.name.endswith(suffix))
-        name = known[0] if known else safe_name(",".join(kept))[: NAME_LENGTH - len(suffix)] + suffix
+            ranks = [_rank(path, kept, digest) for path in entries(folder) if _may_be(path, digest)]
+        known = min(filter(None, ranks), default=None)
+        name = known[-1] if known else cell_name(kept, digest[:HASH_LENGTH])
         return cls(folder / name, config, (*(typed for typed in overrides if typed.startswith("study=")), *kept))
 
     @property
     def name(self) -> str:
         return self.path.name
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """The digest of its configuration, or as many digits of it as are known: those in the cell's name."""
+        if self.config:
+            return config_digest(self.config)
+        digits = hash_in(self.name) or ""
+        if len(digits) < HASH_LENGTH:
+            with suppress(Refusal):
+                return self.read_description().digest
+        return digits
+
     def prepare(self) -> list[str]:
         """Write config.yaml where it is missing, damaged, or differs in presentation. Returns warnings, a line each."""
         path, warnings = self.path / "config.yaml", list[str]()
-        with refusing(self.path):
+        config = {key: value for key, value in self.config.items() if key not in RUNTIME}
+        with self._refusing():
             try:
-                stored = self.read_config()
-                if stored == {key: value for key, value in self.config.items() if key not in RUNTIME}:
+                stored = self.read_description()
+                if stored.config == config and stored.covered:
                     return []
-                if not self.name.endswith(config_hash(stored)):
+                if stored.digest != self.digest:
                     warnings = self._set_aside(path, "config.yaml", f"{path} is another configuration")
             except Damaged as damage:
-                if path.exists():
+                if os.path.lexists(path):
                     warnings = self._set_aside(path, "config.yaml", damage.flaw)
-            config = {key: value for key, value in self.config.items() if key not in RUNTIME}
-            text = OmegaConf.to_yaml(OmegaConf.create({"overrides": list(self.overrides), "config": config}))
-            self._write(path, "config.yaml", text.encode())
+            self._write(path, "config.yaml", written(self.overrides, config))
         return warnings
 
+    def read_description(self) -> Description:
+        """The overrides and the resolved configuration on disk. Raises Damaged where they are not as written, or are of
+        another cell than the folder's name says."""
+        with self._refusing():
+            found = read_description(self.path / "config.yaml")
+        if not found.digest.startswith(hash_in(self.name) or ""):
+            raise Damaged(f"{self.path / 'config.yaml'} is another configuration than the folder's name says")
+        return found
+
     def read_config(self) -> dict[str, Any]:
-        """The resolved configuration on disk. Raises Damaged where it cannot be read."""
-        with reading(self.path / "config.yaml") as path:
-            stored: Any = OmegaConf.to_container(OmegaConf.load(path))
-            return stored["config"]
+        """The resolved configuration on disk. Raises as `read_description`."""
+        return self.read_description().config
 
     def seeds(self) -> list[int]:
         """Every seed that has left anything here, in order."""
-        folders = [*entries(self.path), *entries(self.path / ".unfinished")]
-        return sorted({int(match[1]) for path in folders if (match := re.fullmatch(r"seed=(\d+)", path.name))})
+        work = self.path / ".unfinished"
+        with refusing(self.path):
+            folders = [*entries(self.path), *([] if work.is_symlink() else entries(work))]
+        return sorted({seed for path in folders if (seed := seed_in(path.name)) is not None})
 
     def status(self, seed: int) -> Status:
-        """What a seed has on disk; only reads. "damaged" becomes one of the others by `repair`."""
+        """What a seed has on disk; only reads. "damaged" becomes one of the others by `repair`, links apart."""
         work = self._work(seed)
         with refusing(self.path):
+            if self._link(seed):
+                return "damaged"
             for folder, status in self._published(seed).items():
                 if folder.exists():
-                    return "damaged" if flaw_of(folder, seed) else status
-            left = (work / "checkpoint.npz").exists() or (work / "failed.txt").exists()
+                    return "damaged" if self._flaw(folder, seed) else status
+            left = os.path.lexists(work / "checkpoint.npz") or (work / "failed.txt").exists()
             return "unfinished" if left else "missing"
 
     def repair(self, seed: int) -> list[str]:
-        """Set aside whatever of a seed is damaged, the checkpoint included. Returns warnings, a line each."""
+        """Set aside whatever of a seed is damaged, the checkpoint included. Returns warnings, a line each.
+
+        Raises Refusal where a folder is a link, which is left alone."""
         warnings = []
-        with refusing(self.path):
+        with self._refusing(seed):
             for folder in self._published(seed):
-                if folder.exists() and (flaw := flaw_of(folder, seed)):
+                if folder.exists() and (flaw := self._flaw(folder, seed)):
                     warnings += self._set_aside(folder, f"seed={seed}", flaw)
             try:
                 self.load_checkpoint(seed)
@@ -122,30 +144,16 @@ class Cell:
     def save_checkpoint(
         self, seed: int, iteration: int, arrays: Mapping[str, np.ndarray], curves: Columns, probe: Rows
     ) -> None:
-        """Replace the checkpoint of a seed: one npz file, the recorded rows inside it as Parquet."""
-        members = {f"array/{name}": np.asarray(array) for name, array in arrays.items()}
-        if opaque := [name for name, array in members.items() if array.dtype.hasobject]:
-            raise TypeError(f"a checkpoint holds no Python objects: {opaque}")
-        tables = {"curves": table(curves), "probe": table(as_columns(probe))}
-        members |= {name: np.frombuffer(to_parquet(table), np.uint8) for name, table in tables.items()}
-        buffer = io.BytesIO()
-        np.savez(buffer, iteration=np.int64(iteration), **members)  # type: ignore[arg-type]
-        self._write(self._work(seed) / "checkpoint.npz", f"seed={seed}", buffer.getvalue())
+        """Replace the checkpoint of a seed."""
+        data = npz.dump(iteration, arrays, curves, probe, seed, self.digest)
+        self._write(self._work(seed) / "checkpoint.npz", f"seed={seed}", data)
 
     def load_checkpoint(self, seed: int) -> Checkpoint | None:
-        """The checkpoint of a seed, None where there is none. Raises Damaged where it cannot be read."""
+        """The checkpoint of a seed, None where there is none. Raises Damaged where it cannot be read, or is of another
+        cell or seed."""
         try:
-            with reading(self._work(seed) / "checkpoint.npz") as path:
-                with zipfile.ZipFile(path) as archive:  # reading a member to its end checks its CRC
-                    members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
-                loaded = {name: np.load(io.BytesIO(data), allow_pickle=False) for name, data in members.items()}
-                curves, probe = (from_parquet(loaded[name].tobytes()) for name in ("curves", "probe"))
-                return Checkpoint(
-                    iteration=int(loaded["iteration"]),
-                    arrays={k.removeprefix("array/"): v for k, v in loaded.items() if k.startswith("array/")},
-                    curves={name: curves[name].to_numpy() for name in curves.column_names},
-                    probe=probe.to_pylist(),
-                )
+            with self._refusing(seed), reading(self._work(seed) / "checkpoint.npz") as path:
+                return npz.load(path, seed, self.digest)
         except Damaged as damage:
             if isinstance(damage.__cause__, FileNotFoundError):
                 return None
@@ -178,7 +186,7 @@ class Cell:
 
     def discard(self, seed: int) -> None:
         """Forget a seed, to run it anew: the unfinished work before the result."""
-        with refusing(self.path):
+        with self._refusing(seed):
             retrying(functools.partial(self._leave, self._work(seed), seed))
             retrying(functools.partial(self._leave, self._run(seed), seed))
             self._clear(seed)
@@ -188,22 +196,52 @@ class Cell:
 
         Raises Damaged where a file is not what its manifest describes.
         """
-        with refusing(self.path):
+        with self._refusing(seed):
             published = next((folder for folder in self._published(seed) if folder.exists()), None)
-            return sound(published, seed) if published else None
+            return sound(published, seed, lambda: self.digest) if published else None
 
     def manifest(self, seed: int) -> dict[str, Any]:
-        """What a complete or diverged run says of itself."""
-        with reading(self._home(seed) / "manifest.json") as path:
-            return json.loads(path.read_bytes())
+        """What a complete or diverged run says of itself. Raises Damaged."""
+        return self._sound(seed)[0]
 
     def curves(self, seed: int) -> pd.DataFrame:
-        """A row per iteration of a complete or diverged run."""
-        return frame(self._home(seed) / "curves.parquet")
+        """A row per iteration of a complete or diverged run. Raises Damaged."""
+        return self._frame(seed, "curves.parquet")
 
     def probe(self, seed: int) -> pd.DataFrame:
-        """A row per (iteration, estimator) of a complete or diverged run that was probed."""
-        return frame(self._home(seed) / "probe.parquet")
+        """A row per (iteration, estimator) of a complete or diverged run that was probed. Raises Damaged."""
+        return self._frame(seed, "probe.parquet")
+
+    def _sound(self, seed: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+        found = self.contents(seed)
+        if found is None:
+            raise Damaged(f"{self._run(seed)} is missing")
+        return found
+
+    def _frame(self, seed: int, name: str) -> pd.DataFrame:
+        _, files = self._sound(seed)
+        with reading(self._run(seed) / name):
+            if name not in files:
+                raise Damaged(f"{self._run(seed) / name} is missing")
+            return from_parquet(files[name]).to_pandas(use_threads=False)
+
+    def _flaw(self, folder: Path, seed: int) -> str | None:
+        return flaw_of(folder, seed, lambda: self.digest)
+
+    def _link(self, seed: int | None = None) -> Path | None:
+        """A folder of the cell, or of a seed of it, that is a link."""
+        folders = [self.path.parent, self.path, self.path / ".unfinished", self.path / ".damaged"]
+        if seed is not None:
+            folders += [self._run(seed), self._work(seed), self._work(seed) / "diverged"]
+        return next((folder for folder in folders if os.path.islink(folder)), None)
+
+    @contextmanager
+    def _refusing(self, seed: int | None = None) -> Iterator[None]:
+        """Refuse links, through which nothing is read, written, moved or removed, and what the user can mend."""
+        if link := self._link(seed):
+            raise Refusal(f"{link} is a link, and is left alone; put the folder itself there, or remove the link")
+        with refusing(self.path):
+            yield
 
     def _run(self, seed: int) -> Path:
         return self.path / f"seed={seed}"
@@ -215,9 +253,6 @@ class Cell:
         """The two folders that a manifest vouches for."""
         return {self._run(seed): "complete", self._work(seed) / "diverged": "diverged"}
 
-    def _home(self, seed: int) -> Path:
-        return next((folder for folder in self._published(seed) if folder.exists()), self._run(seed))
-
     def _scratch(self, owner: str) -> Path:
         """A path that no other process uses, on the file system of the cell."""
         return self.path / ".unfinished" / f"{owner}~{os.getpid()}-{secrets.token_hex(4)}"
@@ -226,7 +261,7 @@ class Cell:
         """Move a folder out of sight by one rename, for `_clear` to remove: one that goes file by file would look
         damaged to another process."""
         if folder.exists():
-            (self.path / ".unfinished").mkdir(exist_ok=True)
+            make_folder(self.path / ".unfinished")
             os.rename(folder, self._scratch(f"seed={seed}"))
 
     def _clear(self, seed: int) -> None:
@@ -246,41 +281,37 @@ class Cell:
         scratch = self._scratch(owner)
 
         def attempt() -> None:
-            try:
-                for folder in (scratch.parent, path.parent):
-                    folder.mkdir(parents=True, exist_ok=True)
-                scratch.write_bytes(data)
-                os.replace(scratch, path)
-            finally:
-                scratch.unlink(missing_ok=True)
+            for folder in (scratch.parent, path.parent):
+                make_folder(folder)
+            put(scratch, path, data)
 
-        with refusing(path):
+        with self._refusing(seed_in(owner)):
             retrying(attempt)
 
     def _publish(self, seed: int, folder: Path, curves: Columns, probe: Rows, manifest: Mapping[str, Any]) -> list[str]:
         """Put a run together out of sight, then rename it into place."""
-        contents = run_files(curves, probe, {"seed": seed, **manifest})
+        contents = run_files(curves, probe, {"seed": seed, "config": self.digest, **manifest})
         staging = self._scratch(f"seed={seed}")
 
         def attempt() -> None:
             try:
-                staging.mkdir(parents=True)
+                make_folder(staging)
                 for name, data in contents.items():
-                    (staging / name).write_bytes(data)
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                if flaw_of(staging, seed):  # another process clears it away as if we had been killed
+                    create(staging / name, data)
+                make_folder(folder.parent)
+                if self._flaw(staging, seed):  # another process clears it away as if we had been killed
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(staging))
-                os.rename(staging, folder)
+                move_folder(staging, folder)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-                if flaw_of(folder, seed):  # another process discards it just now
+                if self._flaw(folder, seed):  # another process discards it just now
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder)) from error
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
 
         warnings = self.repair(seed)
-        with refusing(folder):
+        with self._refusing(seed):
             retrying(attempt)
         return warnings
 
@@ -288,25 +319,34 @@ class Cell:
         """Move a damaged file or folder to .damaged/; nothing where another process has moved it already."""
         for number in itertools.count(1):
             aside = self.path / ".damaged" / f"{owner}-{number}"
+            make_folder(aside.parent)
             with suppress(FileExistsError):
-                aside.mkdir(parents=True)
+                os.mkdir(aside)
                 break
         try:
-            os.rename(path, aside if path.is_dir() else aside / path.name)
+            os.rename(path, aside if path.is_dir() and not path.is_symlink() else aside / path.name)
         except FileNotFoundError:
             aside.rmdir()
             return []
         return [f"{flaw}; set aside in {aside}"]
 
 
-def cells(outputs: str | Path, study: str) -> list[Cell]:
-    """The cells of a study, by name."""
-    folder = study_folder(outputs, study)
-    with refusing(folder):
-        if not folder.is_dir():
-            raise Refusal(f"no study {study!r} in {folder.parent}: run it first, or name its folder with outputs=")
-        return [Cell(path) for path in sorted(filter(is_cell, folder.iterdir()))]
+def _may_be(path: Path, digest: str) -> bool:
+    """Whether a folder is named as the cell of a configuration."""
+    digits = hash_in(path.name)
+    return digits is not None and digest.startswith(digits) and not path.is_symlink() and path.is_dir()
 
 
-def is_cell(path: Path) -> bool:
-    return re.fullmatch(r"[^.].*-[0-9a-f]{8}", path.name) is not None and path.is_dir()
+def _rank(path: Path, overrides: Sequence[str], digest: str) -> tuple[bool, bool, str] | None:
+    """How well a folder fits a configuration, the lowest best, None where it has another: of copies, the one whose name
+    is made of the overrides; then one whose config.yaml can be read."""
+    try:
+        found = read_description(path / "config.yaml")
+    except Refusal:
+        return not is_original(path.name, overrides), True, path.name
+    return (not is_original(path.name, found.overrides), False, path.name) if found.digest == digest else None
+
+
+def is_original(name: str, overrides: Sequence[str]) -> bool:
+    """Whether a folder has the name that its own overrides make, rather than one that a copy was given."""
+    return name == cell_name(overrides, hash_in(name) or "")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ablate.store.files import entries, refusing
+from ablate.files import entries, refusing
 from ablate.store.naming import root_folder
 
 

@@ -2,28 +2,36 @@
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ablate.refusal import Refusal
 
 RUNTIME = frozenset({"seed", "workers", "outputs", "overwrite", "checkpoint_seconds", "study"})
-PRESENTATION = frozenset({"label", "symbol", "order", "description", "iteration_steps"})
+PRESENTATION = frozenset({"label", "symbol", "order", "description"})
 """Keys that change no number of a run, so that they are not part of a cell: RUNTIME and `threshold` at the top level of
 the configuration, PRESENTATION in what a choice says `about` itself."""
 
-
 NAME_LENGTH = 120
+HASH_LENGTH = 16
+CELL = re.compile(r"[^.].*-([0-9a-f]{16}|[0-9a-f]{8})")  # earlier versions wrote 8 digits
+SEED = re.compile(r"seed=(0|[1-9][0-9]{0,18})")
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """Eight hexadecimal characters that stand for all of a resolved configuration that may change a number."""
+def config_digest(config: Mapping[str, Any]) -> str:
+    """The SHA-256, as 64 hexadecimal digits, of all of a resolved configuration that may change a number."""
     ignored = {*RUNTIME, "threshold"}
     meant = _without_presentation({key: value for key, value in config.items() if key not in ignored})
     canonical = json.dumps(meant, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """The first digits of it, which end the cell's name."""
+    return config_digest(config)[:HASH_LENGTH]
 
 
 def _without_presentation(node: Any, about: bool = False) -> Any:
@@ -40,13 +48,22 @@ def names_cell(override: str) -> bool:
     return key not in {*RUNTIME, "threshold"} and not (outer.endswith("about") and last in PRESENTATION)
 
 
-def is_cell(path: Path) -> bool:
-    return re.fullmatch(r"[^.].*-[0-9a-f]{8}", path.name) is not None and path.is_dir()
+def hash_in(name: str) -> str | None:
+    """The digits of the configuration's digest in the name of a cell's folder; None where no cell has such a name."""
+    match = CELL.fullmatch(name)
+    return match[1] if match else None
 
 
-def safe_name(text: str) -> str:
-    """A folder name of plain characters that needs no quotes and is not hidden."""
-    return re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", text).lstrip(".-") or "default"
+def cell_name(overrides: Sequence[str], digits: str) -> str:
+    """The folder's name: the overrides that tell the cell from others in plain characters, and the hash."""
+    text = re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", ",".join(sorted(filter(names_cell, overrides)))).lstrip(".-")
+    return f"{(text or 'default')[: NAME_LENGTH - len(digits) - 1]}-{digits}"
+
+
+def seed_in(name: str) -> int | None:
+    """The seed in the name of a run's folder, None where it is no such name."""
+    match = SEED.fullmatch(name)
+    return int(match[1]) if match and int(match[1]) < 1 << 63 else None
 
 
 def root_folder(outputs: str | Path) -> Path:
@@ -56,8 +73,12 @@ def root_folder(outputs: str | Path) -> Path:
 
 
 def study_folder(outputs: str | Path, study: str) -> Path:
-    """Where a study is, whether or not there is one. Raises Refusal for a name that no folder can have."""
+    """Where a study is, whether or not there is one. Raises Refusal for a name that no folder can have, and for a link:
+    outputs may be one, nothing inside it."""
     if not re.fullmatch(r"\w[\w.,=+ -]*", study):
         allowed = "letters, digits, spaces and _ . , = + - (not first)"
         raise Refusal(f"study={study!r} is not a folder name: {allowed}; type for example study=pilot")
-    return root_folder(outputs) / study
+    folder = root_folder(outputs) / study
+    if os.path.islink(folder):
+        raise Refusal(f"{folder} is a link; name the folder that holds the study itself with outputs=")
+    return folder

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import os
 import platform
 import subprocess
 from contextlib import suppress
@@ -28,6 +29,8 @@ def git_revision() -> str | None:
     if not (root / ".git").exists():
         return None
     command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as GIT_DIR
     with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        told = subprocess.run(command, cwd=root, env=plain, capture_output=True, text=True, check=True, timeout=10)
+        return told.stdout.strip()
     return None

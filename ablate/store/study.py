@@ -1,11 +1,12 @@
 """A whole study as tables: every run read once and checked against its manifest, then kept as one compacted file.
 
-    outputs/<study>/.compacted.arrow    four Arrow streams one after the other: runs, cells, curves, probe
+    outputs/<study>/.compacted.arrow    a line with a checksum of the state of the folder and of what follows: five
+                                        Arrow streams one after the other: runs, cells, curves, probe, strays
 
 The compacted file belongs to one state of the folder: as soon as any file of the study is new, gone, or has another
-size or time, all is read anew. It is only a saving of time: it may be deleted, and where it cannot be written it is
-left out. Unlike a pass of pyarrow.dataset, reading the files one by one checks their sums on the way, and takes half
-the time.
+size or time, all is read anew. It is only a saving of time: it may be deleted; where its checksum does not hold, it is
+made anew before Arrow has seen it; where it cannot be written, it is left out. Unlike a pass of pyarrow.dataset,
+reading the files one by one checks their sums on the way, and takes half the time.
 
 runs     a row for each seed of each cell that has left anything
 
@@ -17,8 +18,10 @@ runs     a row for each seed of each cell that has left anything
                     of its manifest, null where there is none
     schema          of its manifest
 
-cells    a row a cell: cell; overrides (JSON, as typed, without the seeds); config (JSON, resolved); "null" twice where
-         config.yaml cannot be read
+cells    a row a cell: cell; overrides (JSON, as typed, without the seeds); config (JSON, resolved)
+
+strays   a row for each thing in the study that looks like a result and is none, as a copy of a cell, or one whose
+         config.yaml is damaged: path; reason
 
 curves, probe    those of the complete runs, led by cell and seed, columns as in `ablate.store`; a column that only some
                  runs have is null in the others. All other runs are in `runs` alone.
@@ -26,9 +29,9 @@ curves, probe    those of the complete runs, led by cell and seed, columns as in
 
 import hashlib
 import json
+import mmap
 import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,15 +41,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml  # type: ignore[import-untyped]
 
 from ablate import store
+from ablate.files import NotPlain, opened, put, read, scratch_name
+from ablate.refusal import Refusal
+from ablate.store.survey import Stray, survey
+from ablate.store.tables import COUNTS, from_parquet
 
 COMPACTED = ".compacted.arrow"
-FORMAT = f"1 of schema {store.SCHEMA}"  # another number makes older compacted files stale
+FORMAT = f"2 of schema {store.SCHEMA}"  # another number makes older compacted files stale
+LARGEST = 1 << 40  # bytes of a compacted file
 PART = 256  # runs whose tables are made one: ten thousand small ones take several times the memory of their numbers
-KEY = b"ablate: state of the folder"
+TEXTS = frozenset({"mode", "phi", "baseline", "critic"})
+"""Columns of probe.parquet that hold words; all others hold numbers."""
 
 RUNS = pa.schema(
     [("cell", pa.string()), ("seed", pa.int64()), ("status", pa.string()), ("reason", pa.string())]
@@ -54,16 +61,18 @@ RUNS = pa.schema(
     + [(name, pa.string()) for name in ("started", "finished", "git_revision", "versions", "schema")]
 )
 CELLS = pa.schema([(name, pa.string()) for name in ("cell", "overrides", "config")])
+STRAYS = pa.schema([(name, pa.string()) for name in ("path", "reason")])
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The four tables of a study; the columns are told above."""
+    """The tables of a study; the columns are told above."""
 
     runs: pa.Table
     cells: pa.Table
     curves: pa.Table
     probe: pa.Table
+    strays: pa.Table
 
 
 def load(outputs: str | Path, study: str) -> Tables:
@@ -71,39 +80,49 @@ def load(outputs: str | Path, study: str) -> Tables:
 
     Raises Refusal where there is no such study or it may not be read.
     """
-    cells = store.cells(outputs, study)
     folder = store.study_folder(outputs, study)
-    state = _state(cells)
+    state = _state(folder)
     kept = _read(folder / COMPACTED, state)
     if kept is None:
-        kept = _tables(cells)
+        kept = _tables(*survey(outputs, study))
         _write(folder / COMPACTED, state, kept)
     return kept
 
 
-def _state(cells: Sequence[store.Cell]) -> bytes:
-    """Stands for the names, sizes and times of all files of the cells, set-aside and scratch ones left out."""
-    listed = sorted(file for cell in cells for file in _listing(os.fspath(cell.path)))
-    return hashlib.sha256(f"{FORMAT} {listed}".encode(errors="surrogateescape")).hexdigest().encode()
+def _state(folder: Path) -> bytes:
+    """Stands for the names, sizes and times of all files in the folders of a study, set-aside and scratch ones left
+    out."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        paths = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        listed = sorted(file for entry in paths for file in _entry(entry, inside=False))
+        return hashlib.sha256(f"{FORMAT} {listed}".encode(errors="surrogateescape")).digest()
+    return b""
 
 
 def _listing(folder: str) -> Iterator[tuple[str, int, int]]:
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name == ".damaged" or "~" in entry.name:
-                continue
-            if entry.is_dir():
-                yield from _listing(entry.path)
-            else:
-                with suppress(FileNotFoundError):
-                    found = entry.stat()
-                    yield entry.path, found.st_size, found.st_mtime_ns
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name != ".damaged" and "~" not in entry.name:
+                    yield from _entry(entry)
+    except OSError as error:  # what may not be read is part of the state, too
+        yield folder, -1, error.errno or 0
+
+
+def _entry(entry: os.DirEntry[str], inside: bool = True) -> Iterator[tuple[str, int, int]]:
+    if entry.is_dir(follow_symlinks=False):
+        yield entry.path, -1, 0
+        yield from _listing(entry.path)
+    elif inside or entry.is_symlink():  # files beside the cells, as a report, are no results
+        with suppress(FileNotFoundError):
+            found = entry.stat(follow_symlinks=False)
+            yield entry.path, found.st_size, found.st_mtime_ns
 
 
 # ------------------------------------------------------------------------------------------- from the runs
 
 
-def _tables(cells: Sequence[store.Cell]) -> Tables:
+def _tables(cells: Sequence[store.Cell], strays: Sequence[Stray]) -> Tables:
     runs, curves, probes = list[dict[str, Any]](), _Rows(), _Rows()
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # reading, checksums and Parquet let other threads run meanwhile
         for cell in cells:
@@ -112,33 +131,64 @@ def _tables(cells: Sequence[store.Cell]) -> Tables:
                 for name, rows in (("curves.parquet", curves), ("probe.parquet", probes)):
                     if name in tables:
                         rows.add(cell.name, row["seed"], tables[name])
-    described = pa.Table.from_pylist([_description(cell) for cell in cells], CELLS)
-    return Tables(pa.Table.from_pylist(runs, RUNS), described, curves.table(), probes.table())
+    described = [
+        {"cell": cell.name, "overrides": json.dumps(cell.overrides), "config": json.dumps(cell.config)}
+        for cell in cells
+    ]
+    left = [{"path": _text(stray.path), "reason": _text(stray.reason)} for stray in strays]
+    return Tables(
+        pa.Table.from_pylist(runs, RUNS),
+        pa.Table.from_pylist(described, CELLS),
+        curves.table(),
+        probes.table(),
+        pa.Table.from_pylist(left, STRAYS),
+    )
+
+
+def _text(told: Path | str) -> str:
+    """A name may hold bytes that are no text."""
+    return (
+        os.fsencode(told).decode(errors="replace") if isinstance(told, Path) else told.encode(errors="replace").decode()
+    )
 
 
 def _run(cell: store.Cell, seed: int) -> tuple[dict[str, Any], dict[str, pa.Table]]:
     """The row of a run, empty where the seed has left nothing, and its tables if it is complete."""
     row, files = _contents(cell, seed)
     try:
-        return row, {name: _parquet(data) for name, data in files.items()}
-    except (pa.ArrowException, OSError) as error:
-        return row | {"status": "damaged", "reason": f"its tables cannot be read ({type(error).__name__})"}, {}
+        return row, {name: _numbers(name, from_parquet(data)) for name, data in files.items()}
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        why = f" ({error})" if type(error) is ValueError else f" ({type(error).__name__})"
+        return row | {"status": "damaged", "reason": f"its tables cannot be read{why}"}, {}
+
+
+def _numbers(name: str, table: pa.Table) -> pa.Table:
+    """The same. Raises ValueError where words stand in a column of numbers, or the other way round."""
+    words = TEXTS if name == "probe.parquet" else frozenset()
+    for column in table.schema:
+        if (column.type == pa.string()) != (column.name in words):
+            raise ValueError(f"column {column.name[:40]!r} holds {column.type}")
+    if table.num_rows and not COUNTS & set(table.column_names):
+        raise ValueError("no column counts anything")
+    return table
 
 
 def _contents(cell: store.Cell, seed: int) -> tuple[dict[str, Any], dict[str, bytes]]:
     name: dict[str, Any] = {"cell": cell.name, "seed": seed, "reason": ""}
     try:
         found = cell.contents(seed)
+        if found is None:
+            if cell.status(seed) == "missing":
+                return {}, {}
+            failure = _last_line(cell.failure(seed))
+            return name | {"status": "failed" if failure else "unfinished", "reason": failure}, {}
     except store.Damaged as damage:
-        return name | {"status": "damaged", "reason": damage.flaw}, {}
-    if found is None:
-        if cell.status(seed) == "missing":
-            return {}, {}
-        failure = _last_line(cell.failure(seed))
-        return name | {"status": "failed" if failure else "unfinished", "reason": failure}, {}
+        return name | {"status": "damaged", "reason": _text(damage.flaw)}, {}
+    except Refusal as refusal:
+        return name | {"status": "damaged", "reason": _text(str(refusal))}, {}
     manifest, files = found
     name["schema"] = str(manifest["schema"])
-    if manifest["schema"] != store.SCHEMA:
+    if manifest["schema"] not in store.READ:
         reason = f"its files are of schema {manifest['schema']}, this version reads {store.SCHEMA}"
         return name | {"status": "other schema", "reason": reason}, {}
     told = {key: manifest.get(key) for key in RUNS.names if key not in name}
@@ -148,23 +198,12 @@ def _contents(cell: store.Cell, seed: int) -> tuple[dict[str, Any], dict[str, by
 
 def _last_line(path: Path) -> str:
     try:
-        lines = path.read_text(errors="replace").strip().splitlines()
+        lines = read(path, 1 << 24).decode(errors="replace").strip().splitlines()
     except FileNotFoundError:
         return ""
-    return lines[-1] if lines else "it left no message"
-
-
-def _description(cell: store.Cell) -> dict[str, str]:
-    """OmegaConf writes the file and takes 13 times as long to read it."""
-    stored: Mapping[str, Any] = {}
-    with suppress(OSError, yaml.YAMLError, UnicodeDecodeError):
-        found = yaml.load((cell.path / "config.yaml").read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        stored = found if isinstance(found, Mapping) else {}
-    return {"cell": cell.name, **{key: json.dumps(stored.get(key)) for key in ("overrides", "config")}}
-
-
-def _parquet(data: bytes) -> pa.Table:
-    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+    except (NotPlain, OSError):
+        lines = []
+    return lines[-1][:1000] if lines else "it left no message"
 
 
 class _Rows:
@@ -211,30 +250,32 @@ def _one(tables: list[pa.Table]) -> pa.Table:
 def _read(path: Path, state: bytes) -> Tables | None:
     """The tables of a compacted file; None where there is none, or it is of another state, or damaged."""
     try:
-        with pa.memory_map(os.fspath(path)) as source:
-            tables = list[pa.Table]()
-            while len(tables) < 4:
-                stream = pa.ipc.open_stream(source)
-                if (stream.schema.metadata or {}).get(KEY) != state:
-                    return None
-                tables.append(stream.read_all())
-    except (OSError, pa.ArrowException):
+        with opened(path, LARGEST) as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            content = memoryview(mapped)[HEAD:]
+            if mapped[:HEAD] != _head(state, content):
+                return None
+            source = pa.BufferReader(pa.py_buffer(content))
+            return Tables(*(pa.ipc.open_stream(source).read_all() for _ in Tables.__dataclass_fields__))
+    except (OSError, ValueError, pa.ArrowException):
         return None
-    return Tables(*tables)
+
+
+HEAD = 65  # bytes: 64 digits and the end of the line
+
+
+def _head(state: bytes, content: bytes | memoryview) -> bytes:
+    """The line before the tables: nothing is believed, nor given to Arrow, that does not have it."""
+    return hashlib.sha256(state + hashlib.sha256(content).digest()).hexdigest().encode() + b"\n"
 
 
 def _write(path: Path, state: bytes, tables: Tables) -> None:
-    """By temporary file and rename; not at all where the folder does not take it."""
-    scratch = path.with_name(f"{path.name}~{os.getpid()}-{secrets.token_hex(4)}")
+    """Whole, or not at all where the folder does not take it."""
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    try:
-        with suppress(OSError):
-            with pa.OSFile(os.fspath(scratch), "wb") as sink:
-                for table in (tables.runs, tables.cells, tables.curves, tables.probe):
-                    stamped = table.replace_schema_metadata({KEY: state})
-                    with pa.ipc.new_stream(sink, stamped.schema, options=options) as stream:
-                        stream.write_table(stamped)
-            os.replace(scratch, path)
-    finally:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
+    sink = pa.BufferOutputStream()
+    for table in vars(tables).values():
+        with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
+            stream.write_table(table)
+    content = memoryview(sink.getvalue())
+    with suppress(OSError):
+        put(scratch_name(path), path, _head(state, content), content)

@@ -1,23 +1,16 @@
-"""Rows of numbers as Parquet, every one kept bit for bit."""
-
-from __future__ import annotations
+"""Rows of numbers as Parquet, every one kept bit for bit, and read with bounds."""
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ablate.store.files import reading
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 COUNTS = frozenset({"iteration", "env_steps", "episodes"})
-
+LARGEST = 10**8  # numbers of one file
+KINDS = pa.int64(), pa.float64(), pa.bool_(), pa.string()
 
 Columns = Mapping[str, Sequence | np.ndarray]
 Rows = Sequence[Mapping[str, Any]]
@@ -47,10 +40,16 @@ def to_parquet(table: pa.Table) -> bytes:
 
 
 def from_parquet(data: bytes) -> pa.Table:
+    """The table of a file that `to_parquet` made. Raises ValueError, or whatever pyarrow does, for any other."""
     # Without threads: a table this small gains nothing, and Arrow's pool at times aborts a process that is ending.
-    return pq.read_table(pa.BufferReader(data), use_threads=False)
-
-
-def frame(path: Path) -> pd.DataFrame:
-    with reading(path):
-        return pq.ParquetFile(path).read(use_threads=False).to_pandas(use_threads=False)
+    file = pq.ParquetFile(pa.BufferReader(data))
+    schema = file.schema_arrow
+    if file.metadata.num_rows * max(1, len(schema)) > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} numbers")
+    if len(set(schema.names)) < len(schema):
+        raise ValueError("two columns have one name")
+    for column in schema:
+        wanted = (pa.int64(),) if column.name in COUNTS else KINDS
+        if column.type not in wanted:
+            raise ValueError(f"column {column.name[:40]!r} holds {column.type}")
+    return file.read(use_threads=False)

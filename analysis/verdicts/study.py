@@ -119,7 +119,7 @@ def _fits(config: Mapping[str, Any], settings: Mapping[str, list[Any]]) -> bool:
 
 @cache
 def _cells(outputs: str, name: str) -> list[tuple[store.Cell, dict[str, Any]]]:
-    return [(cell, cell.read_config()) for cell in store.cells(outputs, name)]
+    return [(cell, dict(cell.config)) for cell in store.cells(outputs, name)]
 
 
 def forget() -> None:

@@ -1,0 +1,179 @@
+"""Files read with bounds, and written whole or not at all: the one home of both.
+
+A file is written beside its place under a scratch name `<name>~<process>-<random>`, brought to the disk, renamed, and
+its folder brought to the disk too. So a kill leaves the old file or the new one, a full disk the old one, and a loss of
+power after `write` has returned, the new one.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ablate.refusal import Refusal
+
+TROUBLES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "no space is left"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "permission denied"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is in the way of a folder"),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTEMPTY), "a folder is in the way"),
+    errno.ELOOP: "a link is in the way",
+    errno.EIO: "the disk reports an error",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+OUTPUTS = "type another folder: outputs=/somewhere/writable"
+OUT = "choose another place with --out"
+PLAIN = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+
+
+class NotPlain(ValueError):
+    """A link, a pipe, a device, or more bytes than such a file may have."""
+
+
+@contextmanager
+def refusing(path: Path, remedy: str = OUTPUTS) -> Iterator[None]:
+    """Turn what the user can mend about a folder into a Refusal."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in TROUBLES:
+            raise
+        raise Refusal(f"{TROUBLES[error.errno]}: {error.filename or path}; {remedy}") from error
+
+
+@contextmanager
+def opened(path: Path, limit: int) -> Iterator[BinaryIO]:
+    """A regular file to read: never through a link, never waiting for a pipe, never more than `limit` bytes.
+
+    Raises NotPlain for anything else, and OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | PLAIN)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NotPlain(f"{path} is a link or no regular file") from error
+        raise
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotPlain(f"{path} is a folder" if stat.S_ISDIR(found.st_mode) else f"{path} is no regular file")
+        if found.st_size > limit:
+            raise NotPlain(f"{path} has {found.st_size:,} bytes, more than the {limit:,} that are read")
+        yield file
+
+
+def read(path: Path, limit: int) -> bytes:
+    """All of it. Raises NotPlain and OSError."""
+    with opened(path, limit) as file:
+        return file.read(limit)
+
+
+def write(path: Path, content: bytes | str, remedy: str = OUT) -> None:
+    """Replace a file by another, whole or not at all; makes its folder. Raises Refusal, with the remedy, where the disk
+    does not take it."""
+    data = content.encode() if isinstance(content, str) else content
+    with refusing(path, remedy):
+        make_folder(path.parent)
+        put(scratch_name(path), path, data)
+
+
+def scratch_name(path: Path) -> Path:
+    """A path beside another that no other process uses."""
+    return path.with_name(f"{path.name[:200]}~{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def put(scratch: Path, path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file as `scratch` and rename it to `path`, brought to the disk before and after. Raises OSError."""
+    try:
+        create(scratch, *parts)
+        os.replace(scratch, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(scratch)
+        raise
+    sync_folder(path.parent)
+
+
+def create(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file that was not there, and bring its bytes to the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o666)
+    try:
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    except OSError as error:  # a descriptor has no name to tell
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each brought to the disk. Raises OSError."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    with suppress(FileExistsError):
+        os.mkdir(path)
+        sync_folder(path.parent)
+    if not path.is_dir():
+        number = errno.ENOTDIR if path.exists() else errno.ENOENT  # another process has removed it
+        raise OSError(number, os.strerror(number), str(path))
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Rename a folder whose files are on the disk, so that a loss of power keeps it whole. Raises OSError."""
+    sync_folder(source)
+    os.rename(source, target)
+    sync_folder(target.parent)
+    if source.parent != target.parent:
+        with suppress(FileNotFoundError):  # another process has cleared it away
+            sync_folder(source.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk, where the file system can. Raises OSError."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
+
+
+def refuse_links(path: Path, root: Path) -> None:
+    """Raises Refusal where `path`, or a folder between it and `root`, is a link: what lies below `root` is never read,
+    written, moved or removed through one. `root` itself may be a link."""
+    for part in (path, *path.parents):
+        if part == root:
+            return
+        if part.is_symlink():
+            raise Refusal(f"{part} is a link, through which nothing is read or written; put the folder itself there")
+
+
+def retrying(action: Callable[[], None]) -> None:
+    """Try again when another process with the same seed moved the ground: swept our scratch, or a folder."""
+    for _ in range(9):
+        with suppress(FileNotFoundError, FileExistsError):
+            return action()
+    try:
+        return action()
+    except FileNotFoundError as error:
+        raise Refusal(f"another process takes {error.filename} away again and again; let it end first") from error
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where there is none, or not any more."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []

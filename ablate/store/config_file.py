@@ -1,0 +1,61 @@
+"""config.yaml of a cell: the overrides that make it, the resolved configuration, and the checksum of both.
+
+The last line is `sha256: ` and the SHA-256 of all lines above it; earlier versions wrote no such line.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
+
+from ablate.files import read
+from ablate.store.damage import Damaged, reading
+from ablate.store.naming import config_digest
+
+LARGEST = 1 << 23  # bytes
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # OmegaConf writes the file and takes 13 times as long to read
+SEAL = re.compile(rb"(.*\n)sha256: ([0-9a-f]{64})\n", re.DOTALL)
+
+
+class Description(NamedTuple):
+    """What a cell's config.yaml says, and whether a checksum covers it."""
+
+    overrides: list[str]
+    config: dict[str, Any]
+    covered: bool
+
+    @property
+    def digest(self) -> str:
+        return config_digest(self.config)
+
+
+def written(overrides: Sequence[str], config: Mapping[str, Any]) -> bytes:
+    text = OmegaConf.to_yaml(OmegaConf.create({"overrides": list(overrides), "config": dict(config)})).encode()
+    return text + f"sha256: {hashlib.sha256(text).hexdigest()}\n".encode()
+
+
+def read_description(path: Path) -> Description:
+    """Raises Damaged where it is not as it was written, or is no configuration."""
+    with reading(path):
+        data = read(path, LARGEST)
+        seal = SEAL.fullmatch(data)
+        if seal and hashlib.sha256(seal[1]).hexdigest() != seal[2].decode():
+            raise Damaged(f"{path} is not as it was written")
+        text = seal[1] if seal else data
+        if b"&" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
+            raise Damaged(f"{path} has aliases")  # a few bytes of them stand for as much as one likes
+        stored = yaml.load(text, LOADER)
+        if not isinstance(stored, dict) or stored.keys() != {"overrides", "config"}:
+            raise Damaged(f"{path} is damaged")
+        overrides, config = stored["overrides"], stored["config"]
+        if not isinstance(config, dict) or not isinstance(overrides, list):
+            raise Damaged(f"{path} is damaged")
+        if not all(isinstance(override, str) for override in overrides):
+            raise Damaged(f"{path} is damaged")
+        found = Description(overrides, config, seal is not None)
+        found.digest  # noqa: B018  what JSON cannot hold, as a date, has no place in it
+        return found
