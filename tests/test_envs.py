@@ -660,6 +660,10 @@ BIT = spaces.Discrete(2)
         (spaces.Box(-1, 1, (2,)), [[[0.5, -0.25], [3, -9]]], [0.25, 0]),
         (spaces.Box(np.array([0.0, -2.0]), np.array([np.inf, 2.0]), dtype=np.float64), [[[5, 5], [-5, -5]]], [7, -2]),
         (spaces.Box(-1, 1, (2, 2)), [[[1, 1, 1, 0], [2, 2, 2, 2]]], [3, 4]),
+        (spaces.Box(-3, 3, (1,), np.int64), [[[-0.9], [2.6]]], [-1, 3]),
+        (spaces.Box(-3, 3, (1,), np.int64), [[[9.0], [-7.7]]], [3, -3]),
+        (spaces.Box(0, 255, (2,), np.uint8), [[[254.6, -3.0], [0.4, 300.0]]], [255, 255]),
+        (spaces.Box(-128, 5, (1,), np.int8), [[[-500.0], [5.4]]], [-128, 5]),
     ],
 )
 def test_actions_reach_gymnasium_within_its_spaces(strict: str, actions: Any, given: Any, seen: list[float]) -> None:

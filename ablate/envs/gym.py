@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ablate import global_generators
 from ablate.envs.base import Bools, Continuous, Discrete, Float32, need, need_count
+from ablate.envs.checked import Checked, fitting
 from ablate.refusal import Refusal
 
 IDS = 'python -c "import gymnasium; print(*gymnasium.registry)"'
@@ -25,7 +26,8 @@ class Gymnasium:
 
     At reset each stream draws N environment seeds, so episode i of a seed is the same whatever else runs.
     Observations are flattened (`gymnasium.spaces.flatten`: Discrete becomes one-hot) to float32; Box actions are
-    clipped to their bounds. `horizon` replaces Gymnasium's time limit, and must be given where there is none.
+    clipped to their bounds, and those of an integer Box are rounded to the nearest integer. `horizon`
+    replaces Gymnasium's time limit, and must be given where there is none.
 
     Raises Refusal for an id that does not exist or cannot be made, for spaces that do not fit, for a missing horizon.
     """
@@ -61,7 +63,7 @@ class Gymnasium:
             played += self._action_space.start
         else:
             actions = actions.reshape(*self._rows.shape, *self._action_space.shape)
-            actions = np.clip(actions, self._action_space.low, self._action_space.high)
+            actions = fitting(actions, self._action_space)
         first_wins = self._rows.ravel()[::-1]  # of several assignments to one place NumPy keeps the last
         played[first_wins] = actions.reshape(-1, *self._action_space.shape)[::-1]
         observations, rewards, terminated, truncated, _ = self._vector.step(played)
@@ -99,7 +101,7 @@ class Gymnasium:
                 f"env.id={id} has {kind} observations, of no fixed size; choose one with Box, Discrete, MultiBinary, "
                 "MultiDiscrete, or Tuple and Dict of these"
             )
-        return OneEpisode(FlattenObservation(env))
+        return OneEpisode(FlattenObservation(Checked(env, id)))
 
 
 class OneEpisode(gymnasium.Wrapper):
