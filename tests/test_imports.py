@@ -16,7 +16,7 @@ LAYERS = (
     "gradients functional models",
     "critics rollout online",
     "learners build evaluation configuration",
-    "probe exact_probe store",
+    "probe probes exact_probe store",
     "apart",
     "train screen workers",
     "run",

@@ -1,0 +1,1 @@
+"""Measuring a gradient estimator's noise without disturbing what is measured."""
