@@ -70,7 +70,7 @@ def parts(cells: pd.DataFrame) -> pd.Series:
     """
     kinds: dict[str, list[tuple[float, str]]] = {}
     for cell, config in cells["config"].items():
-        unit, amount = _budget(config)
+        unit, amount = budget(config)
         kinds.setdefault(json.dumps([config.get("env"), unit]), []).append((float(amount), str(cell)))
     found = {}
     for kind, budgets in kinds.items():
@@ -81,7 +81,7 @@ def parts(cells: pd.DataFrame) -> pd.Series:
     return pd.Series(found, dtype=object).reindex(cells.index)
 
 
-def _budget(config: Mapping[str, Any]) -> tuple[str, Any]:
+def budget(config: Mapping[str, Any]) -> tuple[str, Any]:
     """In env steps where it is set or every iteration takes the same number; in episodes where iterations are those."""
     if config.get("env_steps") is not None:
         return "env steps", config["env_steps"]

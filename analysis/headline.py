@@ -1,0 +1,320 @@
+"""What a study found, in words, each of them decided by a paired test of `analysis.tables`.
+
+A variant is called ahead of another only where the paired test over their shared seeds says so, after Holm's correction
+over all pairs of the part; it has the most or the least of something only where it is ahead of every other, so that
+picking the leader first cannot favour it. Cells compete within one part: an environment with the same settings, and one
+budget.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from ablate.statistics.text import number
+from analysis import tables
+from analysis.frames import Study
+from analysis.outcomes import budget, parts
+
+PARTS = 3  # told one by one; of more only how often each variant is ahead
+SAID = 3  # variants that a sentence names; the table has them all
+ENOUGH = 6  # shared seeds below which no paired test reaches 5%
+
+
+@dataclass(frozen=True)
+class Question:
+    """A column of `side_by_side`; the columns of `paired_differences` that decide it, and where its middle is; which
+    end is good; and the words."""
+
+    column: str
+    difference: str
+    p: str
+    middle: float
+    largest: bool
+    what: str
+    short: str
+    ahead: str
+
+
+SOONEST = Question(
+    "env_steps_to_solve",
+    "sooner",
+    "sooner_p",
+    0.5,
+    True,
+    "Environment steps by which half of the runs reach a mean return of {threshold}",
+    "the fewest environment steps to the threshold",
+    "solves sooner than",
+)
+FASTEST = Question(
+    "auc",
+    "auc_difference",
+    "auc_p",
+    0.0,
+    True,
+    "Mean return over the environment steps that all runs have made",
+    "the largest area under the learning curve",
+    "learns faster than",
+)
+BEST = Question(
+    "final_return",
+    "final_return_difference",
+    "final_return_p",
+    0.0,
+    True,
+    "Final return",
+    "the highest final return",
+    "ends above",
+)
+NOISE = Question(
+    "trace_variance_first",
+    "noise_ratio",
+    "noise_p",
+    1.0,
+    False,
+    "Trace variance of the gradient of one trajectory, at the first policy",
+    "the least noise at the first policy",
+    "has less noise than",
+)
+RATIO = Question(
+    "nsr_first",
+    "snr_difference",
+    "snr_p",
+    0.0,
+    True,
+    "Noise-to-signal ratio at the first policy",
+    "the lowest noise-to-signal ratio at the first policy",
+    "has less noise for its signal than",
+)
+QUESTIONS = (SOONEST, FASTEST, BEST, NOISE, RATIO)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two variants and their test: `ahead` is the better one where it is decided, else None."""
+
+    better: str
+    worse: str
+    p: float
+    ahead: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question's rows of one part, best first, and the tests between any two of them."""
+
+    question: Question
+    rows: pd.DataFrame
+    pairs: Mapping[frozenset[str], Pair]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.rows["label"])
+
+    @property
+    def leader(self) -> str | None:
+        """Who is ahead of every other."""
+        for name in self.names:
+            others = [other for other in self.names if other != name]
+            if others and all(self._ahead(name, other) for other in others):
+                return name
+        return None
+
+    @property
+    def unbeaten(self) -> list[str]:
+        """Whom no other is ahead of."""
+        return [name for name in self.names if not any(self._ahead(other, name) for other in self.names)]
+
+    def _ahead(self, one: str, other: str) -> bool:
+        pair = self.pairs.get(frozenset((one, other)))
+        return pair is not None and pair.ahead == one
+
+    def told(self) -> Iterator[Pair]:
+        """The pairs that a sentence is about: all of three variants, else the first against each."""
+        few = len(self.names) <= SAID
+        for two in combinations(self.names, 2) if few else ((self.names[0], other) for other in self.names[1:]):
+            if pair := self.pairs.get(frozenset(two)):
+                yield pair
+
+
+def headline(study: Study) -> list[str]:
+    """What was found, in words, a string a paragraph."""
+    table = tables.side_by_side(study)
+    if table.empty:
+        return ["The runs of this study record no return, so no variant is put before another.", *reservations(study)]
+    table = table.assign(threshold=study.cells["threshold"].reindex(table.index))
+    paired = tables.paired_differences(study)
+    found = {name: answers(rows, paired) for name, rows in _parts(study, table) if len(rows) > 1}
+    if len(found) == 1:
+        told = [text for own in found.values() for text in [*_summary("", own), *map(_sentence, own)]]
+    elif len(found) <= PARTS:
+        told = [text for name, own in found.items() for text in _summary(f"on {name}, ", own)]
+    else:
+        told = list(_tally(list(found.values())))
+    if not told and len(table) == 1:
+        told = [f"One cell only, {table['label'].iloc[0]} on {table['env'].iloc[0]}, so there is nothing to compare."]
+    return [*(told or ["No two variants met on one problem, so none is put before another."]), *reservations(study)]
+
+
+def _parts(study: Study, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(name, rows) of what competes, by the settings that tell it from other parts."""
+    settings = [name for name in study.cells if name.startswith("env.")]
+    part = parts(study.cells).loc[table.index]
+    problem = study.cells["config"].map(lambda config: repr(config.get("env"))).loc[table.index]
+    for _, rows in table.groupby(part, sort=False):
+        cell = study.cells.loc[rows.index[0]]
+        alike = study.cells[study.cells["env"] == cell["env"]]
+        varying = [f"{name}={cell[name]}" for name in settings if len(alike[name].unique()) > 1]
+        if len(set(part[problem == problem[rows.index[0]]])) > 1:
+            unit, amount = budget(cell["config"])
+            varying.append(f"({amount:,} {unit})")
+        variants = study.cells["variant"].loc[rows.index]
+        named = rows.assign(label=variants) if variants.is_unique else rows
+        yield " ".join([cell["env"], *varying]), named.assign(variant=variants)
+
+
+def answers(rows: pd.DataFrame, paired: pd.DataFrame) -> list[Answer]:
+    """Of one part: samples (or areas, where none solves the task), final return, noise, and noise for signal, as far as
+    two cells have them."""
+    own = paired[paired.index.isin(rows.index) & paired.get("against_cell", pd.Series(dtype=object)).isin(rows.index)]
+    found = {question.column: made for question in QUESTIONS if (made := _answer(question, rows, own))}
+    if SOONEST.column in found:
+        found.pop(FASTEST.column, None)
+    return list(found.values())
+
+
+def _answer(question: Question, rows: pd.DataFrame, paired: pd.DataFrame) -> Answer | None:
+    if question.column not in rows or rows[question.column].notna().sum() < 2:
+        return None
+    least = question.column in (SOONEST.column, NOISE.column, RATIO.column)
+    ranked = rows[rows[question.column].notna()].sort_values(question.column, ascending=least, kind="stable")
+    if not np.isfinite(ranked[question.column].iloc[0]):
+        return None
+    name = ranked["label"]
+    pairs = {}
+    for cell, row in paired.iterrows():
+        if question.p not in row or pd.isna(row[question.p]) or {cell, row["against_cell"]} - set(name.index):
+            continue
+        one, other = name[cell], name[row["against_cell"]]
+        if (row[question.difference] < question.middle) == question.largest:
+            one, other = other, one
+        decided = row[question.p] <= tables.ALPHA and row[question.difference] != question.middle
+        pairs[frozenset((one, other))] = Pair(one, other, float(row[question.p]), one if decided else None)
+    return Answer(question, ranked, pairs)
+
+
+def _summary(place: str, asked: Sequence[Answer]) -> Iterator[str]:
+    """Which questions one variant answers before every other, and which are open."""
+    clear = {answer.question.column: answer.leader for answer in asked if answer.leader}
+    told = []
+    for who in dict.fromkeys(clear.values()):
+        led = [answer.question.short for answer in asked if answer.leader == who]
+        told.append(f"{who} has {listed(led)}, ahead of every other variant in a paired test over shared seeds.")
+    if asked and not clear:
+        told.append("by no measure is one variant ahead of every other in a paired test over shared seeds.")
+    unsettled = [
+        f"{answer.question.short} ({listed(_shortened(answer.unbeaten))})" for answer in asked if not answer.leader
+    ]
+    if unsettled:
+        told.append(f"Not settled: {listed(unsettled)}.")
+    if told:
+        yield capital(place + " ".join(told))
+
+
+def _sentence(answer: Answer) -> str:
+    """The values of a question, and what the tests between them decide."""
+    question, rows = answer.question, answer.rows
+    values = [f"{row['label']} {_value(question, row)}" for _, row in rows.head(SAID).iterrows()]
+    left = len(rows) - len(values)
+    told = f"{question.what.format(threshold=number(rows['threshold'].iloc[0]))}: {'; '.join(values)}"
+    told += f"; and {left} more in the table." if left > 0 else "."
+    pairs = list(answer.told())
+    decided = [f"{pair.better} {question.ahead} {pair.worse} (p = {_p(pair.p)})" for pair in pairs if pair.ahead]
+    open_ = [f"{pair.better} and {pair.worse} (p = {_p(pair.p)})" for pair in pairs if not pair.ahead]
+    if decided:
+        told += f" {capital(listed(decided))}."
+    if open_:
+        told += f" Not told apart: {listed(open_)}."
+    return told if pairs else told + " No paired test: it takes two seeds that both have."
+
+
+def _value(question: Question, row: pd.Series) -> str:
+    low, high = (row.get(f"{question.column}_{end}", np.nan) for end in ("low", "high"))
+    value = tables.written(question.column, row[question.column])
+    value += "" if pd.isna([low, high]).any() else f" [{number(low)}, {number(high)}]"
+    if question is BEST:
+        value += f" (worst quarter {number(row['worst_quarter'])})"
+    if question is SOONEST:
+        value += f" ({100 * row['share_solved']:.0f}% of the runs solve it)"
+    return value
+
+
+def _p(p: float) -> str:
+    return "0.001 or less" if p <= 0.001 else f"{p:.2g}"
+
+
+def _tally(found: Sequence[Sequence[Answer]]) -> Iterator[str]:
+    """Over many parts: on how many each variant is ahead of every other."""
+    for question in QUESTIONS:
+        asked = [answer for own in found for answer in own if answer.question is question]
+        if not asked:
+            continue
+        variant = [
+            str(answer.rows["variant"][answer.rows["label"] == answer.leader].iloc[0])
+            for answer in asked
+            if answer.leader
+        ]
+        who = [f"{name} on {number(times)}" for name, times in Counter(variant).most_common()]
+        told = f"{listed(who)}; " if who else ""
+        yield (
+            f"Over {count(len(asked), 'problem')}, {question.short}, ahead of every other variant in a paired test "
+            f"over shared seeds: {told}not settled on {len(asked) - len(variant)}."
+        )
+
+
+def reservations(study: Study) -> Iterator[str]:
+    """What the reader must know before believing any of it."""
+    seeds = study.cells["complete"][study.cells["complete"] > 0]
+    if (seeds == 1).all():
+        yield (
+            "Each cell has one seed only: there is no spread over seeds, and a difference between two cells may be "
+            "chance. Widen the seed range before you conclude anything."
+        )
+    elif (seeds < ENOUGH).any():
+        yield (
+            f"Some cells have no more than {count(int(seeds.min()), 'seed')}; below {ENOUGH} shared seeds no paired "
+            "test can decide, and below 5 there are no intervals."
+        )
+    if len(study.left_out):
+        yield (
+            f"{len(study.left_out):,} of {count(len(study.runs), 'run')} are not complete and are left out of every "
+            "number and figure; they are listed under Runs. A run that diverged counts as one that does not solve the "
+            "task. If a variant lost runs because they failed, its other numbers flatter it."
+        )
+    if len(study.tuning_runs):
+        yield f"{count(len(study.tuning_runs), 'run')} of seeds from 100 on chose step sizes and are in no number here."
+    named = study.cells[study.cells["complete"] > 0]
+    if len(named) and parts(named).nunique() > named["config"].map(lambda config: repr(config.get("env"))).nunique():
+        yield "Cells of different budgets are not compared; env_steps= gives learners equal ones."
+    if study.probe.empty:
+        yield "No run was probed, so this page says nothing about the noise of the estimators."
+
+
+def _shortened(names: Sequence[str]) -> list[str]:
+    left = len(names) - SAID
+    return [*names[:SAID], f"{left} more"] if left > 1 else list(names)
+
+
+def listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
+
+
+def count(amount: int, noun: str) -> str:
+    return f"{amount:,} {noun}" + ("" if amount == 1 else "s")
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
