@@ -3,6 +3,7 @@ the lecture with their numbers."""
 
 import re
 import shlex
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,6 @@ from matplotlib import pyplot as plt
 
 from ablate.envs import tabular
 from ablate.refusal import Refusal
-from analysis.claims import c20_stability as c20
 from analysis.verdicts import learning, variances
 from analysis.verdicts.claim import Claim, chosen, claims, family_size
 from analysis.verdicts.study import Study
@@ -23,6 +23,7 @@ NAN, INF = float("nan"), float("inf")
 KINDS = ("true", "false", "undecided")
 WORDS = dict(zip(KINDS, ("SUPPORTED", "REFUTED", "INCONCLUSIVE"), strict=True))
 SEEDS = range(8)
+SHARES = ("C19", "C20")  # a share of a few environments
 SURVEYS = ("C4", "C6", "C7", "C8", "C9")  # of random MDPs, each decided exactly
 
 
@@ -145,35 +146,49 @@ def corridor(kind):
     return pd.concat([own, pd.DataFrame({"learner": "Q-learning", "seed": SEEDS, "p": NAN, "value": -1000.0})])
 
 
-def rivals(columns, kind):
-    """DQN at `other` and two on-policy learners at `one` of every column, as ratios or differences demand."""
+def rivals(column, kind, true, false):
+    """Eight environments: of each family two learners at their best step size, all of the runs alike but for the
+    policy gradient's `column`, which is its family's best. Undecided: on the border in all of them."""
     tables = []
-    for learner in ("policy gradient", "A2C", "DQN"):
-        numbers = {name: other if learner == "DQN" else effects(kind, *ones) for name, (ones, other) in columns.items()}
-        tables.append(pd.DataFrame({"seed": SEEDS, **numbers}).assign(learner=learner, rate=0.1, chosen=True))
+    for place, (learner, kin) in product(range(8), RIVALS.items()):
+        values = effects(kind, true, false, (true + false) / 2) if learner == "policy gradient" else around(0.0, 0.001)
+        rows = {"seed": SEEDS, "steps": 10.0, "drawdown": 0.0, "final": 1.0, "before": 1.0, "collapse": 0.0}
+        facts = {"rate": 0.1, "chosen": True, "inside": True, "picked": learner in ("policy gradient", "DQN")}
+        told = pd.DataFrame(rows).assign(place=f"e{place}", learner=learner, family=kin, budget=100.0, **facts)
+        tables.append(told.assign(**{column: np.exp(values) * 10 if column == "steps" else values}))
     return pd.concat(tables, ignore_index=True)
 
 
+RIVALS = {"policy gradient": "on-policy", "A2C": "on-policy", "DQN": "Q-learning", "tabular Q-learning": "Q-learning"}
+
+
 def efficiency(kind):
-    table = rivals({"steps": ((3.0, -3.0, 0.0), 0.0), "area": ((-3.0, 3.0, 0.0), 0.0)}, kind)
-    logs = table.assign(steps=np.exp(table["steps"]), area=np.exp(table["area"]))
-    return logs.assign(reached=1.0, budget=100.0, threshold=10.0)
+    return rivals("steps", kind, 1.0, -1.0)
 
 
 def stability(kind):
-    columns = {name: ((0.1, 0.9, 0.5), 0.5) for name in ("dispersion", "drawdown", "distance")}
-    return rivals(columns, kind).assign(final=0.5, collapse=0.0, area=1.0)
+    return rivals("drawdown", kind, -0.3, 0.3)
 
 
-def noise_and_learning(kind):
-    variants, rows = [f"v{k}" for k in range(6)], []
-    for seed in SEEDS:
-        sign = {"true": -1, "false": 1, "undecided": 1 if seed % 3 else -1}[kind]
-        areas = sign * np.arange(6.0)
-        if seed % 2:  # an even one swaps nothing: values that are all the same show no spread
-            areas[:2] = areas[1::-1]
-        rows += [{"env": "e", "variant": v, "seed": seed, "noise": k, "area": areas[k]} for k, v in enumerate(variants)]
-    return pd.DataFrame(rows)
+def ranks(one, other):
+    """Six variants whose columns agree in rank, or are each other's reverse; undecided: either by seed."""
+
+    def evidence(kind):
+        rows = []
+        for seed, variant in product(SEEDS, range(6)):
+            sign = {"true": 1, "false": -1, "undecided": 1 if seed % 2 else -1}[kind]
+            score = 10.0 * sign * variant + (seed + variant) % 3
+            rows.append({"seed": seed, "variant": f"v{variant}", **one(variant), **other(score)})
+        return pd.DataFrame(rows).assign(place="e", rate=0.1, inside=True, twin="")
+
+    return evidence
+
+
+noisy = ranks(  # tr C = 10, .. 5; the signal is the score times tr C
+    lambda k: {"variance": 10.0 - k, "area": 0.0, "final": 0.0, "k": k},
+    lambda score: {"signal": score},
+)
+better = ranks(lambda k: {"variance": 1.0, "signal": 1.0 + k}, lambda score: {"area": score, "final": score})
 
 
 EVIDENCE = {
@@ -198,13 +213,15 @@ EVIDENCE = {
     "C18": corridor,
     "C19": efficiency,
     "C20": stability,
-    "C21": noise_and_learning,
+    "C21": noisy,
+    "C21b": better,
 }
 
 
 def test_every_claim_of_the_lecture_is_here_and_has_made_up_evidence() -> None:
     ids = [f"C{k}" for k in range(1, 22)]
     ids.insert(5, "C5b")
+    ids.append("C21b")
     assert [claim.id for claim in claims()] == ids
     assert set(EVIDENCE) == {claim.id for claim in claims()}
 
@@ -234,8 +251,8 @@ def test_true_in_one_place_and_false_in_another_is_conditional(claim: Claim) -> 
         pytest.skip("judged at one place")
     both[1] = both[1].assign(**{named: both[1][named] + " elsewhere"})
     verdict = claim.judge(pd.concat(both, ignore_index=True))
-    if claim.id == "C17" or not verdict.answered("holds"):
-        pytest.skip("its places are of different kinds")
+    if claim.id == "C17" or claim.id in SHARES or not verdict.answered("holds"):
+        pytest.skip("its places are of different kinds, or a sample of places")
     assert verdict.word == "CONDITIONAL", verdict.sentence
     assert any("elsewhere" in row.where for row in verdict.answered("fails", "negligible"))
     assert any("elsewhere" not in row.where for row in verdict.answered("holds"))
@@ -283,7 +300,10 @@ def test_the_sample_size_of_the_full_study_comes_from_the_power_calculation(clai
     """What 80% power at the strictest level of Holm's correction asks for, at the declared effect and deviation."""
     assert claim.power is not None
     assert claim.needed is not None
-    assert claim.power["samples"]["full"] >= claim.needed
+    if claim.id in SHARES:
+        assert "cannot be told" in claim.power["why"]  # there are not so many environments
+    else:
+        assert claim.power["samples"]["full"] >= claim.needed
     assert claim.power["samples"]["quick"] >= 3
 
 
@@ -448,38 +468,6 @@ def test_a_probability_comes_back_from_its_entropy(p: float) -> None:
 
     entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
     assert probability(np.array(entropy), np.array(J(np.array(p)))) == pytest.approx(p, abs=1e-6)
-
-
-def recorded(returns: np.ndarray, episodes: int) -> pd.DataFrame:
-    """The curve of a CartPole run (a step earns 1) with these returns, in rows of so many episodes each."""
-    rows = returns[: len(returns) // episodes * episodes].reshape(-1, episodes)
-    number = np.arange(1, len(rows) + 1)
-    steps = rows.sum(1).cumsum()
-    return pd.DataFrame(
-        {"iteration": number, "env_steps": steps, "episodes": episodes * number, "return_mean": rows.mean(1)}
-    )
-
-
-def test_block_means_by_hand() -> None:
-    """Returns 10, 20, 30 in rows of one: the first 30 of 60 steps are two episodes of mean 15, the rest one of 30."""
-    curve = recorded(np.array([10.0, 20.0, 30.0]), 1)
-    np.testing.assert_allclose(learning.block_means(curve, 60, 2), [15, 30])
-    np.testing.assert_allclose(learning.block_means(curve, 120, 4), [15, 30])  # the curve ends half way
-
-
-def test_how_a_run_is_recorded_is_neither_stability_nor_speed() -> None:
-    """The same episodes in rows of 2 and of 16: returns rise from 20 to 300, give or take 50. 20 runs, seed fixed."""
-    rng = np.random.default_rng(0)
-    ratios, delays = [], []
-    for _ in range(20):
-        returns = np.clip(np.linspace(20, 300, 320) + 50 * rng.standard_normal(320), 1, 500).round()
-        fine, coarse = recorded(returns, 2), recorded(returns, 16)
-        unrest = [c20.stability(learning.block_means(c, 40_000, 8), 195) for c in (fine, coarse)]
-        ratios.append(unrest[1]["dispersion"] / unrest[0]["dispersion"])
-        arrivals = [learning.steps_to(c, 150, 40_000) for c in (fine, coarse)]
-        delays.append(arrivals[1] - arrivals[0])
-    assert 0.8 < np.mean(ratios) < 1.25
-    assert abs(np.mean(delays)) < 16 * 150  # a row of the coarse one
 
 
 def test_a_step_size_is_not_chosen_where_tuning_seeds_are_missing() -> None:

@@ -1,59 +1,83 @@
-"""C19: on-policy learning is less sample-efficient than Q-learning: env steps to a threshold, area under the curve."""
+"""C19: on-policy learning is (usually) less sample-efficient than Q-learning: env steps to a threshold, greedily."""
+
+from collections.abc import Iterator
+from math import log
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.verdicts import draw, learning, rivals
-from analysis.verdicts.estimates import Mean
+from analysis.verdicts.estimates import Estimate, Mean
+from analysis.verdicts.rivals import OFF_POLICY, ON_POLICY
 from analysis.verdicts.study import Study
 from analysis.verdicts.verdict import Finding, Place
 
+WORTH = log(1.5)  # the smallest effect that the yaml declares for `ratio`
+ARRIVING = 0.75  # share of runs that must arrive of one family, at least
+
 
 def evidence(study: Study) -> pd.DataFrame:
-    """learner, rate, seed, area, chosen, steps = env steps until the threshold, at most the budget, and `reached`."""
-    budget, threshold = study.size["budget"], study.size["threshold"]
-
-    def measures(curve: pd.DataFrame) -> dict[str, float]:
-        steps = learning.steps_to(curve, threshold, budget)
-        return {"steps": steps, "reached": float(steps < budget), "budget": float(budget), "threshold": threshold}
-
-    return rivals.runs(study, measures)
+    return rivals.runs(study)
 
 
 def measure(evidence: pd.DataFrame) -> Finding:
-    """log of steps and of area against DQN's, paired by seed. The steps are restricted to the budget, the same for all:
-    a run that never arrives counts as the budget, which can only hide a difference."""
-    logs = evidence.assign(steps=np.log(evidence["steps"]), area=np.log(evidence["area"]))
-    places = []
-    for learner in [name for name in evidence["learner"].unique() if name != "DQN"]:
-        found = {column: Mean.of(rivals.against(logs, column, learner)) for column in ("steps", "area")}
-        places.append(Place(f"CartPole, {learner} / DQN", found))
+    """The share of environments in which the on-policy learner needs more env steps; and beside it the log ratio in
+    each of them, of each family's best learner at its best step size."""
+    found = list(ratios(evidence))
+    share = rivals.share([ratio for _, ratio in found], WORTH)
+    places = [Place(f"{share.samples} environments", {"share": share})]
+    places += [Place(where, {"ratio": ratio}, within=False) for where, ratio in found]
+    return Finding(places, " ".join(arrivals(evidence)))
+
+
+def ratios(evidence: pd.DataFrame) -> Iterator[tuple[str, Estimate]]:
+    """Of each environment mean over seeds of log(T on-policy / T Q-learning), T at most the budget. Nothing is said
+    where a best step size is on the edge of its grid, or where both mostly fail to arrive: their T is the budget."""
     own = learning.judged(evidence)
-    remark = " ".join(
-        f"{learner}: step size {rows['rate'].iloc[0]:g}, {int(rows['reached'].sum())} of {len(rows)} seeds reached "
-        f"{rows['threshold'].iloc[0]:g} within {rows['budget'].iloc[0]:,.0f} env steps."
-        for learner, rows in own.groupby("learner", sort=False)
-    )
-    return Finding(places, remark)
+    own = own[own["picked"]].assign(log=rivals.log_steps)
+    for where, rows in own.groupby("place", sort=False):
+        one, other = (rows[rows["family"] == family] for family in (ON_POLICY, OFF_POLICY))
+        named = f"{where}, {one['learner'].iloc[0]} / {other['learner'].iloc[0]}"
+        arrived = np.isfinite(rows["steps"]).groupby(rows["family"]).mean()
+        if not rows["inside"].all():
+            yield f"{named} (best step size on the edge of its grid)", Mean.of([])
+        elif arrived.max() < ARRIVING:
+            yield f"{named} (neither arrives in {ARRIVING:.0%} of its runs)", Mean.of([])
+        else:
+            yield named, rivals.difference(one, other, "log")
+
+
+def arrivals(evidence: pd.DataFrame) -> Iterator[str]:
+    """How many runs of each family's learner arrived, of each environment."""
+    own = learning.judged(evidence)
+    for where, rows in own[own["picked"]].groupby("place", sort=False):
+        counts = (
+            f"{learner} {int(np.isfinite(runs['steps']).sum())} of {len(runs)}"
+            for learner, runs in rows.groupby("learner", sort=False)
+        )
+        yield f"{where}: at the threshold within {rows['budget'].iloc[0]:,.0f} env steps {', '.join(counts)}."
 
 
 def picture(evidence: pd.DataFrame) -> Figure:
-    """Area of every run against its step size, over the whole sweep."""
-    figure, (left, right) = draw.figure(2)
-    for place, (learner, rows) in enumerate(
-        evidence[evidence["seed"] < learning.TUNING].groupby("learner", sort=False)
-    ):
+    """Left the ratio of env steps in each environment with its limits; right how many runs of each learner arrive."""
+    found = list(ratios(evidence))
+    figure, (left, right) = draw.figure(2, height=1.3 + 0.42 * len(found), sharey=True)
+    left.axvspan(np.exp(-WORTH), np.exp(WORTH), color="0.9", linewidth=0, label="too small to matter")
+    left.axvline(1, color="black", linewidth=0.8)
+    for row, (_, ratio) in enumerate(found):
+        draw.interval(left, ratio, row, np.exp)
+    own = learning.judged(evidence)
+    places = list(own["place"].unique())
+    for place, (learner, runs) in enumerate(own.groupby("learner", sort=False)):
+        arrived = np.isfinite(runs["steps"]).groupby(runs["place"]).mean()
         look = draw.look(place) | {"linestyle": "none"}
-        left.plot(rows["rate"], rows["area"], label=learner, **look)
-        steps = np.sort(rows[rows["chosen"] & (rows["reached"] > 0)]["steps"].to_numpy())
-        number = int(rows["chosen"].sum())
-        line = draw.look(place) | {"marker": ""}
-        ends = rows["budget"].iloc[0]
-        x, y = np.concatenate([[0], steps, [ends]]), np.arange(len(steps) + 1) / number
-        right.step(x, np.append(y, y[-1]), where="post", label=learner, **line)
-    left.set(xscale="log", xlabel="step size", ylabel="mean return over the budget", title="The whole sweep")
-    right.set(xlabel="env steps", ylabel="share of seeds at the threshold", ylim=(-0.03, 1.03))
-    right.set_title("At the chosen step sizes")
-    left.legend()
+        right.plot(arrived, [places.index(p) + 0.12 * (place - 2) for p in arrived.index], label=learner, **look)
+    left.set_yticks(range(len(places)), places)
+    left.set_ylim(len(places) - 0.5, -0.5)
+    left.set(xscale="log", xlabel="env steps to the threshold, on-policy / Q-learning")
+    draw.ticked(left.xaxis)
+    right.set(xlabel="share of runs that get there", xlim=(-0.05, 1.05))
+    figure.suptitle("Greedy policies at one budget of env steps: right of 1 Q-learning is sooner", fontsize=9)
+    figure.legend(loc="outside lower center", ncols=6, fontsize=7)
     return figure

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from ablate.noise import student_quantile
 from analysis.plots import theme
+from analysis.verdicts.estimates import Estimate
 
 WIDTH = 7.2  # inches
 HUES = sns.color_palette("colorblind")
@@ -55,3 +58,19 @@ def band(panel: Axes, x: ArrayLike, rows: ArrayLike, label: str, place: int, sca
     if len(table) > 1:
         half = student_quantile(len(table) - 1) * table.std(0, ddof=1) / np.sqrt(len(table))
         panel.fill_between(np.asarray(x), mean - half, mean + half, color=style["color"], alpha=0.2, linewidth=0)
+
+
+def interval(panel: Axes, estimate: Estimate, row: float, scale: Callable = np.asarray, level: float = 0.05) -> None:
+    """An estimate with its limits, at a height; no limits where there are none."""
+    low, high = estimate.limits(level)
+    if np.isfinite([low, high]).all():
+        panel.plot(scale([low, high]), [row, row], color=HUES[0])
+    if np.isfinite(estimate.value):
+        panel.plot(scale(estimate.value), row, marker="o", color=HUES[0], linestyle="none")
+
+
+def ticked(axis: Axis) -> None:
+    """At least two numbers on a logarithmic axis, which has none of its own within a decade."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -15,14 +15,12 @@ from ablate import exact
 from ablate.curves import FINAL, final_return
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
-from analysis.statistics import area_under_curve
 from analysis.verdicts import draw
 from analysis.verdicts.estimates import Mean
 from analysis.verdicts.study import Study
 from analysis.verdicts.verdict import Place
 
 TUNING = 100  # seeds from this one on choose step sizes, and are used for nothing else
-EPISODES = 40  # averaged before a return is held against a threshold, for every learner alike
 
 
 def runs(study: Study, wanted: Mapping[str, Any], rate: str, best: float, start: float | None = None) -> pd.DataFrame:
@@ -105,49 +103,6 @@ def picture(evidence: pd.DataFrame, what: str) -> Figure:
     panels[-1].legend()
     figure.suptitle(f"{what}: before training and over its last {FINAL:.0%}, a mark a seed", fontsize=9)
     return figure
-
-
-def area(curve: pd.DataFrame, budget: float) -> float:
-    """Mean return over env steps up to the budget, or up to where the curve ends; NaN without an episode."""
-    points = curve.dropna(subset=["return_mean"]).sort_values("iteration")
-    if not len(points):
-        return float("nan")
-    steps = points["env_steps"].to_numpy()
-    return area_under_curve(steps, points["return_mean"].to_numpy(), min(budget, float(steps[-1])))
-
-
-def totals(curve: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Env steps, episodes and summed returns so far, from 0 on. Learners differ in how many episodes a row of theirs
-    averages; what is made of these totals does not depend on it."""
-    rows = curve.sort_values("iteration")
-    episodes = rows["episodes"].to_numpy(dtype=np.float64)
-    earned = np.cumsum(np.nan_to_num(np.diff(episodes, prepend=0.0) * rows["return_mean"].to_numpy()))
-    steps = rows["env_steps"].to_numpy(dtype=np.float64)
-    return np.append(0.0, steps), np.append(0.0, episodes), np.append(0.0, earned)
-
-
-def block_means(curve: pd.DataFrame, budget: float, blocks: int) -> np.ndarray:
-    """Mean return of the episodes in each of `blocks` equal parts of the budget, where a curve has any."""
-    steps, episodes, earned = totals(curve)
-    edges = np.linspace(0, budget, blocks + 1)
-    edges = edges[edges <= steps[-1]]
-    number, total = (np.diff(np.interp(edges, steps, x)) for x in (episodes, earned))
-    return total[number > 0] / number[number > 0]
-
-
-def steps_to(curve: pd.DataFrame, threshold: float, budget: float) -> float:
-    """Env steps until the mean return of the last EPISODES episodes reaches the threshold, at most the budget: a
-    restricted time, the same for all, so that censored runs count as the budget."""
-    steps, episodes, earned = totals(curve)
-    recent = (earned - np.interp(episodes - EPISODES, episodes, earned)) / EPISODES
-    reached = (episodes >= EPISODES) & (recent >= threshold) & (steps <= budget)
-    return float(steps[reached.argmax()]) if reached.any() else float(budget)
-
-
-def paired(evidence: pd.DataFrame, column: str, one: str, other: str, by: str = "learner") -> np.ndarray:
-    """one - other of a column on the seeds that both have."""
-    wide = evidence.pivot_table(column, "seed", by)
-    return (wide[one] - wide[other]).dropna().to_numpy() if {one, other} <= set(wide) else np.empty(0)
 
 
 def concat(tables: Mapping[str, pd.DataFrame], column: str = "place") -> pd.DataFrame:

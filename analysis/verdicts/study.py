@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 import pandas as pd
@@ -112,9 +112,28 @@ def _value(text: str) -> Any:
 
 
 def _fits(config: Mapping[str, Any], settings: Mapping[str, list[Any]]) -> bool:
-    """Whether a configuration has one of the values of each setting; a group's value is its name."""
-    found = ((_get(config, key), values) for key, values in settings.items())
-    return all((value.get("name") if isinstance(value, Mapping) else value) in values for value, values in found)
+    """Whether a configuration has one of the values of each setting."""
+    return all(
+        _set(config, key) in [_asked(config, key, value) for value in values] for key, values in settings.items()
+    )
+
+
+def _set(config: Mapping[str, Any], key: str) -> Any:
+    """What a configuration has for a setting; a group's value is its name."""
+    value = _get(config, "iterations" if key == "env_steps" and _iteration_steps(config) else key)
+    return value.get("name") if isinstance(value, Mapping) else value
+
+
+def _asked(config: Mapping[str, Any], key: str, value: Any) -> Any:
+    """The value as it stands in a configuration: env steps are iterations where these have a known number of steps."""
+    steps = _iteration_steps(config)
+    return ceil(value / steps) if key == "env_steps" and steps else value
+
+
+def _iteration_steps(config: Mapping[str, Any]) -> int | None:
+    """Env steps of an iteration of the configuration's algorithm, where they are known beforehand."""
+    names = _get(config, "algorithm.about.iteration_steps")
+    return prod(config["algorithm"][name] for name in names) if names else None
 
 
 @cache

@@ -1,0 +1,29 @@
+"""C21b: ... and so better learning, which the slide does not say: noise along training against what is learnt."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.verdicts import paths
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import Finding, Place
+
+LEARNT = {"area": "area under the curve", "final": "final return"}
+
+
+def evidence(study: Study) -> pd.DataFrame:
+    return paths.runs(study)
+
+
+def measure(evidence: pd.DataFrame) -> Finding:
+    """Does a variant of less noise learn better? tau over the variants, place by place, by both measures."""
+    places = [
+        Place(f"{paths.named(where, rows)}, {what}", {"tau": paths.tau(rows, "less noise", score)})
+        for score, what in LEARNT.items()
+        for where, rows in evidence.groupby("place", sort=False)
+    ]
+    return Finding(places, paths.remark(evidence))
+
+
+def picture(evidence: pd.DataFrame) -> Figure:
+    pairs = [("less noise", score) for score in LEARNT]
+    return paths.picture(evidence, pairs, "Noise of each variant's own training, and what training with it comes to")

@@ -1,0 +1,235 @@
+"""Variants of the policy gradient along their own training: the noise of the estimator that trains, and what is learnt.
+
+The runs of C21 and C21b: each variant at its best step size, chosen on seeds of its own, with the probe on the run's
+own estimator (`probe=online`) at several of its policies.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from ablate.curves import FINAL, Floats
+from ablate.randomness import stream
+from analysis.statistics import area_under_curve, kendall_tau
+from analysis.verdicts import draw, learning
+from analysis.verdicts.estimates import Estimate, Mean
+from analysis.verdicts.study import Study
+from analysis.verdicts.verdict import LEVEL, number
+
+DRAWS = 20_000  # resamples of the seeds
+FEWEST = 5  # variants that are enough for ranks
+SETTINGS = {"optimizer.lr": "rate", "phi.name": "phi", "baseline.name": "baseline"}
+RUN = ["phi", "baseline", "rate", "seed"]
+MEASURED = ["variance", "signal", "area", "final"]
+ALIKE = 1e-9  # a difference of two mean returns that is no difference
+
+
+def runs(study: Study) -> pd.DataFrame:
+    """A row a run of each variant at its best step size: place, variant, seed, rate, and
+
+    | column        | meaning                                                                                       |
+    |---------------|-----------------------------------------------------------------------------------------------|
+    | variance      | tr C of an episode's gradient, mean over the policies of the run that the probe measured      |
+    | signal        | |E g|^2, the same (unbiased, so that it may be below 0)                                       |
+    | area, final   | mean return over the budget of env steps, and over its last tenth                             |
+    | inside        | whether the best step size lies inside the variant's grid                                     |
+    | twin          | the earlier variant that it coincides with here: the same runs at every step size; "" if none |
+    """
+    tables = []
+    for place, facts in study.size["places"].items():
+        learnt = _learnt(study.curves(facts["where"], list(SETTINGS)), facts["budget"])
+        noise = _noise(study.probes(facts["where"] | {"probe.name": "online"}, list(SETTINGS)))
+        twins = coincident(learnt)
+        for variant, rows in learnt.groupby("variant", sort=False):
+            best, rates = learning.best_rate(rows, "area"), sorted(set(rows["rate"]))
+            own = rows[(rows["rate"] == best) & (rows["seed"] < learning.TUNING)].merge(noise, on=RUN)
+            facts_of = {"place": place, "inside": rates[0] < best < rates[-1], "twin": twins[variant]}
+            tables.append(own.assign(**facts_of).drop(columns=["phi", "baseline"]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _learnt(curves: pd.DataFrame, budget: float) -> pd.DataFrame:
+    """phi, baseline, rate, seed, variant, area and final of every run."""
+    rows = []
+    for key, curve in curves.rename(columns=SETTINGS).groupby(RUN, sort=False):
+        points = curve.dropna(subset=["return_mean"]).sort_values("env_steps")
+        x, v = (points[name].to_numpy(float) for name in ("env_steps", "return_mean"))
+        area, before = (area_under_curve(x, v, until) for until in (budget, (1 - FINAL) * budget))
+        rows.append([*key, area, (area - (1 - FINAL) * before) / FINAL])
+    table = pd.DataFrame(rows, columns=[*RUN, "area", "final"])
+    bare = table["baseline"] == "none"
+    return table.assign(variant=np.where(bare, table["phi"], table["phi"] + " - " + table["baseline"]))
+
+
+def _noise(probes: pd.DataFrame) -> pd.DataFrame:
+    """variance and signal of every run: means over what the probe measured along it."""
+    columns = {"trace_variance": "variance", "squared_signal": "signal"}
+    return probes.rename(columns=SETTINGS | columns).groupby(RUN)[list(columns.values())].mean().reset_index()
+
+
+def coincident(learnt: pd.DataFrame) -> dict[str, str]:
+    """Of each variant the first one before it whose runs it repeats, seed by seed at every step size, or ""."""
+    areas = learnt.pivot_table("area", ["rate", "seed"], "variant", sort=False)
+    twins: dict[str, str] = {}
+    for variant in areas:
+        earlier = (name for name in twins if not twins[name])
+        both = (name for name in earlier if areas[[name, variant]].notna().all(axis=1).any())
+        twins[variant] = next((n for n in both if (areas[n] - areas[variant]).abs().max() <= ALIKE), "")
+    return twins
+
+
+# ------------------------------------------------------------------------------------------------ ranks
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A statistic of independent seeds with percentile limits from resampling them.
+
+    The limits of level 1 - a are the percentiles of level 1 - a', Phi^-1(1 - a'/2) = t_{n-1}(1 - a/2) sqrt(n / (n-1)):
+    as wide as Student's are for a mean, where plain percentiles of few seeds are too narrow. Hesterberg (2015).
+    """
+
+    value: float
+    draws: Floats
+    samples: int
+
+    @property
+    def _known(self) -> bool:
+        return self.samples >= 3 and np.isfinite(self.value)
+
+    def limits(self, level: float) -> tuple[float, float]:
+        if not self._known:
+            return -np.inf, np.inf
+        n = self.samples
+        tail = float(stats.norm.sf(stats.t.isf(level / 2, n - 1) * sqrt(n / (n - 1))))
+        if tail * (len(self.draws) + 1) < 1:  # so far out there are no draws
+            return -np.inf, np.inf
+        low, high = np.quantile(self.draws, [tail, 1 - tail], method="closest_observation")
+        return float(low), float(high)
+
+    def below(self, border: float) -> float:
+        return self._level(int((self.draws >= border).sum()))
+
+    def above(self, border: float) -> float:
+        return self._level(int((self.draws <= border).sum()))
+
+    def deviation(self, border: float) -> float:
+        return float(self.draws.std()) * sqrt(self.samples)
+
+    def _level(self, beyond: int) -> float:
+        """The level whose percentile has `beyond` draws outside of it, and one more."""
+        if not self._known:
+            return 1.0
+        n, tail = self.samples, min((beyond + 1) / (len(self.draws) + 1), 0.5)
+        return min(1.0, 2 * float(stats.t.sf(stats.norm.isf(tail) * sqrt((n - 1) / n), n - 1)))
+
+
+Means = Mapping[str, Floats]  # of variance, signal, area and final over seeds
+SCORES: dict[str, Callable[[Means], Floats]] = {
+    "less variance": lambda mean: -mean["variance"],
+    "less noise": lambda mean: mean["signal"] / mean["variance"],  # the signal-to-noise ratio
+    "area": lambda mean: mean["area"],
+    "final": lambda mean: mean["final"],
+}
+"""What variants are ranked by, of the means over seeds."""
+
+
+def tau(rows: pd.DataFrame, one: str, other: str) -> Estimate:
+    """Kendall's tau-b over the variants of one place between two scores, with limits from resampling the seeds: whole
+    seeds, the same for every variant. Nothing is said of fewer than FEWEST variants; see `ranked`."""
+    tables = {name: ranked(rows).pivot_table(name, "seed", "variant").dropna() for name in MEASURED}
+    seeds, variants = tables["area"].shape
+    if variants < FEWEST or seeds < 3:
+        return Mean.of([])
+    drawn = stream(0, "resampled seeds").multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS)
+    found = []
+    for counts in (np.ones((1, seeds)), drawn):
+        means = {name: counts @ table.to_numpy() / seeds for name, table in tables.items()}
+        found.append(kendall_tau(SCORES[one](means), SCORES[other](means)))
+    return Resampled(float(found[0][0]), np.nan_to_num(found[1]), seeds)
+
+
+def ranked(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without the variants that coincide with an earlier one, and those whose best step size is on the edge of its
+    grid, so that a better one may lie outside."""
+    return rows[rows["inside"] & (rows["twin"] == "")]
+
+
+def left_out(rows: pd.DataFrame) -> str:
+    """Which variants of one place are not ranked, and why."""
+    first = rows.drop_duplicates("variant")
+    twins = [f"{row.variant} is {row.twin}" for row in first.itertuples() if row.twin]
+    edges = [f"{row.variant} at {row.rate:g}" for row in first.itertuples() if not row.inside and not row.twin]
+    told = ["coincident: " + ", ".join(twins)] if twins else []
+    return "; ".join([*told, *(["best step size on the edge of its grid: " + ", ".join(edges)] if edges else [])])
+
+
+# ------------------------------------------------------------------------------------------------ told and shown
+
+
+def named(where: str, rows: pd.DataFrame) -> str:
+    """'chain, 9 variants'."""
+    return f"{where}, {ranked(rows)['variant'].nunique()} variants"
+
+
+def remark(evidence: pd.DataFrame) -> str:
+    """What is left out of the ranks, place by place."""
+    told = ((where, left_out(rows)) for where, rows in evidence.groupby("place", sort=False))
+    return " ".join(f"{where} leaves out {what}." for where, what in told if what)
+
+
+AXES = {
+    "less variance": "tr C of one episode along training",
+    "less noise": "signal to noise of one episode along training",
+    "area": "mean return over the budget",
+    "final": "mean return of its last tenth",
+}
+
+
+def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str) -> Figure:
+    """A row of panels for each pair of scores, a panel a place: a mark a variant, with 95% limits from the seeds."""
+    places = list(evidence["place"].unique())
+    draw.theme()
+    size = draw.WIDTH, 1.0 + 2.2 * len(pairs)
+    figure, panels = plt.subplots(len(pairs), len(places), figsize=size, layout="constrained", squeeze=False)
+    variants = list(evidence["variant"].unique())
+    for row, (one, other) in zip(panels, pairs, strict=True):
+        for panel, place in zip(row, places, strict=True):
+            rows = evidence[evidence["place"] == place]
+            for variant, runs in ranked(rows).groupby("variant", sort=False):
+                (x, across), (y, along) = (_around(runs, score) for score in (one, other))
+                look = draw.look(variants.index(variant)) | {"linestyle": "none", "label": variant}
+                panel.errorbar(x, y, xerr=across, yerr=along, elinewidth=0.6, markersize=4, **look)
+            found = tau(rows, one, other)
+            low, high = found.limits(LEVEL)
+            panel.set_title(f"{place}: tau {number(found.value)} [{number(low)}, {number(high)}]", fontsize=8)
+            if one == "less variance":
+                panel.set_xscale("log")
+                draw.ticked(panel.xaxis)
+        row[0].set_ylabel(AXES[other])
+        row[len(row) // 2].set_xlabel(AXES[one])
+    figure.suptitle(title, fontsize=9)
+    marks: dict[str, Any] = {}
+    for panel in figure.axes:
+        marks |= {label: mark for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=5, fontsize=7)
+    return figure
+
+
+def _around(runs: pd.DataFrame, score: str) -> tuple[float, Any]:
+    """A score of one variant, and how far its 95% limits lie from it, below and above."""
+    seeds = len(runs)
+    drawn = stream(0, "resampled seeds").multinomial(seeds, np.full(seeds, 1 / seeds), size=1000)
+    values = []
+    for counts in (np.ones((1, seeds)), drawn):
+        values.append(np.abs(SCORES[score]({name: counts @ runs[name].to_numpy() / seeds for name in MEASURED})))
+    low, high = np.quantile(values[1], [LEVEL / 2, 1 - LEVEL / 2])
+    middle = float(values[0][0])
+    return middle, np.array([[max(middle - low, 0.0)], [max(high - middle, 0.0)]])
