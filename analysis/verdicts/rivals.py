@@ -99,13 +99,12 @@ def measured(curves: pd.DataFrame, facts: Mapping[str, Any], threshold: float) -
         rows.append(held(told["env_steps"].to_numpy(float), values, budget))
     v = np.stack(rows)
     grid = np.broadcast_to(np.linspace(0, budget, POINTS + 1)[1:], v.shape)
-    steps, reached = steps_to_threshold(grid, v, threshold)
     tenth = POINTS // 10
     return pd.DataFrame(
         {
             "rate": [rate for rate, _ in keys],
             "seed": [seed for _, seed in keys],
-            "steps": np.where(reached, steps, np.inf),
+            "steps": steps_to_threshold(grid, v, threshold),
             "final": final_return(v),
             "before": v[:, -3 * tenth : -tenth].mean(1),
             "drawdown": [drawdown(one, threshold) for one in smoothed(v)],
