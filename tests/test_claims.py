@@ -137,7 +137,7 @@ def continuous(kind):
     more = {"task": "Pendulum", "learner": "policy gradient", "seed": SEEDS, "regret": NAN}
     return pd.concat(
         [pd.DataFrame({**rows, "first": 0.0, "last": 0.0}), pd.DataFrame({**more, "first": 0.0, "last": rise})]
-    )
+    ).assign(grid="")
 
 
 def corridor(kind):
@@ -459,6 +459,15 @@ def test_enumerated_trajectories_are_a_distribution_whose_mean_is_the_gradient()
     np.testing.assert_allclose(p @ g, exact.gradient(mdp, pi, z), atol=1e-12)
     spread = p @ np.square(g - p @ g).sum(-1)
     assert spread == pytest.approx(variances.truth(mdp).moments("rtg").trace_variance)
+
+
+def test_the_epsilon_greedy_rivals_are_the_textbooks() -> None:
+    """C18: Sutton & Barto (2018), example 13.1: -44 and -82 at epsilon 0.1; at the best epsilon the optimum itself."""
+    (claim,) = chosen("C18")
+    rows = {row.where: row for row in claim.judge(corridor("true")).rows if "epsilon-greedy" in row.where}
+    said = {re.search(r"J = (.+)", where)[1]: row.answer for where, row in rows.items()}
+    assert said == {"-44.2": "fails", "-82.1": "fails", "-11.7": "holds"}
+    assert all(not row.within for row in rows.values())
 
 
 @given(st.floats(0.05, 0.95))

@@ -92,8 +92,15 @@ def measure(evidence: pd.DataFrame) -> Finding:
     ]
     poor = evidence[(evidence["bias_squared"] > 0) & (evidence["variance"] > evidence["variance_rtg"])]
     worse = [f"{row.task}, V off by {row.error:g} sd" for row in poor.itertuples()]
-    remark = f"It loses on bias and on variance: {'; '.join(worse)}." if worse else ""
-    return Finding(places, remark)
+    remarks = [
+        f"{task}: less mean squared error than G - V up to "
+        + ", ".join(f"N = {row.crossover:,.0f} (V off by {row.error:g} sd)" for row in own.itertuples() if row.error)
+        + "."
+        for task, own in evidence.groupby("task", sort=False)
+        if own["error"].any()
+    ]
+    remarks += [f"It loses on bias and on variance: {'; '.join(worse)}."] if worse else []
+    return Finding(places, " ".join(remarks))
 
 
 def _critic(error: float) -> str:

@@ -47,7 +47,7 @@ def evidence(study: Study) -> pd.DataFrame:
 
 def measure(evidence: pd.DataFrame) -> Finding:
     """Where policy gradients end. Beside them: the return of what they end at; of greedy Q-learning; and of the
-    epsilon-greedy policies that prefer right, or left, exactly."""
+    epsilon-greedy policies that prefer right, or left, at a usual epsilon and at the best one, exactly."""
     own, rival = (evidence[evidence["learner"] == name] for name in ("policy gradient", "Q-learning"))
     places = [
         Place("short corridor, policy gradient", {"probability": Mean.of(own["p"])}),
@@ -55,10 +55,17 @@ def measure(evidence: pd.DataFrame) -> Finding:
     ]
     if len(rival):
         places.append(Place("greedy Q-learning", {"regret": Mean.of(_regret(rival["value"]))}, within=False))
-    for side, p in (("right", 1 - EPSILON / 2), ("left", EPSILON / 2)):
-        what = f"{EPSILON:g}-greedy for {side}, J = {J(np.array(p)):.1f}"
+    for epsilon, side, p in (
+        (EPSILON, "right", 1 - EPSILON / 2),
+        (EPSILON, "left", EPSILON / 2),
+        (2 - 2 * BEST, "right", BEST),  # the best epsilon of all
+    ):
+        what = f"epsilon-greedy for {side}, epsilon = {epsilon:.2g}, J = {J(np.array(p)):.1f}"
         places.append(Place(what, {"regret": Exact(float(_regret(J(np.array(p)))))}, within=False))
-    remark = f"p* = {BEST:.4f}, J* = {J_BEST:.3f}. Only where states look alike: an MDP has a deterministic optimum."
+    remark = (
+        f"p* = {BEST:.4f}, J* = {J_BEST:.3f}. The best epsilon-greedy policy is this one, at epsilon = 2 - 2 p*, which "
+        "Q-learning does not learn but is told. Only where states look alike: an MDP has a deterministic optimum."
+    )
     return Finding(places, remark)
 
 

@@ -51,13 +51,13 @@ def optimal(mdp: MDP) -> float:
     return float(mdp.rho0 @ V)
 
 
-def best_rate(table: pd.DataFrame, column: str) -> float:
+def best_rate(table: pd.DataFrame, column: str) -> Any:
     """The rate with the best mean of a column over the tuning seeds. Raises Refusal where a rate lacks some of them."""
     tuning = table[table["seed"] >= TUNING]
     seeds = tuning.groupby("rate")["seed"].nunique().reindex(table["rate"].unique(), fill_value=0)
     if seeds.min() < max(seeds.max(), 1):
         raise Refusal("some step sizes lack tuning seeds, so none can be chosen; run the claim's commands again")
-    return float(tuning.groupby("rate")[column].mean().idxmax())
+    return tuning.groupby("rate")[column].mean().idxmax()
 
 
 def judged(table: pd.DataFrame) -> pd.DataFrame:

@@ -37,8 +37,12 @@ adds to "fails" the chance of a miss by more than 2 d on the far side, nothing a
 **The family** of a lecture's claims is corrected by Holm's method (1979): the claim of the i-th smallest p-value is
 judged at a = 5% / (m - i + 1) if all before it were decided, m the number of sampled claims of the whole family, asked
 for or not. Every claim can be wrong in more than one direction; for these, Holm's method is proved to hold the chance
-of any wrong word at 5% where the claims are independent (Shaffer 1980; Finner 1999). Claims that share runs are not;
-tests measure the rate. Exact claims need no correction.
+of any wrong word at 5% where the claims are independent (Shaffer 1980; Finner 1999). Claims that share runs are not.
+Measured, in 1000 families of 8 claims from 10 values a place: where one place of three is on its border and the others
+are clear, the worst case of an intersection, a word is wrong in 2.3%, 1.6% and 0.8% of families whose values are
+correlated by 0, 0.5 and 0.95 over all claims; with claims of one place on the border 2.3%, 2.3% and 0.9%. Exact claims
+need no correction. All of this is worth what the limits are: Clopper and Pearson's always cover; Student's do where
+means of so many values are about normal.
 """
 
 from collections.abc import Mapping, Sequence
