@@ -72,7 +72,7 @@ def read(path: Path, limit: int) -> bytes:
         return file.read(limit)
 
 
-def write(path: Path, content: bytes | str, remedy: str = OUT) -> None:
+def write(path: Path, content: bytes | str, remedy: str = "choose another place") -> None:
     """Replace a file by another, whole or not at all; makes its folder. Raises Refusal, with the remedy, where the disk
     does not take it."""
     data = content.encode() if isinstance(content, str) else content
@@ -91,9 +91,11 @@ def put(scratch: Path, path: Path, *parts: bytes | memoryview) -> None:
     try:
         create(scratch, *parts)
         os.replace(scratch, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(scratch)
+        if isinstance(error, OSError) and error.filename == str(scratch):
+            error.filename = str(path)  # the name that the user knows
         raise
     sync_folder(path.parent)
 

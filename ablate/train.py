@@ -17,6 +17,7 @@ from ablate.evaluation import evaluation
 from ablate.exact_probe import ExactProbe
 from ablate.finite import NotFinite
 from ablate.learners.base import Learner, Record, State, part
+from ablate.named_files import held
 from ablate.probe import Probe
 from ablate.store import Cell, Checkpoint
 from ablate.user_code import runs_users
@@ -37,7 +38,8 @@ def train(
     the others do not notice.
     """
     torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
-    learner, probe, judge = _parts(cell.config)
+    with held(cell.config):
+        learner, probe, judge = _parts(cell.config)
     budget = Budget.of(cell.config)
     population = _Population.load(cell, seeds, learner)
     if probe and not population.iteration:

@@ -4,11 +4,13 @@ A command is a function of the parsed options with a line in `COMMANDS`; it impo
 """
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from ablate.files import OUT, write
 from ablate.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -172,16 +174,13 @@ def _load(outputs: str, name: str) -> "Study":
 
 
 def _save(picture: "Figure", folder: Path, name: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for ending in ENDINGS:
-            path = folder / f"{name}.{ending}"
-            dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-            picture.savefig(path, dpi=200, metadata=dateless.get(ending))
-            picture.set_layout_engine("none")  # found once, it holds for all
-            print(path)
-    except OSError as error:
-        raise Refusal(f"{folder}: {error.strerror}; choose another place with --out") from None
+    for ending in ENDINGS:
+        content = io.BytesIO()
+        dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        picture.savefig(content, format=ending, dpi=200, metadata=dateless.get(ending))
+        picture.set_layout_engine("none")  # found once, it holds for all
+        write(folder / f"{name}.{ending}", content.getvalue(), OUT)
+        print(folder / f"{name}.{ending}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
 
 import ablate
+from ablate import files
 from ablate.refusal import Refusal
 from analysis import frames, plots, tables
 from analysis.columns import table
@@ -91,11 +92,7 @@ def write(outputs: str | Path, study: str, out: Path | None) -> Path:
     path = out or Path(outputs) / study / "report.html"
     plots.theme()
     html = render(report(outputs, study))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise Refusal(f"{path}: {error.strerror}; choose another file with --out") from None
+    files.write(path, html, files.OUT)
     return path
 
 

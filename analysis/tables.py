@@ -60,6 +60,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ablate.files import OUT, write
 from ablate.refusal import Refusal
 from ablate.statistics import seeds
 from ablate.statistics.interval import Interval, bare
@@ -373,12 +374,8 @@ def save(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
     """
     read = shown(frame)
     texts = {"csv": frame.to_csv(), "md": markdown(read), "tex": latex(read)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for ending, text in texts.items():
-            (folder / f"{name}.{ending}").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Refusal(f"{folder}: {error.strerror}; choose another place with --out") from None
+    for ending, text in texts.items():
+        write(folder / f"{name}.{ending}", text, OUT)
     return [folder / f"{name}.{ending}" for ending in texts]
 
 

@@ -9,8 +9,8 @@ import ablate
 import analysis
 
 LAYERS = (
-    "refusal files budget returns curves randomness statistics noise lqg groups mdp phi baselines estimator "
-    "trajectories exact finite user_code global_generators schedules sequences",
+    "refusal files named_files budget returns curves randomness statistics noise lqg groups mdp phi baselines "
+    "estimator trajectories exact finite user_code global_generators schedules sequences",
     "envs networks optimizers",
     "policies",
     "gradients functional models",

@@ -1,9 +1,7 @@
 """From what Hydra composed to a job: each setting in its range, what was left open filled in, and all held together."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,6 +10,7 @@ from ablate.configuration.checks import check, check_shape
 from ablate.configuration.completion import complete
 from ablate.configuration.ranges import check_ranges, processes
 from ablate.configuration.seeds import parse_seeds
+from ablate.named_files import digest
 from ablate.refusal import Refusal
 
 
@@ -44,7 +43,7 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     checkpoint_seconds = asked.pop("checkpoint_seconds")
     config = complete(asked)
     check(asked, config, overrides)
-    if digests := {path: _digest(path) for path in _paths(config["env"])}:
+    if digests := {path: digest(path) for path in _paths(config["env"])}:
         config["files"] = digests
     return Job(config, tuple(overrides), seeds, workers, outputs, study, overwrite, checkpoint_seconds)
 
@@ -55,7 +54,3 @@ def _paths(node: Any) -> list[str]:
         return []
     own = [value for key, value in node.items() if key == "path" and isinstance(value, str)]
     return own + [path for key, value in node.items() if key != "kwargs" for path in _paths(value)]
-
-
-def _digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

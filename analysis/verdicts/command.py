@@ -3,8 +3,6 @@
 import hashlib
 import io
 import json
-import os
-import secrets
 import shlex
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import ablate
+from ablate.files import write
 from ablate.refusal import Refusal
 from analysis import claims as package
 from analysis.verdicts import study as disk
@@ -97,7 +96,7 @@ def run(
 
         contents[page_file] = render(claims_page(answers, outputs, scale))
     for path, content in contents.items():
-        _write(Path(path), content.encode())
+        write(Path(path), content.encode())
         console.print(f"written: {escape(path)}", soft_wrap=True)
     if pictures is not None:
         _draw(answers, Path(pictures))
@@ -117,7 +116,7 @@ def _draw(answers: Sequence[Answer], folder: Path) -> None:
             for ending in ("png", "svg"):
                 content = io.BytesIO()
                 figure.savefig(content, format=ending, dpi=160, metadata={"Date": None} if ending == "svg" else None)
-                _write(folder / f"{claim.id}.{ending}", content.getvalue())
+                write(folder / f"{claim.id}.{ending}", content.getvalue())
             plt.close(figure)
 
 
@@ -195,7 +194,7 @@ def _run_missing(outputs: str, scale: Scale, asked: Iterable[Claim], say: Consol
         else:
             found = present - before or present
             done[command] = sorted(found | (present.intersection(done.get(command, ()))))
-            _write(kept, json.dumps(done, indent=1, sort_keys=True).encode())
+            write(kept, json.dumps(done, indent=1, sort_keys=True).encode())
     disk.forget()
     return troubles
 
@@ -256,7 +255,7 @@ def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.Data
     for old in path.parent.glob(f"{claim.id}-*.parquet"):
         old.unlink(missing_ok=True)
     with suppress(Refusal):  # what cannot be kept is computed again
-        _write(path, evidence.to_parquet(index=False))
+        write(path, evidence.to_parquet(index=False))
     return evidence
 
 
@@ -288,14 +287,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _write(path: Path, content: bytes | None) -> None:
-    """By a temporary file and a rename: a kill leaves nothing half-written."""
-    scratch = path.with_name(f"{path.name}~{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(content or b"")
-        os.replace(scratch, path)
-    except OSError as error:
-        raise Refusal(f"{path}: {error.strerror}; choose a folder that can be written") from None
