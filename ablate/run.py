@@ -1,22 +1,22 @@
 """One job: its seeds, less those that are done, in blocks, on the workers, into the store."""
 
 import time
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from itertools import groupby
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from ablate.budget import Budget
 from ablate.configuration import Job
-from ablate.refusal import Refusal
 from ablate.screen import Line, Screen
 from ablate.store import Cell, check_writable
 from ablate.workers import Ticket, Workers, cores, uninterrupted
 
 LARGEST_BLOCK = 32  # seeds; more gain no speed
+TICK = 0.1  # seconds between two looks at the workers
+PATIENCE_SECONDS = 30.0  # without an iteration, before it is said who is waited for
+STOP_SECONDS = 20.0  # for the workers to save what is under way
 
 
 @dataclass
@@ -90,7 +90,7 @@ def _standing(cell: Cell, seeds: Iterable[int], screen: Screen) -> tuple[dict[in
 def _train(cell: Cell, todo: dict[int, Standing], job: Job, summary: Summary, screen: Screen) -> None:
     began = time.monotonic()
     with screen.job(summary.label, Budget.of(job.config).size * len(todo), _used(todo)) as line:
-        handed = _Handed(cell, job, screen, line)
+        handed = _Handed(cell, job, summary.label, screen, line)
         try:
             handed.train(todo)
         finally:
@@ -107,9 +107,9 @@ def _train(cell: Cell, todo: dict[int, Standing], job: Job, summary: Summary, sc
 class _Handed:
     """The seeds of one job, handed to the workers and waited for."""
 
-    def __init__(self, cell: Cell, job: Job, screen: Screen, line: Line) -> None:
+    def __init__(self, cell: Cell, job: Job, label: str, screen: Screen, line: Line) -> None:
         self.cell, self.checkpoint_seconds, self.screen, self.line = cell, job.checkpoint_seconds, screen, line
-        self.processes = job.workers or cores()
+        self.label, self.processes = label, job.workers or cores()
         self.outcomes: dict[int, str] = {}
         self.troubles: dict[int, str] = {}
         self.budget = Budget.of(job.config)
@@ -122,12 +122,9 @@ class _Handed:
         the guilty fail."""
         self.at, self.before = dict(todo), _used(todo)
         again = self._work(blocks(todo, self.processes))
-        if again.died or again.raised:
-            alone = [(seed,) for seed in self._unfinished(again.raised)]
-            again = self._work(alone + blocks(self._unfinished(again.died), self.processes))
-        for seed in again.died + again.raised:
-            if self._unfinished([seed]):
-                self._work([(seed,)])
+        alone = [(seed,) for seed in self._unfinished(again.raised)]
+        again = self._work(alone + blocks(self._unfinished(again.died), self.processes))
+        self._work([(seed,) for seed in self._unfinished(again.died + again.raised)])
 
     def _unfinished(self, seeds: Iterable[int]) -> dict[int, Standing]:
         """Those that were not done before their block came down, and where each stands."""
@@ -143,47 +140,58 @@ class _Handed:
             self.troubles.pop(seed, None)
 
     def _work(self, blocks: Sequence[tuple[int, ...]]) -> "_Again":
-        tickets: list[Ticket] = []
+        again = _Again()
+        if not blocks:
+            return again
+        with uninterrupted():
+            workers = _workers.get(self.processes) or _workers.setdefault(self.processes, Workers(self.processes))
+        tickets = [workers.submit(self.cell, seeds, self.checkpoint_seconds) for seeds in blocks]
+        patience = _Patience(self.label, self.screen)
         try:
-            with uninterrupted():
-                workers = _workers.get(self.processes) or _workers.setdefault(self.processes, Workers(self.processes))
-                tickets += [workers.submit(self.cell, seeds, self.checkpoint_seconds) for seeds in blocks]
-            pending = {ticket.future for ticket in tickets}
-            while pending:
-                _, pending = wait(pending, timeout=0.1)
+            while any(ticket.pending for ticket in tickets):
+                workers.wait(TICK)
                 self._show(tickets)
-        except KeyboardInterrupt:
-            if self.processes in _workers:
-                _workers.pop(self.processes).stop()
+                patience.look(workers.at_work)
+        except BaseException:
+            _workers.pop(self.processes)
+            self._stop(workers)
             raise
         self.env_steps += _total(tickets)[1]
-        again = _Again()
         for ticket in tickets:
             self._settle(ticket, again)
         return again
+
+    def _stop(self, workers: Workers) -> None:
+        """Save what is under way; a second interrupt ends it as it is."""
+        seeds = [seed for ticket in workers.at_work for seed in ticket.seeds]
+        try:
+            if seeds:
+                self.screen.say(f"{self.label}: saving seeds {ranges(sorted(seeds))}; once more stops at once")
+            if left := workers.stop(STOP_SECONDS):
+                seeds = sorted(seed for ticket in left for seed in ticket.seeds)
+                self.screen.warn(
+                    f"seeds {ranges(seeds)} did not answer in {STOP_SECONDS} s; they go on where they were saved"
+                )
+        except KeyboardInterrupt:
+            workers.kill()
+            raise
 
     def _show(self, tickets: Sequence[Ticket]) -> None:
         done, steps, mean_return = _total(tickets)
         self.line.update(_used(self.at) - self.before + done, self.env_steps + steps, mean_return)
 
     def _settle(self, ticket: Ticket, again: "_Again") -> None:
-        try:
-            self._note(ticket.future.result())
-        except Refusal as refusal:  # a full disk, say, which another try does not mend
-            self.troubles |= dict.fromkeys(ticket.seeds, str(refusal))
-        except BrokenProcessPool:
-            _workers.pop(self.processes, None)
+        if ticket.trouble is None:
+            self._note(ticket.outcomes or {})
+            return
+        kind, text, trace = ticket.trouble
+        self.troubles |= dict.fromkeys(ticket.seeds, text)
+        if kind == "died":
             again.died += ticket.seeds
-            self._fail(ticket.seeds, RuntimeError("its process was killed (out of memory?)"))
-        except Exception as error:
-            if len(ticket.seeds) > 1:
-                again.raised += ticket.seeds
-            self._fail(ticket.seeds, error)
-
-    def _fail(self, seeds: Sequence[int], error: Exception) -> None:
-        self.troubles |= dict.fromkeys(seeds, " ".join(f"{type(error).__name__}: {error}".split())[:200])
-        for seed in seeds:
-            self.cell.fail(seed, "".join(traceback.format_exception(error)))
+        elif kind == "raised" and len(ticket.seeds) > 1:
+            again.raised += ticket.seeds
+        for seed in ticket.seeds if trace else ():
+            self.cell.fail(seed, trace)
 
 
 @dataclass
@@ -210,9 +218,39 @@ def blocks(todo: Mapping[int, Standing], processes: int) -> list[tuple[int, ...]
 
 
 def _total(tickets: Sequence[Ticket]) -> tuple[int, int, float]:
-    done, steps, returns = zip(*(ticket.progress() for ticket in tickets), strict=True)
-    known = [r for r in returns if r == r]
-    return sum(done), sum(steps), sum(known) / len(known) if known else float("nan")
+    progress = [ticket.progress() for ticket in tickets]
+    known = [mean_return for _, _, mean_return in progress if mean_return == mean_return]
+    done, steps = sum(each[0] for each in progress), sum(each[1] for each in progress)
+    return done, steps, sum(known) / len(known) if known else float("nan")
+
+
+def ranges(seeds: Sequence[int]) -> str:
+    """Sorted seeds as they are typed: 0-4,7."""
+    ends = [k for k in range(1, len(seeds)) if seeds[k] != seeds[k - 1] + 1]
+    parts = [seeds[i:j] for i, j in pairwise([0, *ends, len(seeds)])]
+    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+class _Patience:
+    """Tells of blocks that have not finished an iteration for long, and then at ever longer intervals."""
+
+    def __init__(self, label: str, screen: Screen) -> None:
+        self.label, self.screen = label, screen
+        self.told: dict[Ticket, float] = {}
+
+    def look(self, at_work: Sequence[Ticket]) -> None:
+        now = time.monotonic()
+        for ticket in at_work:
+            waited = now - (ticket.since or now)
+            if waited < PATIENCE_SECONDS:
+                self.told.pop(ticket, None)
+            elif waited >= 2 * self.told.get(ticket, 0.0):
+                self.told[ticket] = waited
+                began = f"{datetime.now() - timedelta(seconds=waited):%H:%M:%S}"
+                self.screen.say(
+                    f"{self.label}: seeds {ranges(sorted(ticket.seeds))} are at the same iteration since {began}, for "
+                    f"{waited:.0f} s; Ctrl-C stops"
+                )
 
 
 def _divergence(cell: Cell, seed: int) -> str:

@@ -1,9 +1,8 @@
 """A sweep as a whole: what is refused before it begins, and the table at its end."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from ablate import screen, store
 from ablate.configuration import parse_seeds
 from ablate.curves import FINAL, SMOOTHING, final_return, steps_to_threshold
 from ablate.refusal import Refusal
-from ablate.run import Summary
+from ablate.run import Summary, ranges
 from ablate.statistics import seeds
 from ablate.statistics.text import limits, number
 
@@ -172,13 +171,6 @@ def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
 
 def _cell(summary: Summary) -> store.Cell:
     return store.Cell(Path(summary.outputs) / summary.study / summary.cell)
-
-
-def ranges(seeds: Sequence[int]) -> str:
-    """Sorted seeds as they are typed: 0-4,7."""
-    ends = [k for k in range(1, len(seeds)) if seeds[k] != seeds[k - 1] + 1]
-    parts = [seeds[i:j] for i, j in pairwise([0, *ends, len(seeds)])]
-    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
 def ending(curves: "list[pd.DataFrame]") -> tuple[str, str, str]:

@@ -29,12 +29,18 @@ Report = Callable[[int, int, float], None]  # budget used and env steps taken by
 
 
 def train(
-    cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, report: Report, stopping: Callable[[], bool]
+    cell: Cell,
+    seeds: Sequence[int],
+    checkpoint_seconds: float,
+    report: Report,
+    stopping: Callable[[], bool],
+    hold: Callable[[Callable[[], None]], None] = lambda save: None,
 ) -> dict[int, Outcome]:
     """Train seeds that stand at the same iteration, and publish each in the store; returns what became of them.
 
     Every `checkpoint_seconds`, and when `stopping`, the seeds are saved as they stand after their last
-    whole iteration. A seed whose estimate or policy is no longer finite is recorded as diverged and leaves the block;
+    whole iteration; `hold` is given a function for that, to be called by another thread while an iteration is under
+    way. A seed whose estimate or policy is no longer finite is recorded as diverged and leaves the block;
     the others do not notice.
     """
     torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
@@ -51,9 +57,10 @@ def train(
         outcomes |= dict.fromkeys(population.finish(budget), "complete")
         if not population.seeds:
             return outcomes
+        save = population.saving()
+        hold(save)
         if stopping():
-            if population.iteration:
-                population.save()
+            save()
             return outcomes | dict.fromkeys(population.seeds, "stopped")
         iteration = population.iteration + 1
         state, record = _iterate(learner, population.state, population.seeds, iteration)
@@ -72,7 +79,7 @@ def train(
         known = record["return_mean"][~np.isnan(record["return_mean"])]  # NaN where no episode has ended
         report(done, steps, float(known.mean()) if len(known) else float("nan"))
         if time.monotonic() - saved > checkpoint_seconds:
-            population.save()
+            population.saving()()
             saved = time.monotonic()
 
 
@@ -197,10 +204,19 @@ class _Population:
         self.seeds, self.curves = [self.seeds[s] for s in kept], [self.curves[s] for s in kept]
         self.probed = [self.probed[s] for s in kept]
 
-    def save(self) -> None:
-        for s, seed in enumerate(self.seeds):
-            arrays = {name: x[s].numpy() for name, x in self.state.items()}
-            self.cell.save_checkpoint(seed, self.iteration, arrays, self.curves[s], self.probed[s])
+    def saving(self) -> Callable[[], None]:
+        """What keeps the seeds as they stand now, whenever it is called."""
+        seeds, state, iteration = list(self.seeds), dict(self.state), self.iteration
+        curves, probed = list(self.curves), [(rows, len(rows)) for rows in self.probed]  # both grow at their ends
+        lengths = [{name: len(column) for name, column in curve.items()} for curve in curves]
+
+        def save() -> None:
+            for s, seed in enumerate(seeds if iteration else ()):
+                arrays = {name: x[s].numpy() for name, x in state.items()}
+                rows = {name: curves[s][name][:length] for name, length in lengths[s].items()}
+                self.cell.save_checkpoint(seed, iteration, arrays, rows, probed[s][0][: probed[s][1]])
+
+        return save
 
     def finish(self, budget: Budget) -> list[int]:
         """Publish the seeds that have spent their budget; returns them. The others go on."""

@@ -1,23 +1,33 @@
-"""Processes that train seeds, and that stay for the next job of a sweep. Imports no torch; the processes do."""
+"""Processes that train seeds, and that stay for the next job of a sweep. Imports no torch; the processes do.
+
+A process that dies, however user code or the system ends it, takes down nothing but the block that it was at.
+"""
 
 import multiprocessing
 import os
 import signal
+import sys
+import tempfile
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import connection, resource_tracker
 from multiprocessing.context import BaseContext
 from multiprocessing.util import Finalize
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
 
+from ablate.refusal import Refusal
 from ablate.store import Cell
+from ablate.worker import serve
 
 SLOTS = 4096  # blocks that may be under way at once
 INTERRUPTS = signal.SIGINT, signal.SIGTERM
+SOCKET_FOLDER = 70  # characters of a folder in which the server process can still have its socket
+STARTS = 3  # tries to start a process, whose server may have been killed just now
 
 
 def cores() -> int:
@@ -31,24 +41,39 @@ def _context() -> BaseContext:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = "1"  # for the processes to come: their number, not their threads, fills the cores
     known = multiprocessing.get_all_start_methods()
-    method = "forkserver" if "forkserver" in known else "spawn"
+    method = "forkserver" if "forkserver" in known and len(tempfile.gettempdir()) <= SOCKET_FOLDER else "spawn"
     if multiprocessing.get_start_method(allow_none=True) not in (None, *known):
         multiprocessing.set_start_method(method, force=True)  # inside joblib's processes: ours know nothing of its own
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(["ablate.train"])
+        context.set_forkserver_preload(["ablate.served"])
     return context
 
 
-def _start_server() -> None:
-    """Start the server process deaf to interrupts, and so all that it forks: Ctrl-C and a SIGTERM to the whole group
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes deaf to interrupts, the server and so all that it forks: Ctrl-C and a SIGTERM to the whole group
     are for the coordinating process, which stops the others in order."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     resource_tracker.ensure_running()  # would lift the mask if it had to start below
     before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
-        forkserver.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let a process that starts load nothing of the main module, which may be a script from a pipe."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager
@@ -68,97 +93,203 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(heard[0])
 
 
+class Trouble(NamedTuple):
+    """Why a block did not come to its end: it was refused, its code raised, or its process died."""
+
+    kind: Literal["refused", "raised", "died"]
+    text: str  # one line
+    trace: str
+
+
+class Ticket:
+    """A block that was handed in, what became of it, and how far it is."""
+
+    def __init__(self, task: tuple[Cell, Sequence[int], float, int], workers: "Workers") -> None:
+        self.task, self._workers = task, workers
+        self.seeds: tuple[int, ...] = tuple(task[1])
+        self.outcomes: dict[int, str] | None = None
+        self.trouble: Trouble | None = None
+        self.since: float | None = None  # when it began, or was last seen to get on
+        self._seen = 0
+
+    @property
+    def pending(self) -> bool:
+        return self.outcomes is None and self.trouble is None
+
+    def progress(self) -> tuple[int, int, float]:
+        """Iterations done and env steps taken by all its seeds, and their mean return now."""
+        done, steps, mean_return = self._workers.progress(self.task[-1])
+        if done != self._seen:
+            self._seen, self.since = done, time.monotonic()
+        return done, steps, mean_return
+
+
+class _Worker:
+    """A process and the block that it is at."""
+
+    def __init__(self, context: Any, shared: tuple[Any, Any]) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, *shared))
+        try:
+            with _deaf(), _without_main():
+                self.process.start()
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            theirs.close()
+        self.ticket: Ticket | None = None
+
+    def take(self, ticket: Ticket) -> None:
+        self.ticket, ticket.since = ticket, time.monotonic()
+        with suppress(OSError):  # it is dead, which `settle` sees
+            self.connection.send(ticket.task)
+
+    def settle(self) -> bool:
+        """Take what it has to say; whether it is still there."""
+        with suppress(EOFError, OSError):
+            if self.connection.poll():
+                kind, said = self.connection.recv()
+                ticket, self.ticket = self.ticket, None
+                if ticket and kind == "done":
+                    ticket.outcomes = said
+                elif ticket:
+                    ticket.trouble = Trouble(kind, *said)
+                return True
+            if self.process.exitcode is None:
+                return True
+        self.process.join(5)
+        self.kill()
+        self.process.join(5)
+        if self.ticket:
+            said = ended(self.process.exitcode)
+            self.ticket.trouble, self.ticket = Trouble("died", said, said), None
+        self.connection.close()
+        return False
+
+    def end(self) -> None:
+        """Let it go, as it has nothing to do."""
+        with suppress(OSError):
+            self.connection.send(None)
+
+    def kill(self) -> None:
+        with suppress(OSError, AttributeError, ValueError):
+            self.process.kill()
+
+
 class Workers:
-    """A pool of processes, one torch thread each. How far each block is, and whether to stop, is shared memory without
-    locks, so that a killed process can hold nobody up."""
+    """At most so many processes, one torch thread each. How far each block is, and whether to stop, is shared memory
+    without locks, so that a killed process can hold nobody up."""
 
     def __init__(self, processes: int) -> None:
-        context = _context()
-        if context.get_start_method() == "forkserver":
-            _start_server()
-        self._progress: Any = context.RawArray("d", 3 * SLOTS)
-        self._stop: Any = context.RawValue("b", 0)
+        self._processes, self._context = processes, _context()
+        self._progress: Any = self._context.RawArray("d", 3 * SLOTS)
+        self._stop: Any = self._context.RawValue("b", 0)
         self._submitted = 0
-        self._pool = ProcessPoolExecutor(processes, context, _begin, (self._progress, self._stop))
-        # A launcher's process waits for ours as it ends: they are told to go first (100), while queues live (10).
-        Finalize(None, self._pool.shutdown, exitpriority=100)
+        self._waiting: deque[Ticket] = deque()
+        self._workers: list[_Worker] = []
+        # A launcher's process waits for ours as it ends: they are told to go first.
+        self._finalize = Finalize(None, _let_go, (self._workers,), exitpriority=100)
 
-    def submit(self, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> "Ticket":
+    def submit(self, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> Ticket:
         slot = self._submitted % SLOTS
         self._submitted += 1
         self._progress[3 * slot : 3 * slot + 3] = [0.0, 0.0, float("nan")]
-        try:
-            future = self._pool.submit(_work, cell, seeds, checkpoint_seconds, slot)
-        except BrokenProcessPool as error:  # a process was killed while it had nothing to do
-            future = Future()
-            future.set_exception(error)
-        return Ticket(future, tuple(seeds), self, slot)
+        ticket = Ticket((cell, tuple(seeds), checkpoint_seconds, slot), self)
+        self._waiting.append(ticket)
+        return ticket
 
     def progress(self, slot: int) -> tuple[int, int, float]:
         done, steps, mean_return = self._progress[3 * slot : 3 * slot + 3]
         return int(done), int(steps), mean_return
 
-    def stop(self) -> None:
-        """Ask all blocks to save where they stand and to return; those not begun are dropped."""
+    def wait(self, seconds: float) -> None:
+        """Hand out blocks to processes that are free, and take what has come to an end within so many seconds.
+
+        Raises Refusal where no process can be started.
+        """
+        self._hand_out()
+        at_work = {worker.connection: worker for worker in self._workers}
+        ends = {worker.process.sentinel: worker for worker in self._workers}
+        for ready in connection.wait([*at_work, *ends], seconds):
+            worker = at_work.get(ready) or ends.get(ready)
+            if worker in self._workers and not worker.settle():
+                self._workers.remove(worker)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        with uninterrupted():
+            free = deque(worker for worker in self._workers if worker.ticket is None)
+            while self._waiting and (free or len(self._workers) < self._processes):
+                if not free:
+                    if not (worker := self._start()):
+                        return
+                    free.append(worker)
+                free.popleft().take(self._waiting.popleft())
+
+    def _start(self) -> _Worker | None:
+        """Another process; None where there cannot be more than those that are at work."""
+        for attempt in range(STARTS):
+            try:
+                self._workers.append(_Worker(self._context, (self._progress, self._stop)))
+                return self._workers[-1]
+            except (EOFError, ConnectionError):  # the server was killed just now
+                if attempt == STARTS - 1:
+                    raise
+            except OSError as error:
+                if any(worker.ticket for worker in self._workers):
+                    return None
+                raise Refusal(
+                    f"no process can be started: {error.strerror or error}; allow more (`ulimit -a` shows the limits), "
+                    "or write workers=1"
+                ) from error
+        return None
+
+    @property
+    def at_work(self) -> list[Ticket]:
+        return [worker.ticket for worker in self._workers if worker.ticket]
+
+    def stop(self, seconds: float) -> list[Ticket]:
+        """Ask all blocks to save where they stand and to return; those not begun are dropped. Returns those that do not
+        within so many seconds; they are killed."""
         self._stop.value = 1
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._waiting.clear()
+        deadline = time.monotonic() + seconds
+        try:
+            while self.at_work and (left := deadline - time.monotonic()) > 0:
+                self.wait(left)
+            return self.at_work
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for worker in self._workers:
+            worker.kill() if worker.ticket else worker.end()
+        for worker in self._workers:
+            worker.process.join(5)
+        self._workers.clear()
 
 
-class Ticket:
-    """A block that was handed in: its future, and how far it is."""
-
-    def __init__(self, future: Future, seeds: tuple[int, ...], workers: Workers, slot: int) -> None:
-        self.future, self.seeds, self._workers, self._slot = future, seeds, workers, slot
-
-    def progress(self) -> tuple[int, int, float]:
-        """Budget used and env steps taken by all its seeds, and their mean return now."""
-        return self._workers.progress(self._slot)
+def _let_go(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.end()
+    for worker in workers:
+        worker.process.join(5)
+        worker.kill()
 
 
-class _Here:
-    """What a worker process knows of itself."""
-
-    progress: Any
-    stop: Any
-    at_work = terminated = False
-
-
-def _begin(progress: Any, stop: Any) -> None:
-    _Here.progress, _Here.stop = progress, stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _on_sigterm)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _on_sigterm(*_: Any) -> None:
-    """End, after saving what is under way. The pool says so to all workers when one of them was killed."""
-    _Here.terminated = True
-    if not _Here.at_work:
-        os._exit(1)
-
-
-def _follow_parent() -> None:
-    """End with the process that started us, however it ended."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int) -> dict:
-    from ablate.train import train
-
-    def report(done: int, steps: int, mean_return: float) -> None:
-        _Here.progress[3 * slot : 3 * slot + 3] = [done, steps, mean_return]
-
-    def stopping() -> bool:
-        return _Here.terminated or bool(_Here.stop.value)
-
-    _Here.at_work = True
+def ended(exit_code: int | None) -> str:
+    """How a process ended, in words."""
+    if exit_code is None or exit_code >= 0:
+        return f"its process ended with exit code {exit_code}, as by os._exit"
     try:
-        return train(cell, seeds, checkpoint_seconds, report, stopping)
-    finally:
-        _Here.at_work = False
-        if _Here.terminated:
-            os._exit(1)
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    why = {
+        "SIGKILL": "was killed by SIGKILL, perhaps out of memory",
+        "SIGSEGV": "was ended by SIGSEGV, a segmentation fault",
+        "SIGABRT": "aborted (SIGABRT)",
+    }
+    return f"its process {why.get(name, f'was ended by {name}')}"

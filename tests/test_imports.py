@@ -18,7 +18,8 @@ LAYERS = (
     "learners build evaluation configuration",
     "probe probes exact_probe store",
     "apart",
-    "train screen workers",
+    "train screen worker",
+    "workers served",
     "run",
     "sweep",
 )

@@ -1,0 +1,111 @@
+"""However user code ends a process, it is its seed's failure, told as it was; and an interrupt never waits for it."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import compose
+
+from ablate import run as runs
+from ablate import workers
+from ablate.configuration import Job
+from ablate.run import run
+from ablate.screen import Screen
+from ablate.store import Cell
+from ablate.workers import ended
+
+SMALL = "iterations=3", "episodes=3", "probe=off", "policy.hidden=[]"
+
+
+@pytest.fixture(autouse=True)
+def _no_workers_are_left() -> Iterator[None]:
+    yield
+    for kept in runs._workers.values():
+        kept.kill()
+    runs._workers.clear()
+
+
+def job(tmp_path: Path, *words: str, seeds: str = "0-3") -> Job:
+    return compose(*SMALL, f"outputs={tmp_path}", f"seed={seeds}", "workers=2", *words)
+
+
+def odd(tmp_path: Path, kind: str, one_in: int, seeds: str = "0-3") -> Job:
+    more = f"+env.kwargs.kind={kind}", f"+env.kwargs.one_in={one_in}"
+    return job(tmp_path, "env=gym", "env.id=odd_environments:Ends-v0", *more, seeds=seeds)
+
+
+ENDS = {
+    "exit": "its code raised SystemExit(), as sys.exit does",
+    "interrupt": "its code raised KeyboardInterrupt()",
+    "os._exit": "its process ended with exit code 0, as by os._exit",
+    "crash": "its process was ended by SIGSEGV, a segmentation fault",
+    "abort": "its process aborted (SIGABRT)",
+    "killed": "its process was killed by SIGKILL, perhaps out of memory",
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_every_end_is_its_seeds_failure_and_told_as_it_was(kind: str, tmp_path: Path) -> None:
+    """Of seeds 0 to 3 some are guilty; the others come to their end, and so does the next job."""
+    summary = run(odd(tmp_path, kind, 40), "odd", Screen(live=False))
+    assert summary.failed
+    assert summary.complete
+    assert sorted([*summary.failed, *summary.complete]) == [0, 1, 2, 3]
+    assert set(summary.failed.values()) == {ENDS[kind]}
+    assert run(job(tmp_path, "env=bandit"), "next", Screen(live=False)).complete == [0, 1, 2, 3]
+
+
+def test_only_sigkill_may_be_memory() -> None:
+    told = {code: ended(code) for code in (*range(-64, 256), None) if code}
+    assert [code for code, text in told.items() if "memory" in text] == [-signal.SIGKILL]
+    assert told[3] == "its process ended with exit code 3, as by os._exit"
+    assert told[-signal.SIGBUS] == "its process was ended by SIGBUS"
+
+
+def test_an_interrupt_of_what_hangs_is_heard_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """It is said who is waited for, since when, and that all is being saved; and no process is left."""
+    monkeypatch.setattr(runs, "PATIENCE_SECONDS", 0.5)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 8)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(odd(tmp_path, "hangs", 1), "odd", Screen(live=False))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    said = capsys.readouterr().err
+    assert "odd: seeds 0,2 are at the same iteration since " in said
+    assert "odd: saving seeds 0-3; once more stops at once" in said
+    assert not runs._workers
+
+
+def test_a_stop_in_the_middle_of_an_iteration_keeps_those_before_it(tmp_path: Path) -> None:
+    """The third iteration hangs; what is saved on request is the state after the second."""
+    work = odd(tmp_path, "hangs", 30, seeds="1")
+    cell = Cell.at(tmp_path, "main", work.overrides, work.config)
+    cell.prepare()
+    pool = workers.Workers(1)
+    ticket = pool.submit(cell, (1,), 1e9)
+    deadline = time.monotonic() + 60
+    while ticket.progress()[0] < 1 and time.monotonic() < deadline:
+        pool.wait(0.1)
+    time.sleep(1)
+    done = ticket.progress()[0]
+    assert pool.stop(30) == []
+    saved = cell.load_checkpoint(1)
+    assert saved is not None
+    assert saved.iteration == done == len(saved.curves["iteration"])
+
+
+def test_no_blocks_are_no_error(tmp_path: Path) -> None:
+    """Another process may have finished all seeds of a block that failed here."""
+    work = job(tmp_path, "env=bandit")
+    cell = Cell.at(tmp_path, "main", work.overrides, work.config)
+    with Screen(live=False).job("none", 1, 0) as line:
+        handed = runs._Handed(cell, work, "none", Screen(live=False), line)
+        assert not handed._work([]).died
+    assert runs._total([]) == pytest.approx((0, 0, float("nan")), nan_ok=True)
