@@ -1,6 +1,7 @@
 """Finite Markov decision processes: what the tabular environments sample and `exact` computes with."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.refusal import Refusal
+from ablate.refusal import Refusal, one_line
 
 Floats = NDArray[np.float64]
 LARGEST_FILE = 64 * 2**20  # bytes; a dense table of that size is no longer a small known MDP
+LONGEST = 1_000_000  # steps
+REQUIRED, OPTIONAL = ("P", "R", "rho0", "horizon"), ("gamma", "logits", "terminal")
+KEYS = f"the keys are {', '.join(REQUIRED)} and optionally {', '.join(OPTIONAL)}"
 
 
 @dataclass(frozen=True)
@@ -85,17 +89,92 @@ class MDP:
             horizon=int(horizon),
             gamma=float(gamma),
             terminal=ends,
-            features=np.eye(num_states) if features is None else np.asarray(features, dtype=np.float64),
+            features=one_hot(num_states) if features is None else np.asarray(features, dtype=np.float64),
             logits=np.zeros((num_states, num_actions)) if logits is None else np.asarray(logits, dtype=np.float64),
+        )
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: ArrayLike,
+        rho0: ArrayLike,
+        horizon: int,
+        gamma: float = 1.0,
+        *,
+        num_actions: int,
+        terminal: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+    ) -> "MDP":
+        """From rows (s, a, s', p, r), [M,5], in any order: memory O(S A K) for K successors at most."""
+        start, table = np.asarray(rho0, dtype=np.float64), np.asarray(rows, dtype=np.float64)
+        table = table[table[:, 3] > 0]
+        pair = table[:, 0].astype(np.int64) * num_actions + table[:, 1].astype(np.int64)
+        order = np.argsort(pair, kind="stable")
+        table, pair = table[order], pair[order]
+        counts = np.bincount(pair, minlength=len(start) * num_actions)
+        place = np.arange(len(pair)) - (np.cumsum(counts) - counts)[pair]  # of a row among those of its (s, a)
+        shape = len(start), num_actions, max(1, int(counts.max()))
+        columns = np.zeros((3, len(counts), shape[2]))
+        columns[:, pair, place] = table[:, 2:].T
+        successors, probabilities, rewards = columns.reshape(3, *shape)
+        return cls(
+            successors=successors.astype(np.int64),
+            probabilities=probabilities,
+            rewards=rewards,
+            rho0=start,
+            horizon=int(horizon),
+            gamma=float(gamma),
+            terminal=np.zeros(len(start), bool) if terminal is None else np.asarray(terminal, dtype=bool),
+            features=one_hot(len(start)),
+            logits=np.zeros(shape[:2]) if logits is None else np.asarray(logits, dtype=np.float64),
+        )
+
+    def reachable(self) -> NDArray[np.int64]:
+        """The states that an episode can come to, in order."""
+        seen, last = self.rho0 > 0, self.rho0 > 0
+        for _ in range(self.horizon):
+            going = last & ~self.terminal
+            ahead = self.successors[going][self.probabilities[going] > 0]
+            last = np.zeros_like(seen)
+            last[ahead] = True
+            last &= ~seen
+            if not last.any():
+                break
+            seen |= last
+        return np.flatnonzero(seen)
+
+    def restricted(self, states: NDArray[np.int64]) -> "MDP":
+        """The same with these states alone, which must hold all that follows them; features that are 0 for all go."""
+        index = np.zeros(self.num_states, np.int64)
+        index[states] = np.arange(len(states))
+        features = self.features[states]
+        return replace(
+            self,
+            successors=index[self.successors[states]],
+            probabilities=self.probabilities[states],
+            rewards=self.rewards[states],
+            rho0=self.rho0[states],
+            terminal=self.terminal[states],
+            features=features[:, features.any(0)],
+            logits=self.logits[states],
         )
 
     def with_horizon(self, horizon: int) -> "MDP":
         return replace(self, horizon=horizon)
 
 
+def one_hot(num_states: int) -> Floats:
+    """The identity matrix as a view of 2 S - 1 numbers, read-only."""
+    line = np.zeros(2 * num_states - 1)
+    line[num_states - 1] = 1.0
+    return np.lib.stride_tricks.sliding_window_view(line, num_states)[::-1]
+
+
 def load(path: str | Path) -> MDP:
     """The MDP of a JSON file with keys P [S][A][S], R [S][A] or [S][A][S], rho0 [S], horizon, and optionally
     gamma (default 1), logits [S][A] (default 0), terminal [S] (default none).
+
+    With many states P may be a list of its entries instead, [s, a, s', p] each, or [s, a, s', p, r] without R.
 
     Raises Refusal, naming the file and the remedy, for whatever such a file can get wrong.
     """
@@ -104,12 +183,159 @@ def load(path: str | Path) -> MDP:
     def refuse(problem: str, remedy: str) -> Refusal:
         return Refusal(f"{path}: {problem}; {remedy}")
 
+    raw = _read(path, refuse)
+    file = _File(raw, refuse)
+    sparse = isinstance(raw.get("P"), list) and bool(raw["P"]) and not _nested(raw["P"])
+    keyed = sparse and isinstance(raw["P"][0], list) and len(raw["P"][0]) == 5
+    required = tuple(key for key in REQUIRED if not (keyed and key == "R"))
+    if missing := [key for key in required if key not in raw]:
+        raise refuse(f"missing {', '.join(missing)}", KEYS)
+    if unknown := [str(key)[:40] for key in raw if key not in (*REQUIRED, *OPTIONAL)]:
+        raise refuse(f"unknown key {unknown[0]!r}", KEYS)
+    if keyed and "R" in raw:
+        raise refuse("rewards stand both in P and in R", "give rows [s, a, s', p] with R, or [s, a, s', p, r] without")
+    horizon, gamma = raw["horizon"], raw.get("gamma", 1.0)
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= LONGEST:
+        raise refuse(f"horizon is {one_line(repr(horizon), 60)}", f"give a whole number of steps, 1 to {LONGEST}")
+    if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 < gamma <= 1:
+        raise refuse(f"gamma is {one_line(repr(gamma), 60)}", "give a discount in (0, 1]")
+    return _of_rows(file, horizon, gamma, keyed) if sparse else _of_tables(file, horizon, gamma)
+
+
+Refuse = Callable[[str, str], Refusal]
+
+
+@dataclass(frozen=True)
+class _File:
+    """The keys of a file, read as arrays; `refuse` names the file."""
+
+    raw: dict[str, Any]
+    refuse: Refuse
+
+    def array(self, key: str, *shapes: tuple[int, ...]) -> Floats:
+        wanted = " or ".join("x".join(map(str, shape)) for shape in shapes)
+        try:
+            cells = np.array(self.raw[key], dtype=object)
+            if not {type(cell) for cell in cells.ravel()} <= {int, float}:  # NumPy would take true for 1 and "1" for 1
+                raise TypeError
+            values = cells.astype(np.float64)
+        except (TypeError, ValueError, OverflowError):
+            raise self.refuse(
+                f"{key} is not a regular array of numbers", f"give {wanted or '[S][A][S]'} numbers"
+            ) from None
+        if shapes and values.shape not in shapes:
+            got = "x".join(map(str, values.shape)) or "a single number"
+            raise self.refuse(f"{key} has shape {got}", f"the other keys ask for {wanted}")
+        if not np.isfinite(values).all():
+            raise self.refuse(f"{key} has a NaN or infinite entry", "give finite numbers")
+        return values
+
+    def distributions(self, key: str, table: Floats) -> None:
+        """Refuse rows of `table` [..., n] that are no distributions."""
+        if (table < 0).any():
+            raise self.refuse(f"{key} has a negative probability", "give numbers in [0, 1]")
+        self.sums(key, table.sum(-1))
+
+    def sums(self, key: str, total: NDArray) -> None:
+        off = np.abs(total - 1)
+        if off.max() > 1e-6:
+            worst = int(off.argmax())
+            where = "".join(f"[{i}]" for i in np.unravel_index(worst, off.shape)) if off.ndim else ""
+            raise self.refuse(f"{key}{where} sums to {float(total.flat[worst]):.6g}", "make each distribution sum to 1")
+
+    def rho0(self, *shapes: tuple[int, ...]) -> tuple[Floats, NDArray[np.bool_]]:
+        """rho0 [S], summing to 1, and which states are terminal [S]."""
+        rho0 = self.array("rho0", *shapes)
+        if rho0.ndim != 1 or not len(rho0):
+            raise self.refuse("rho0 is not a list of numbers", "give one a state")
+        self.distributions("rho0", rho0)
+        flags = self.raw.get("terminal", [False] * len(rho0))
+        regular = isinstance(flags, list) and len(flags) == len(rho0) and all(isinstance(flag, bool) for flag in flags)
+        if not regular:
+            raise self.refuse("terminal is not a list of true and false, one a state", f"give {len(rho0)} of them")
+        terminal = np.asarray(flags, dtype=bool)
+        if (rho0[terminal] > 0).any():
+            raise self.refuse("rho0 starts in a terminal state", "put its mass on states that are not terminal")
+        return rho0 / rho0.sum(), terminal
+
+    def logits(self, num_states: int, num_actions: int) -> Floats | None:
+        return self.array("logits", (num_states, num_actions)) if "logits" in self.raw else None
+
+
+def _of_tables(file: _File, horizon: int, gamma: float) -> MDP:
+    """P [S][A][S] and R [S][A] or [S][A][S]."""
+    P = file.array("P")
+    if P.ndim != 3 or P.shape[0] != P.shape[2] or 0 in P.shape:
+        raise file.refuse(
+            f"P has shape {'x'.join(map(str, P.shape)) or 'of a single number'}",
+            "give P as [S][A][S]: P[s][a][s'] = P(s'|s,a)",
+        )
+    S, A, _ = P.shape
+    R = file.array("R", (S, A), (S, A, S))
+    file.distributions("P", P)
+    rho0, terminal = file.rho0((S,))
+    total = P.sum(-1, keepdims=True)
+    return MDP.from_dense(P / total, R, rho0, horizon, gamma, terminal=terminal, logits=file.logits(S, A))
+
+
+def _of_rows(file: _File, horizon: int, gamma: float, keyed: bool) -> MDP:
+    """P as rows [s, a, s', p] with R [S][A], or as [s, a, s', p, r]."""
+    rho0, terminal = file.rho0()
+    S, width = len(rho0), 5 if keyed else 4
+    rows = file.array("P")
+    if rows.ndim != 2 or rows.shape[1] != width:
+        shape = "x".join(map(str, rows.shape))
+        raise file.refuse(f"P has shape {shape}", "give P as [S][A][S], or as rows [s, a, s', p] or [s, a, s', p, r]")
+    if keyed:
+        A = int(np.clip(rows[:, 1].max(), 0, LARGEST_FILE)) + 1
+    else:
+        R = file.array("R")
+        if R.ndim != 2 or len(R) != S or not R.shape[1]:
+            raise file.refuse(f"R has shape {'x'.join(map(str, R.shape))}", f"rho0 asks for {S} rows of [s][a]")
+        A = R.shape[1]
+    cells = S * A
+    if cells > LARGEST_FILE:
+        raise file.refuse(f"{S} states x {A} actions are too many", f"give {LARGEST_FILE} pairs or fewer")
+    for column, name, size in ((0, "state", S), (1, "action", A), (2, "state", S)):
+        index = rows[:, column]
+        if (bad := (index != np.floor(index)) | (index < 0) | (index >= size)).any():
+            first = int(bad.argmax())
+            raise file.refuse(f"P row {first} has {name} {index[first]:g}", f"{name}s are 0 to {size - 1}")
+    if (rows[:, 3] < 0).any():
+        raise file.refuse("P has a negative probability", "give numbers in [0, 1]")
+    pair = rows[:, 0].astype(np.int64) * A + rows[:, 1].astype(np.int64)
+    if len(np.unique(np.column_stack([pair, rows[:, 2], *rows[:, 4:].T]), axis=0)) < len(rows):
+        raise file.refuse("P has one entry twice", "give each [s, a, s'] once")
+    total = np.bincount(pair, rows[:, 3], cells)
+    file.sums("P", total.reshape(S, A))
+    if (widest := int(np.bincount(pair).max())) * cells > LARGEST_FILE:
+        raise file.refuse(
+            f"{S} states x {A} actions x {widest} successors do not fit", f"give at most {LARGEST_FILE // cells} a pair"
+        )
+    rewards = rows[:, 4] if keyed else R.reshape(-1)[pair]
+    whole = np.column_stack([rows[:, :3], rows[:, 3] / total[pair], rewards])
+    logits = file.logits(S, A)
+    return MDP.from_rows(whole, rho0, horizon, gamma, num_actions=A, terminal=terminal, logits=logits)
+
+
+def _read(path: Path, refuse: Refuse) -> dict[str, Any]:
+    """The JSON object of a file."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise refuse(f"the key {key[:40]!r} is given twice", "keep one of them")
+            found[key] = value
+        return found
+
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
-            raise refuse(f"the file is larger than {LARGEST_FILE // 2**20} MiB", "give a smaller MDP")
-        raw = json.loads(content)
+            remedy = "give a smaller MDP, or P as rows [s, a, s', p] of what is possible"
+            raise refuse(f"the file is larger than {LARGEST_FILE // 2**20} MiB", remedy)
+        raw = json.loads(content, object_pairs_hook=once)
     except OSError as error:
         raise refuse(error.strerror or "cannot be read", "give the path of a readable JSON file") from None
     except (ValueError, RecursionError) as error:
@@ -117,74 +343,9 @@ def load(path: str | Path) -> MDP:
         raise refuse(f"not JSON ({detail})", "see `MDP files` in the README for the format") from None
     if not isinstance(raw, dict):
         raise refuse("not a JSON object", 'write {"P": ..., "R": ..., "rho0": ..., "horizon": ...}')
-    required, optional = ("P", "R", "rho0", "horizon"), ("gamma", "logits", "terminal")
-    if missing := [key for key in required if key not in raw]:
-        raise refuse(
-            f"missing {', '.join(missing)}",
-            f"the keys are {', '.join(required)} and optionally {', '.join(optional)}",
-        )
-    if unknown := [str(key)[:40] for key in raw if key not in (*required, *optional)]:
-        raise refuse(
-            f"unknown key {unknown[0]!r}",
-            f"the keys are {', '.join(required)} and optionally {', '.join(optional)}",
-        )
-
-    def array(key: str, *shapes: tuple[int, ...]) -> Floats:
-        wanted = " or ".join("x".join(map(str, shape)) for shape in shapes)
-        try:
-            cells = np.array(raw[key], dtype=object)
-            if not {type(cell) for cell in cells.ravel()} <= {int, float}:  # NumPy would take true for 1 and "1" for 1
-                raise TypeError
-            values = cells.astype(np.float64)
-        except (TypeError, ValueError, OverflowError):
-            raise refuse(f"{key} is not a regular array of numbers", f"give {wanted or '[S][A][S]'} numbers") from None
-        if shapes and values.shape not in shapes:
-            got = "x".join(map(str, values.shape)) or "a single number"
-            raise refuse(f"{key} has shape {got}", f"the other keys ask for {wanted}")
-        if not np.isfinite(values).all():
-            raise refuse(f"{key} has a NaN or infinite entry", "give finite numbers")
-        return values
-
-    P = array("P")
-    if P.ndim != 3 or P.shape[0] != P.shape[2] or 0 in P.shape:
-        raise refuse(
-            f"P has shape {'x'.join(map(str, P.shape)) or 'of a single number'}",
-            "give P as [S][A][S]: P[s][a][s'] = P(s'|s,a)",
-        )
-    S, A, _ = P.shape
-    R = array("R", (S, A), (S, A, S))
-    rho0 = array("rho0", (S,))
-    horizon, gamma = raw["horizon"], raw.get("gamma", 1.0)
-    if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= 1_000_000:
-        raise refuse(f"horizon is {horizon!r:.40}", "give a whole number of steps, 1 to 1000000")
-    if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 < gamma <= 1:
-        raise refuse(f"gamma is {gamma!r:.40}", "give a discount in (0, 1]")
-    for key, table in (("P", P), ("rho0", rho0)):
-        if (table < 0).any():
-            raise refuse(f"{key} has a negative probability", "give numbers in [0, 1]")
-        off = np.abs(table.sum(-1) - 1)
-        if off.max() > 1e-6:
-            where = "".join(f"[{i}]" for i in np.unravel_index(int(off.argmax()), off.shape)) if off.ndim else ""
-            raise refuse(
-                f"{key}{where} sums to {float(table.sum(-1).flat[int(off.argmax())]):.6g}",
-                "make each distribution sum to 1",
-            )
-    terminal = _terminal(raw, S, refuse)
-    if (rho0[terminal] > 0).any():
-        raise refuse("rho0 starts in a terminal state", "put its mass on states that are not terminal")
-    return MDP.from_dense(
-        P / P.sum(-1, keepdims=True),
-        R,
-        rho0 / rho0.sum(),
-        horizon,
-        gamma,
-        terminal=terminal,
-        logits=array("logits", (S, A)) if "logits" in raw else None,
-    )
+    return raw
 
 
-def _terminal(raw: dict[str, Any], num_states: int, refuse: Any) -> NDArray[np.bool_]:
-    flags = raw.get("terminal", [False] * num_states)
-    if not (isinstance(flags, list) and len(flags) == num_states and all(isinstance(flag, bool) for flag in flags)):
-        raise refuse("terminal is not a list of true and false, one a state", f"give {num_states} of them")
-    return np.asarray(flags, dtype=bool)
+def _nested(P: list[Any]) -> bool:
+    """Whether P is a table [S][A][S], or nothing that could be rows."""
+    return not all(isinstance(row, list) and row and not isinstance(row[0], list) for row in P)

@@ -115,5 +115,11 @@ def test_a_random_mdp_is_its_index() -> None:
     assert (one.probabilities >= 0).all()
     with pytest.raises(Refusal, match="successors=3"):
         random_mdp(states=2, successors=3)
+    with pytest.raises(Refusal, match="at most 2236 with"):
+        random_mdp(states=1_000_000)
+    with pytest.raises(Refusal, match="actions=100000000"):
+        random_mdp(actions=100_000_000)
+    with pytest.raises(Refusal, match="at most 2 with"):
+        random_mdp(states=3, actions=5_000_000)
     with pytest.raises(Refusal, match="index=-1"):
         random_mdp(-1)

@@ -713,6 +713,19 @@ def test_an_end_at_the_time_limit_is_a_termination(strict: str) -> None:
     assert not truncated.any()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tabular.chain(length=10**6),
+        lambda: tabular.random_walk(length=10**9 + 1),
+        lambda: tabular.gridworld(rows=10**5, columns=10**5),
+    ],
+)
+def test_more_states_than_fit_are_refused_before_they_are_made(make: Callable[[], Any]) -> None:
+    with pytest.raises(Refusal, match="to 10000 states at most"):
+        make()
+
+
 def test_a_dropped_episode_gets_valid_actions(strict: str) -> None:
     env = Gymnasium(strict, {"action_space": spaces.Discrete(2, start=5), "observation_space": BIT})
     env.reset(streams(0), 3)

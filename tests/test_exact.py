@@ -639,6 +639,12 @@ def test_a_configured_environment_and_its_settings(capsys):
         (["--env", "chain", "slip=0.1"], "env.KEY=VALUE"),
         (["--env", "mdp"], "env.path"),
         (["HUGE"], "overflow"),
+        (["FILE", "--horizon", "1000000000000"], "give --horizon 298"),
+        (
+            ["--env", "random_mdp", "env.states=2000", "env.actions=2", "--horizon", "1000"],
+            "minutes; give --horizon 93 or less",
+        ),
+        (["--env", "random_mdp", "env.states=3000", "env.actions=2", "env.horizon=9"], "at most 2500 states"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(arguments, said, problem_file, tmp_path, monkeypatch, capsys):
@@ -655,6 +661,25 @@ def test_bad_input_is_one_line_and_leaves_nothing(arguments, said, problem_file,
     assert said in captured.err
     assert not captured.out
     assert set(tmp_path.iterdir()) == before
+
+
+def test_states_that_cannot_be_reached_cost_and_change_nothing(tmp_path, capsys):
+    """A chain of 10,000 states, 50 steps from its first: the numbers of the chain of 51 that can be reached."""
+    out = {}
+    for S in (51, 10_000):
+        rows = [
+            [s, a, to, p, 1.0 * a + s % 3]
+            for s in range(S)
+            for a, p0 in ((0, 0.2), (1, 0.7))
+            for to, p in (((s + 1, 1 - p0), (0, p0)) if s + 1 < S else ((0, 1.0),))
+        ]
+        path = tmp_path / f"{S}.json"
+        path.write_text(json.dumps({"P": rows, "rho0": [1] + [0] * (S - 1), "horizon": 50}))
+        assert main([str(path), "--csv", str(tmp_path / "out.csv")]) == 0
+        out[S] = list(csv.DictReader((tmp_path / "out.csv").open()))
+    for few, many in zip(out[51], out[10_000], strict=True):
+        assert few["phi"] == many["phi"]
+        assert float(few["trace_variance"]) == pytest.approx(float(many["trace_variance"]), rel=1e-9, abs=1e-12)
 
 
 def test_the_exit_code_of_the_real_command(tmp_path):

@@ -152,6 +152,102 @@ def test_only_numbers_are_numbers(tmp_path: Path, key: str, stranger: object) ->
     assert refusal(written(tmp_path, content)).startswith(f"{key} ")
 
 
+@settings(max_examples=30)
+@given(arrays(np.float64, (4, 3, 4), elements=st.sampled_from([0.0, 0.0, 0.2, 1.0, 3.0])), st.integers(0, 2**32 - 1))
+def test_rows_of_what_is_possible_are_the_dense_table(tmp_path_factory: Any, weights: np.ndarray, seed: int) -> None:
+    weights[..., 1] += 0.1
+    P, rng = weights / weights.sum(-1, keepdims=True), np.random.default_rng(seed)
+    R = rng.standard_normal(P.shape)
+    others = {"rho0": [0.25] * 4, "horizon": 2, "logits": rng.standard_normal((4, 3)).tolist()}
+    possible = rng.permutation(np.argwhere(P > 0)).tolist()
+    folder = tmp_path_factory.mktemp("rows")
+    keyed = load(written(folder, others | {"P": [[s, a, k, P[s, a, k], R[s, a, k]] for s, a, k in possible]}))
+    np.testing.assert_allclose(dense(keyed)[0], P, rtol=1e-15)
+    np.testing.assert_allclose(dense(keyed)[1], P * R, rtol=1e-14)
+    plain = load(
+        written(folder, others | {"P": [[s, a, k, P[s, a, k]] for s, a, k in possible], "R": R[..., 0].tolist()})
+    )
+    np.testing.assert_allclose(dense(plain)[1], P * R[..., :1], rtol=1e-14)
+    np.testing.assert_array_equal(plain.logits, others["logits"])
+    np.testing.assert_array_equal(plain.features, np.eye(4))
+    assert plain.successors.shape[-1] == (P > 0).sum(-1).max()
+
+
+def test_one_successor_may_come_with_two_rewards(tmp_path: Path) -> None:
+    rows = [[0, 0, 1, 0.5, 2], [0, 0, 1, 0.5, -3], [1, 0, 0, 1, 0]]
+    got = load(written(tmp_path, {"P": rows, "rho0": [1, 0], "horizon": 2}))
+    assert sorted(got.rewards[0, 0].tolist()) == [-3, 2]
+    assert dense(got)[0][0, 0].tolist() == [0, 1]
+
+
+ROWS: dict[str, Any] = {"P": [[0, 0, 1, 1.0], [1, 0, 0, 1.0]], "R": [[1], [2]], "rho0": [1, 0], "horizon": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"P": [[0, 0, 1, 1.0], [1, 0, 0, 0.9]]}, "P[1][0] sums to 0.9"),
+        ({"P": [[0, 0, 1, 1.0]]}, "P[1][0] sums to 0"),
+        ({"P": [[0, 0, 1, 1.5], [0, 0, 0, -0.5], [1, 0, 0, 1]]}, "P has a negative probability"),
+        ({"P": [[0, 0, 2, 1.0], [1, 0, 0, 1.0]]}, "P row 0 has state 2; states are 0 to 1"),
+        ({"P": [[0, 0, 1, 1.0], [-1, 0, 0, 1.0]]}, "P row 1 has state -1"),
+        ({"P": [[0, 0.5, 1, 1.0], [1, 0, 0, 1.0]]}, "P row 0 has action 0.5; actions are 0 to 0"),
+        ({"P": [[0, 1, 1, 1.0], [1, 0, 0, 1.0]]}, "P row 0 has action 1"),
+        ({"P": [[0, 0, 1, 0.5], [0, 0, 1, 0.5], [1, 0, 0, 1.0]]}, "P has one entry twice"),
+        ({"P": [[0, 0, 1], [1, 0, 0]]}, "P has shape 2x3"),
+        ({"P": [[0, 0, 1, 1.0], [1, 0, 0]]}, "P is not a regular array"),
+        ({"P": [[0, 0, 1, 1.0, 2.0], [1, 0, 0, 1.0, 0.0]]}, "rewards stand both in P and in R"),
+        ({"P": [[0, 0, 1, True], [1, 0, 0, 1.0]]}, "P is not a regular array"),
+        ({"P": [[0, 0, 1, float("nan")], [1, 0, 0, 1.0]]}, "P has a NaN"),
+        ({"P": [[0, 0, 1, 1e999], [1, 0, 0, 1.0]]}, "P has a NaN or infinite"),
+        ({"P": [[10**30, 0, 1, 1.0], [1, 0, 0, 1.0]]}, "P row 0 has state 1e+30"),
+        ({"R": [[1, 2]]}, "R has shape 1x2"),
+        ({"R": [[], []]}, "R has shape 2x0"),
+        ({"R": [1, 2]}, "R has shape 2"),
+        ({"rho0": []}, "rho0 is not a list of numbers"),
+        ({"rho0": 1}, "rho0 is not a list of numbers"),
+        ({"horizon": 10**12}, "horizon is 1000000000000; give a whole number of steps, 1 to 1000000"),
+        ({"horizon": 10**300}, "horizon is 1000000000"),
+        ({"horizon": float("inf")}, "horizon is inf"),
+        ({"gamma": 10**400}, "gamma is "),
+        ({"gamma": float("-inf")}, "gamma is -inf"),
+    ],
+)
+def test_wrong_rows_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert said in refusal(written(tmp_path, ROWS | changes))
+
+
+def test_five_columns_with_an_action_that_does_not_fit_are_refused(tmp_path: Path) -> None:
+    rows = [[0, 10**9, 1, 1.0, 0.0], [1, 0, 0, 1.0, 0.0]]
+    assert "are too many" in refusal(written(tmp_path, {"P": rows, "rho0": [1, 0], "horizon": 2}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"P": [[[1]]], "R": [[1]], "rho0": [1], "horizon": 1, "horizon": 2}',
+        '{"P": [[[1]]], "R": [[1]], "R": [[1]], "rho0": [1], "horizon": 1}',
+        '{"P": [[{"x": 1, "x": 2}]], "R": [[1]], "rho0": [1], "horizon": 1}',
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused(tmp_path: Path, text: str) -> None:
+    assert "is given twice; keep one of them" in refusal(written(tmp_path, text))
+
+
+def test_ten_thousand_states_are_read_without_a_dense_table(tmp_path: Path) -> None:
+    S = 10_000
+    rows = [[s, a, to, p, float(a)] for s in range(S) for a in (0, 1) for to, p in ((min(s + 1, S - 1), 0.8), (0, 0.2))]
+    start = {"rho0": [1] + [0] * (S - 1), "horizon": 50}
+    got = load(written(tmp_path, start | {"P": rows}))
+    assert got.successors.shape == (S, 2, 2)
+    assert got.features.shape == (S, S)
+    assert got.features.base is not None  # a view of 2 S - 1 numbers
+    assert got.reachable().tolist() == list(range(51))
+    small = got.restricted(got.reachable())
+    np.testing.assert_array_equal(small.features, np.eye(51))
+    assert small.successors.max() == 50
+
+
 @pytest.mark.parametrize("key", ["P", "R", "rho0", "horizon"])
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     assert f"missing {key};" in refusal(written(tmp_path, {k: v for k, v in GOOD.items() if k != key}))
@@ -200,7 +296,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None]
 
 
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
-    refusal(tmp_path / ("my_mdp.json" + "x" * 5000))
+    with pytest.raises(Refusal, match="File name too long; give the path of a readable JSON file"):
+        load(tmp_path / ("my_mdp.json" + "x" * 5000))
 
 
 def refusal(path: Path) -> str:

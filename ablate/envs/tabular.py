@@ -1,5 +1,6 @@
 """Every finite MDP as an environment over [S, N], and the small known MDPs themselves."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,11 +20,14 @@ from ablate.envs.base import (
     need_number,
     need_probability,
 )
-from ablate.mdp import MDP
+from ablate.mdp import MDP, one_hot
 from ablate.randomness import stream
+from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+MOST_STATES = 10_000  # that are seen one-hot: 400 MB of observations, one of each
+MOST_DRAWN = 20_000_000  # numbers that are sorted to draw the successors of a random MDP
 Outcome = tuple[float, int, float, bool]  # probability, s', reward, is s' terminal? -- as in Gymnasium's tables `P`
 
 
@@ -39,6 +43,11 @@ class Tabular:
 
     def __init__(self, mdp: MDP, time_limit: bool) -> None:
         need_flag("time_limit", time_limit)
+        if mdp.features.size > MOST_STATES**2:
+            raise Refusal(
+                f"{mdp.num_states} states that are seen as {mdp.features.shape[1]} numbers each do not fit "
+                f"for training; give at most {MOST_STATES} states"
+            )
         self.mdp = mdp
         self.time_limit = time_limit
         self.horizon = mdp.horizon
@@ -149,6 +158,9 @@ def from_outcomes(
     A successor stands twice where it comes with two rewards. A terminal state leads to itself and earns nothing.
     """
     need_count("horizon", horizon)
+    if num_states > MOST_STATES:
+        remedy = f"make its length, rows or columns smaller, to {MOST_STATES} states at most"
+        raise Refusal(f"an environment of {num_states} states does not fit here; {remedy}")
     merged: list[list[dict[tuple[int, float], float]]] = []
     terminal = np.zeros(num_states, bool)
     for s in range(num_states):
@@ -173,11 +185,11 @@ def from_outcomes(
         successors=successors,
         probabilities=probabilities,
         rewards=rewards,
-        rho0=np.eye(num_states)[start],
+        rho0=(np.arange(num_states) == start).astype(np.float64),
         horizon=horizon,
         gamma=gamma,
         terminal=terminal,
-        features=np.eye(num_states) if features is None else features,
+        features=one_hot(num_states) if features is None else features,
         logits=np.zeros((num_states, num_actions)),
     )
 
@@ -262,6 +274,9 @@ def random_mdp(
     need(successors <= states, "successors", successors, f"at most env.states={states}")
     need_number("offset", offset)
     need_number("scale", scale)
+    need(actions <= MOST_DRAWN, "actions", actions, f"at most {MOST_DRAWN}")
+    most = math.isqrt(MOST_DRAWN // actions)
+    need(states <= most, "states", states, f"at most {most} with env.actions={actions}")
     shape = states, actions, successors
     rng = stream(index, "random MDP")
     cuts = np.sort(rng.random((states, actions, successors - 1)), axis=-1)
@@ -273,7 +288,7 @@ def random_mdp(
         horizon=horizon,
         gamma=gamma,
         terminal=np.zeros(states, bool),
-        features=np.eye(states),
+        features=one_hot(states),
         logits=np.zeros((states, actions)),
     )
 

@@ -26,7 +26,8 @@ NUMBERS = ("mean_bias_squared", "trace_variance", "snr", "v_s0", "v_action", "v_
 COLUMNS = ("phi", "baseline", "critic", *NUMBERS)
 HEADINGS = ("mean bias\nsquared", "trace\nvariance", "snr", "v s0", "v action", "v tran-\nsition")
 WIDTH = 90  # columns for four digits; with fewer, three are shown
-LARGEST = 10**8  # numbers in one array
+LARGEST = 25_000_000  # in one array: some 20 of them are held at a time, 4 GiB
+SECONDS, STEP, CELL = 600.0, 2e-3, 4e-7  # the longest run, and what a step and a number of it take on one core
 IMAGES = (".png", ".pdf", ".svg")
 
 Row = dict[str, Any]
@@ -76,13 +77,28 @@ def choose(options: argparse.Namespace) -> tuple[str, MDP]:
         if options.horizon < 1:
             raise Refusal(f"--horizon {options.horizon}: give a whole number of steps of at least 1")
         mdp = mdp.with_horizon(options.horizon)
-    cells = mdp.num_states * mdp.num_actions
-    if mdp.horizon * cells > LARGEST:
-        remedy = f"give --horizon {LARGEST // cells} or less" if cells <= LARGEST else "give a smaller MDP"
-        raise Refusal(f"{name}: {mdp.horizon} steps x {cells} state-action pairs do not fit; {remedy}")
-    if cells * mdp.features.shape[1] * mdp.num_actions > LARGEST:
-        raise Refusal(f"{name}: {mdp.num_states} states x {mdp.num_actions} actions do not fit; give a smaller MDP")
-    return name, mdp
+    reached = mdp.reachable()
+    check_size(name, mdp, len(reached))
+    return name, mdp if len(reached) == mdp.num_states else mdp.restricted(reached)
+
+
+def check_size(name: str, mdp: MDP, states: int) -> None:
+    """Refuse what takes more than `SECONDS` or `LARGEST`, given how many states are reached, with what would fit."""
+    A, K = mdp.successors.shape[1:]
+    features = min(states, mdp.features.shape[1])  # of one-hot ones, those of the states that are reached
+    numbers, tables = states * A * features * A, states * A * K
+    about = f"{name}: {states} states that can be reached x {A} actions"
+    if max(numbers, tables) > LARGEST:
+        per_state = max(features * A * A if features < states else states * A * A, A * K)
+        fit = int((LARGEST / A**2) ** 0.5) if features == states and numbers >= tables else LARGEST // per_state
+        raise Refusal(f"{about} do not fit into memory; give at most {fit} states, or a rho0 that reaches fewer")
+    step = STEP + CELL * (numbers + tables)  # seconds
+    longest = min(int(SECONDS / step), LARGEST // (states * A))
+    if mdp.horizon > longest:
+        raise Refusal(
+            f"{about} x {mdp.horizon} steps take about {mdp.horizon * step / 60:.0f} minutes; "
+            f"give --horizon {longest} or less"
+        )
 
 
 def from_environment(name: str, overrides: Sequence[str]) -> MDP:
