@@ -21,7 +21,7 @@ LAYERS = (
     "train screen worker",
     "workers served",
     "run",
-    "sweep",
+    "sweep audit commands",
 )
 HEIGHT = {f"ablate.{name}": height for height, names in enumerate(LAYERS) for name in names.split()}
 TORCHLESS = {name for name in HEIGHT if HEIGHT[name] == 0}

@@ -1,0 +1,357 @@
+"""An advantage function or a loss of another trainer, run on problems whose every batch can be listed.
+
+What is audited is a Python function of torch tensors, of B prompts with N answers each and L tokens at most:
+
+    advantage(rewards [B, N]) -> A [B, N]
+    loss(log_probs [B, N, L], rewards [B, N], mask [B, N, L]) -> a number to descend
+
+A loss is known by its parameter `log_probs`. What matters of either is the multiplier of each token's score in
+g = sum_bit c_bit z_bit: c = A / (B N) of an advantage, c = -d loss / d log_prob of a loss.
+"""
+
+import importlib
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ablate.refusal import Refusal
+from ablate.sequences import advantages, aggregations
+from ablate.sequences.exact import Moments, OfBatch
+from ablate.sequences.problem import END, TokenProblem
+
+Floats = NDArray[np.float64]
+
+SAME = 2e-5  # relative: single precision, with room
+EXPLODES = 100.0  # an advantage of rewards in [0, 1] that is larger than this
+EPSILONS = (0.0, 1e-8, 1e-6, 1e-5, 1e-4)
+
+
+def _definitions() -> dict[str, OfBatch]:
+    standardised = {
+        "group standardised": advantages.group_standardised,
+        "leave-one-out standardised": advantages.leave_one_out_standardised,
+        "batch standardised": advantages.batch_standardised,
+        "group mean, batch standardised": advantages.group_mean_batch_standardised,
+    }
+    return {
+        "no baseline": advantages.none,
+        "group mean": advantages.group_mean,
+        "leave-one-out": advantages.leave_one_out,
+        **{
+            f"{name}, ddof {ddof}, epsilon {epsilon:g}": partial(function, ddof=ddof, epsilon=epsilon)
+            for name, function in standardised.items()
+            for ddof, epsilon in product((0, 1), EPSILONS)
+        },
+    }
+
+
+ADVANTAGES = _definitions()
+AGGREGATIONS: dict[str, OfBatch] = {
+    "sequence sum": aggregations.sequence_sum,
+    "sequence mean": aggregations.sequence_mean,
+    "token mean": aggregations.token_mean,
+}
+EXPECTED = {
+    "reinforce": ("no baseline", "sequence sum"),
+    "rloo": ("leave-one-out", "sequence sum"),
+    "dr_grpo": ("group mean", "sequence sum"),
+    "grpo": ("group standardised", "sequence mean"),
+    "dapo": ("group standardised", "token mean"),
+    "reinforce++": ("batch standardised", "token mean"),
+    "reinforce++_baseline": ("group mean, batch standardised", "token mean"),
+}
+"""Names of estimators -> advantage and aggregation, the latter up to a constant."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was found, and whether it is a fault."""
+
+    check: str
+    found: str
+    fault: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The function under audit, as multipliers c [B, N, L] of the tokens' scores."""
+
+    name: str
+    function: Callable[..., Any]
+    is_loss: bool
+
+    def multipliers(self, rewards: Floats, mask: NDArray[np.bool_], log_probs: Floats | None = None) -> Floats:
+        """Raises whatever the function raises."""
+        r = torch.from_numpy(np.array(rewards, np.float64))
+        if not self.is_loss:
+            A = _numbers(self.function(r))
+            if A.shape != rewards.shape:
+                raise Refusal(f"{self.name} returned shape {A.shape} for rewards of shape {rewards.shape}")
+            return A[..., None] / rewards.size * mask
+        given = np.where(mask, -0.7, 0.0) if log_probs is None else log_probs
+        leaf = torch.from_numpy(given.copy()).requires_grad_()
+        value = self.function(log_probs=leaf, rewards=r, mask=torch.from_numpy(mask.astype(np.float64)))
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            raise Refusal(f"{self.name} returned {type(value).__name__}, not one number to descend")
+        if not value.requires_grad:
+            raise Refusal(f"{self.name} does not depend on log_probs: was it detached?")
+        (gradient,) = torch.autograd.grad(value.reshape(()), leaf)
+        return -gradient.double().numpy()
+
+
+def load(path: str) -> Subject:
+    """The function that `module:function` names, looked for in the present folder too."""
+    module, _, name = path.partition(":")
+    if not name:
+        raise Refusal(f"{path} names no function; write module:function, as in my_trainer:advantages")
+    sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as missing:
+        raise Refusal(f"{path} is not found: {missing}") from None
+    finally:
+        sys.path.remove(os.getcwd())
+    parameters = list(inspect.signature(function).parameters)
+    if "log_probs" in parameters and not {"rewards", "mask"} <= set(parameters):
+        raise Refusal(f"{path} takes {', '.join(parameters)}; a loss takes log_probs, rewards and mask")
+    return Subject(path, function, "log_probs" in parameters)
+
+
+def audit(subject: Subject, expected: str | None = None) -> list[Finding]:
+    """Every check, in order. ``expected`` is a name in EXPECTED: another definition is then a fault.
+
+    Raises Refusal for a function that cannot be called as it must.
+    """
+    if expected is not None and expected not in EXPECTED:
+        raise Refusal(f"{expected} is no estimator known here; write one of {', '.join(EXPECTED)}")
+    try:
+        subject.multipliers(np.array([[1.0, 0.0], [0.0, 1.0]]), np.ones((2, 2, 2), bool))
+    except Refusal:
+        raise
+    except Exception as error:
+        raise Refusal(f"{subject.name} cannot be called on 2 prompts of 2 answers: {error}") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of the deviation of one number
+        return [
+            *_objective(subject),
+            _definition(subject, expected),
+            *_invariances(subject, expected),
+            *_degenerate(subject),
+        ]
+
+
+def easy_and_hard() -> tuple[TokenProblem, Floats]:
+    """Two prompts of answers of one or two tokens: the first is solved with chance .7 by the short answer, the second
+    with chance .2 by a long one."""
+    problem = TokenProblem.exact_match(2, 2, [(END,), (1, 1)])
+    return problem, np.log([[[0.7, 0.3], [0.5, 0.5]], [[0.6, 0.4], [0.5, 0.5]]])
+
+
+def moments(subject: Subject, size: int) -> Moments:
+    """Exact, over all batches of N = `size` answers a prompt of `easy_and_hard`, each handed to the function."""
+    problem, logits = easy_and_hard()
+    z, chances = problem.token_scores(logits), np.exp(problem.log_probs(logits))
+    tokens = problem.token_log_probs(logits)
+    mask = np.arange(problem.horizon) < problem.lengths[:, None]
+    row = np.arange(problem.prompts)[:, None]
+    mean, square = np.zeros((problem.prompts, z.shape[-1])), 0.0
+    for flat in product(range(len(problem.answers)), repeat=problem.prompts * size):
+        batch = np.array(flat).reshape(problem.prompts, size)
+        c = subject.multipliers(problem.rewards[row, batch], mask[batch], tokens[row, batch])
+        g = np.einsum("bnt,bntd->bd", c, z[row, batch])
+        p = chances[row, batch].prod()
+        mean += p * g
+        square += p * float(np.square(g).sum())
+    return Moments(mean, square - float(np.square(mean).sum()), problem.gradient(logits))
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An advantage and an aggregation that the function under audit equals, up to a factor."""
+
+    advantage: str
+    aggregation: str
+    factor: float
+
+    def __str__(self) -> str:
+        told = f"{self.advantage}; {self.aggregation}".strip("; ")
+        return told if self.factor == 1 else f"{told}, times {self.factor:.4g}"
+
+    def is_of(self, expected: str) -> bool:
+        advantage, aggregation = EXPECTED[expected]
+        return self.advantage.split(", ddof")[0] == advantage and self.aggregation in ("", aggregation)
+
+
+def definitions(subject: Subject, size: int) -> list[Definition]:
+    """Those that it equals on generic rewards and lengths, the nearest first: as they stand, or else up to a factor."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for spread in (1.0, 0.5, 0.01):
+        lengths = rng.integers(1, 7, (2, size))
+        trials.append((spread * rng.random((2, size)), lengths, np.arange(6) < lengths[..., None]))
+    found = [subject.multipliers(rewards, mask) for rewards, _, mask in trials]
+    aggregated = AGGREGATIONS if subject.is_loss else {"": aggregations.sequence_sum}
+    near: dict[bool, list[tuple[float, Definition]]] = {True: [], False: []}
+    for (advantage, A), (aggregation, w) in product(ADVANTAGES.items(), aggregated.items()):
+        known = [(A(r) * w(L.astype(float)))[..., None] * mask for r, L, mask in trials]
+        free = sum(np.vdot(a, b) for a, b in zip(found, known, strict=True)) / sum(np.vdot(b, b) for b in known)
+        for factor, exact in ((1.0, True), (float(free), False)):
+            off = max(np.abs(a - factor * b).max() / np.abs(a).max() for a, b in zip(found, known, strict=True))
+            if off < SAME:
+                near[exact].append((off, Definition(advantage, aggregation, factor)))
+    return [definition for _, definition in sorted(near[True] or near[False], key=lambda each: each[0])]
+
+
+def _objective(subject: Subject) -> list[Finding]:
+    small, large = moments(subject, 2), moments(subject, 3)
+    if not np.isfinite([small.variance, large.variance]).all():
+        return [Finding("objective", "not finite on some batch of right and wrong answers", True)]
+    own = [_in_words(found, size) for found, size in ((small, 2), (large, 3))]
+    return [
+        Finding("objective, N = 2", own[0]),
+        Finding("objective, N = 3", own[1]),
+        Finding("variance, N = 3", f"tr Cov g = {large.variance:.4g}, noise / signal of one update {large.nsr:.4g}"),
+    ]
+
+
+def _in_words(found: Moments, size: int) -> str:
+    easy, hard = found.prompt_weights
+    if found.orthogonal > 1e-4:
+        return (
+            f"not the gradient of the success rate: {found.orthogonal:.1%} of the mean is orthogonal to it; the prompt "
+            f"solved with p = .7 weighs {easy:.4g}, that with p = .2 {hard:.4g}"
+        )
+    scale = found.projection
+    named = {1.0: "grad J: unbiased", 1 - 1 / size: "(1 - 1/N) grad J"}
+    known = next((word for value, word in named.items() if abs(scale - value) < 1e-4), f"{scale:.4g} grad J")
+    return f"E g = {known}"
+
+
+def _definition(subject: Subject, expected: str | None) -> Finding:
+    small, large = definitions(subject, 3), definitions(subject, 5)
+    told = [str(each[0]) if each else "none of the definitions known here" for each in (small, large)]
+    if (small or large) and not {d.advantage for d in small} & {d.advantage for d in large}:
+        return Finding("definition", f"changes with the group size: {told[0]} at N = 3, {told[1]} at N = 5", True)
+    if expected is None:
+        return Finding("definition", told[0])
+    right = any(definition.is_of(expected) for definition in small)
+    wanted = "; ".join(EXPECTED[expected])
+    return Finding("definition", told[0] if right else f"{told[0]}, where {expected} is {wanted}", not right)
+
+
+def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
+    rng = np.random.default_rng(1)
+    rewards, lengths = rng.random((2, 4)), np.array([[1, 4, 2, 3], [6, 5, 6, 4]])
+    mask = np.arange(6) < lengths[..., None]
+    log_probs = np.where(mask, -rng.random(mask.shape), 0.0)
+    c = partial(subject.multipliers)
+    whole = c(rewards, mask, log_probs)
+
+    def same(a: Floats, b: Floats) -> bool:
+        return bool(np.abs(a - b).max() <= SAME * max(np.abs(b).max(), 1e-300))
+
+    other = rewards.copy()
+    other[1] = rng.random(4)
+    lengthened = lengths.copy()
+    lengthened[1] = [1, 1, 2, 1]
+    longer = np.arange(6) < lengthened[..., None]
+    couples = not (same(c(other, mask, log_probs)[0], whole[0]) and same(c(rewards, longer)[0], c(rewards, mask)[0]))
+    parts = [c(rewards[b : b + 1], mask[b : b + 1], log_probs[b : b + 1]) / 2 for b in range(2)]
+    cut = not same(np.concatenate(parts), whole)
+    order = rng.permutation(4)
+    shuffled = c(rewards[:, order], mask[:, order], log_probs[:, order])
+    shift, scaled = c(rewards + 7, mask, log_probs), c(100 * rewards, mask, log_probs)
+    size = "in proportion" if same(scaled, 100 * whole) else "neither in proportion nor without influence"
+    size = "no influence" if np.allclose(scaled, whole, rtol=2e-3) else size
+    findings = [
+        Finding("other prompts", "it depends on the answers to other prompts" if couples else "no influence"),
+        Finding(
+            "micro-batches",
+            "it depends on how the batch is cut: a prompt at a time is another estimator" if cut else "no influence",
+            cut and subject.is_loss and EXPECTED.get(expected or "", ("", ""))[1] != "token mean",
+        ),
+        Finding(
+            "order of answers",
+            "no influence" if same(shuffled, whole[:, order]) else "it matters",
+            not same(shuffled, whole[:, order]),
+        ),
+        Finding("shift of the rewards", "no influence" if same(shift, whole) else "it matters"),
+        Finding("scale of the rewards", size),
+    ]
+    if subject.is_loss:
+        wide = np.pad(mask, ((0, 0), (0, 0), (0, 3)))
+        noisy = np.where(wide, np.pad(log_probs, ((0, 0), (0, 0), (0, 3))), -9.0)
+        padded = c(rewards, wide, noisy)
+        clean = same(padded[..., :6], whole) and not np.abs(padded[~wide]).max()
+        findings.append(Finding("padding", "no influence" if clean else "padded tokens change the gradient", not clean))
+    return findings
+
+
+def _degenerate(subject: Subject) -> list[Finding]:
+    def largest(rewards: Sequence[float]) -> float | str:
+        """The largest |A|: of a loss, c in units of 1 / (B N) tokens."""
+        r = np.array([rewards, rewards])
+        try:
+            c = subject.multipliers(r, np.ones((*r.shape, 1), bool))
+        except Refusal:
+            raise
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return float(np.abs(c).max() * r.size)
+
+    shifts = np.abs(subject.multipliers(np.full((2, 4), 1.0), np.ones((2, 4, 1), bool))).max() * 8
+    centred = shifts < 0.5  # A of rewards that are all 1 is 1 where nothing is subtracted
+    findings = []
+    cases = {
+        "all rewards equal": [0.1] * 4,
+        "all rewards equal and large": [1e9 + 0.1] * 4,
+        "one of four differs": [1.0, 0.0, 0.0, 0.0],
+        "rewards that nearly agree": [0.5, 0.5, 0.5, 0.5 + 1e-7],
+        "a group of one": [1.0],
+    }
+    for check, rewards in cases.items():
+        A = largest(rewards)
+        if isinstance(A, str):
+            findings.append(Finding(check, f"raises {A}", check != "a group of one"))
+            continue
+        if not np.isfinite(A):
+            alone = check == "a group of one"  # which no estimator of differences can use
+            findings.append(Finding(check, "not a finite number" + ": refuse it" * alone, not alone))
+            continue
+        dead = check.startswith("all") and centred
+        explodes = EXPLODES * (1.0 if centred else max(1.0, *rewards)) < A
+        told = f"largest |A| = {A:.4g}"
+        if dead and A > 0:
+            told += ", where it should be 0" if A > 1e-3 else ", which rounding leaves of 0"
+        elif explodes:
+            told += ": it explodes"
+        findings.append(Finding(check, told, bool(explodes or (dead and A > 1e-3))))
+    return findings
+
+
+def _numbers(value: Any) -> Floats:
+    return value.detach().double().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, np.float64)
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """One sentence."""
+    faults = [finding.check for finding in findings if finding.fault]
+    return f"{len(faults)} faults: {', '.join(faults)}" if faults else "no fault found"
+
+
+def as_markdown(name: str, findings: Sequence[Finding]) -> str:
+    """The page: a table with a row a check."""
+    rows = [f"| {f.check} | {f.found} | {'fault' if f.fault else ''} |" for f in findings]
+    return "\n".join(
+        [f"# Audit of `{name}`", "", summary(findings) + ".", "", "| check | found | |", "|---|---|---|", *rows, ""]
+    )

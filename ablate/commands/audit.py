@@ -1,0 +1,35 @@
+"""`ablate audit module:function`: what an advantage function or a loss of your own trainer is, exactly."""
+
+import argparse
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ablate import audit
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code 0 where no fault was found, else 1."""
+    parser = argparse.ArgumentParser(
+        prog="ablate audit",
+        description="Run an advantage function or a loss on small token problems, every batch of which is listed, and "
+        "tell of what it is the gradient, its variance, what it depends on and where it breaks. "
+        "advantage(rewards [B,N]) or loss(log_probs [B,N,L], rewards [B,N], mask [B,N,L]), of torch tensors.",
+    )
+    parser.add_argument("function", metavar="MODULE:FUNCTION", help="in the present folder or installed")
+    parser.add_argument("--expect", metavar="NAME", help=f"another definition is a fault: {', '.join(audit.EXPECTED)}")
+    parser.add_argument("--out", metavar="FILE.md", help="also write the table to a Markdown file")
+    options = parser.parse_args(arguments)
+    findings = audit.audit(audit.load(options.function), options.expect)
+    table = Table("", "check", "found", box=None, pad_edge=False, header_style="bold")
+    for finding in findings:
+        table.add_row("[red]fault[/]" if finding.fault else "", finding.check, escape(finding.found))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"{escape(options.function)}: {audit.summary(findings)}")
+    if options.out:
+        with open(options.out, "w", encoding="utf-8") as file:
+            file.write(audit.as_markdown(options.function, findings))
+    return int(any(finding.fault for finding in findings))

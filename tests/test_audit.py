@@ -1,0 +1,188 @@
+"""The audit of another trainer's advantage or loss: it names what is right, and finds what was planted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ablate.audit import EXPECTED, Subject, audit, easy_and_hard, moments
+from ablate.commands.audit import main
+from ablate.refusal import Refusal
+from ablate.sequences import advantages, aggregations
+from ablate.sequences import exact as sequences_exact
+
+
+def rloo(rewards: Tensor) -> Tensor:
+    n = rewards.shape[1]
+    return rewards - (rewards.sum(1, keepdim=True) - rewards) / (n - 1)
+
+
+def grpo(rewards: Tensor) -> Tensor:
+    return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)
+
+
+def dr_grpo(rewards: Tensor) -> Tensor:
+    return rewards - rewards.mean(1, keepdim=True)
+
+
+def plus_plus(rewards: Tensor) -> Tensor:
+    return (rewards - rewards.mean()) / (rewards.std() + 1e-8)
+
+
+def sequence_sum(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -((log_probs * mask).sum(-1) * rloo(rewards)).mean()
+
+
+def sequence_mean(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -((log_probs * mask).sum(-1) / mask.sum(-1) * grpo(rewards)).mean()
+
+
+def token_mean(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -(log_probs * grpo(rewards)[..., None] * mask).sum() / mask.sum()
+
+
+def constant_divisor(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -(log_probs * dr_grpo(rewards)[..., None] * mask).sum() / (rewards.numel() * 32)
+
+
+def faults(function, expected: str | None = None) -> dict[str, str]:
+    is_loss = "log_probs" in function.__annotations__
+    return {f.check: f.found for f in audit(Subject("it", function, is_loss), expected) if f.fault}
+
+
+RIGHT = [
+    (rloo, "rloo"),
+    (grpo, "grpo"),
+    (dr_grpo, "dr_grpo"),
+    (plus_plus, "reinforce++"),
+    (sequence_sum, "rloo"),
+    (sequence_mean, "grpo"),
+    (token_mean, "dapo"),
+    (constant_divisor, "dr_grpo"),
+]
+
+
+@pytest.mark.parametrize(("function", "name"), RIGHT, ids=lambda x: getattr(x, "__name__", x))
+def test_a_right_one_is_recognised_and_has_no_fault(function, name: str) -> None:
+    assert faults(function, name) == {}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_it_is_taken_for_nothing_else(name: str) -> None:
+    wrong = rloo if name != "rloo" else dr_grpo
+    assert "definition" in faults(wrong, name)
+
+
+# Planted faults
+
+
+def batch_std_per_group(rewards: Tensor) -> Tensor:
+    return grpo(rewards)
+
+
+def mixed_ddof(rewards: Tensor) -> Tensor:
+    unbiased = rewards.shape[1] > 4
+    return dr_grpo(rewards) / (rewards.std(1, keepdim=True, unbiased=unbiased) + 1e-6)
+
+
+def no_mask(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -(log_probs * grpo(rewards)[..., None]).sum() / mask.sum()
+
+
+def leave_one_out_std(rewards: Tensor) -> Tensor:
+    columns = []
+    for i in range(rewards.shape[1]):
+        others = torch.cat([rewards[:, :i], rewards[:, i + 1 :]], 1)
+        columns.append((rewards[:, i] - others.mean(1)) / (others.std(1, unbiased=False) + 1e-6))
+    return torch.stack(columns, 1)
+
+
+def dead_groups_are_nan(rewards: Tensor) -> Tensor:
+    return dr_grpo(rewards) / rewards.std(1, keepdim=True)
+
+
+def order_matters(rewards: Tensor) -> Tensor:
+    return rewards - rewards.cumsum(1) / torch.arange(1, rewards.shape[1] + 1)
+
+
+PLANTED = [
+    (batch_std_per_group, "reinforce++", "definition", "group standardised"),
+    (token_mean, "grpo", "micro-batches", "depends on how the batch is cut"),
+    (mixed_ddof, None, "definition", "changes with the group size"),
+    (no_mask, None, "padding", "padded tokens change the gradient"),
+    (leave_one_out_std, None, "one of four differs", "explodes"),
+    (dead_groups_are_nan, None, "all rewards equal", "not a finite number"),
+    (order_matters, None, "order of answers", "it matters"),
+]
+
+
+@pytest.mark.parametrize(("function", "expected", "check", "told"), PLANTED, ids=lambda x: getattr(x, "__name__", ""))
+def test_what_was_planted_is_found(function, expected: str | None, check: str, told: str) -> None:
+    assert told in faults(function, expected)[check]
+
+
+# Its numbers are those of the exact sums
+
+
+@pytest.mark.parametrize(
+    ("function", "advantage", "aggregation"),
+    [
+        (sequence_sum, advantages.leave_one_out, aggregations.sequence_sum),
+        (sequence_mean, lambda r: advantages.group_standardised(r, epsilon=1e-4), aggregations.sequence_mean),
+        (token_mean, lambda r: advantages.group_standardised(r, epsilon=1e-4), aggregations.token_mean),
+    ],
+)
+def test_moments_are_the_exact_ones(function, advantage, aggregation) -> None:
+    found = moments(Subject("it", function, True), 2)
+    problem, logits = easy_and_hard()
+    wanted = sequences_exact.moments(problem, logits, 2, advantage, aggregation)
+    np.testing.assert_allclose(found.mean, wanted.mean, atol=1e-12)
+    assert found.variance == pytest.approx(wanted.variance, rel=1e-9)
+
+
+# The command
+
+
+def test_the_command_tells_and_its_exit_code_says_whether_there_was_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "trainer_of_mine.py").write_text(
+        "def f(rewards):\n    return rewards - rewards.mean(1, keepdim=True)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["trainer_of_mine:f", "--expect", "dr_grpo", "--out", "page.md"]) == 0
+    assert "(1 - 1/N) grad J" in capsys.readouterr().out
+    assert "| definition | group mean |  |" in (tmp_path / "page.md").read_text()
+    assert main(["trainer_of_mine:f", "--expect", "rloo"]) == 1
+    for wrong, told in {
+        "trainer_of_mine": "names no function",
+        "trainer_of_mine:g": "is not found",
+        "nowhere_at_all:f": "is not found",
+    }.items():
+        with pytest.raises(Refusal, match=told):
+            main([wrong])
+    with pytest.raises(Refusal, match="no estimator known here"):
+        main(["trainer_of_mine:f", "--expect", "ppo"])
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(Refusal, match=r"returned shape \(2,\)"):
+        faults(lambda_of_shape)
+    with pytest.raises(Refusal, match="cannot be called on 2 prompts of 2 answers"):
+        faults(raises)
+    with pytest.raises(Refusal, match="was it detached"):
+        faults(detached)
+
+
+def lambda_of_shape(rewards: Tensor) -> Tensor:
+    return rewards.mean(1)
+
+
+def raises(rewards: Tensor) -> Tensor:
+    raise IndexError("no")
+
+
+def detached(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -(log_probs.detach() * mask).sum()
