@@ -41,6 +41,8 @@ class ExactProbe(Schedule):
         trace_variance, squared_signal, snr, nsr, log_ratio, bias_squared, mse (at N = `batch`)
         v_s0, v_action, v_transition    of the trace variance, along s_0, a_0, s_1, a_1, ...
         v_coupling                      of it, by a baseline that the episodes of a batch share
+        directional_variance            along grad J; nan where that is 0
+        fisher_trace_variance           tr(F^+ C), F the Fisher information of a trajectory
         J                               of the policy, discounted
 
     Baselines that a batch estimates (mean, loo, time) are those of `batch` episodes, as in training. What `optimal`
@@ -63,11 +65,16 @@ class ExactProbe(Schedule):
 
     def _rows(self, truth: GroundTruth) -> list[Row]:
         reference = self._moments(truth, self.variants[self.reference], "exact").trace_variance
+        moves = truth.gradient @ truth.gradient > ROUNDING * reference
+        others = {"directional_variance": truth.along_gradient, "fisher_trace_variance": truth.in_fisher_metric}
         rows = []
         for node in self.variants.values():
             for critic in CRITICS if build.needs(node) else ("none",):
                 facts = {"phi": node["phi"]["name"], "baseline": node["baseline"]["name"], "critic": critic}
                 numbers = columns(self._moments(truth, node, critic), reference, self.batch)
+                for name, other in others.items():
+                    known = moves or name != "directional_variance"
+                    numbers[name] = self._moments(other, node, critic).trace_variance if known else np.nan
                 rows.append(facts | {"batch": self.batch} | numbers | {"J": truth.J})
         return rows
 

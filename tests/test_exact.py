@@ -23,8 +23,10 @@ from ablate.exact import (
     Moments,
     Variant,
     clockless,
+    crossover,
     exact_critic,
     gradient,
+    mse_curve,
     occupancy,
     scores,
     softmax,
@@ -465,6 +467,56 @@ def test_rewards_that_are_all_larger_add_what_algebra_says_and_lose_no_digit(pro
             np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-9, atol=1e-12, err_msg=str(variant))
             for part in ("v_s0", "v_action", "v_transition"):
                 assert getattr(found, part) == pytest.approx(getattr(expected, part), rel=1e-9, abs=1e-14)
+
+
+@settings(max_examples=20, deadline=None)
+@given(problems(horizon=3, actions=2), st.integers(0, 2**32 - 1))
+def test_the_fisher_metric_does_not_see_the_parameters_and_the_direction_is_that_of_the_gradient(problem, seed):
+    mdp, pi, z = problem
+    truth, d = GroundTruth(mdp, pi, z), z.shape[-1]
+    M = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0] * np.linspace(0.5, 2, d)
+    other = GroundTruth(mdp, pi, z @ M)
+    for variant, N in [(v, math.inf) for v in VARIANTS[:10]] + [
+        (Variant("rtg", "time"), 3),
+        (Variant("rtg", "mean"), 3),
+    ]:
+        if "optimal" in variant.baseline:  # is the best in one metric only
+            continue
+        C = truth.moments(*variant, episodes=N, covariance=True).covariance
+        found = truth.in_fisher_metric.moments(*variant, episodes=N).trace_variance
+        scale = np.trace(truth.in_fisher_metric.moments("rtg", covariance=True).covariance)
+        assert found == pytest.approx(
+            other.in_fisher_metric.moments(*variant, episodes=N).trace_variance, rel=1e-6, abs=1e-9 * scale
+        )
+        if truth.gradient @ truth.gradient > 1e-12:
+            unit = truth.gradient / np.linalg.norm(truth.gradient)
+            along = truth.along_gradient.moments(*variant, episodes=N)
+            assert along.trace_variance == pytest.approx(unit @ C @ unit, rel=1e-8, abs=1e-12 * np.trace(C))
+
+
+def test_the_noise_of_a_bandit_in_the_fisher_metric():
+    """One step, F = E[z z']: with Phi = 1, C = F and tr(F^+ C) is the number of free directions, A - 1."""
+    mdp = replace(tabular.bandit([1.0, 1.0, 1.0]), horizon=1)
+    truth = ground_truth(mdp, np.array([[0.3, -0.4, 1.0]] * 3))
+    assert truth.in_fisher_metric.moments("return").trace_variance == pytest.approx(2, rel=1e-12)
+
+
+def test_the_crossover_is_where_the_errors_are_equal():
+    """The TD error of a critic that does not see the time is biased and quiet, reward-to-go unbiased and noisy."""
+    truth = ground_truth(tabular.chain(horizon=6))
+    td, rtg = truth.moments("td", "none", "clockless"), truth.moments("rtg")
+    N = crossover(td, rtg)
+    assert 1 < N < math.inf
+    assert td.mse(N) == pytest.approx(rtg.mse(N), rel=1e-12)
+    assert td.mse(N / 2) < rtg.mse(N / 2)
+    assert td.mse(2 * N) > rtg.mse(2 * N)
+    assert crossover(rtg, td) == math.inf
+    assert crossover(rtg, truth.moments("rtg", "value", "exact")) == 0
+    assert crossover(truth.moments("rtg", "value", "exact"), rtg) == math.inf
+    curve = mse_curve(truth, Variant("td", "none", "clockless"), [1, 10])
+    assert curve.tolist() == pytest.approx([td.mse(1), td.mse(10)])
+    mean = [truth.moments("return", "mean", episodes=N).mse(N) for N in (2, 10)]
+    assert mse_curve(truth, Variant("return", "mean"), [2, 10]).tolist() == pytest.approx(mean)
 
 
 # ------------------------------------------------------------------------------- known answers, to the printed digits

@@ -37,6 +37,7 @@ def test_every_row_is_that_of_the_ground_truth(discount_scores: str) -> None:
             replace(mdp, gamma=0.9), pi, scores(pi, mdp.features), discount_scores=discount_scores == "true"
         )
         base = truth.moments("rtg").trace_variance
+        F = np.einsum("ts,sa,sad,sae->de", truth.occupancy, pi, truth.z, truth.z)
         for row in own:
             wanted = truth.moments(row["phi"], row["baseline"], row["critic"], episodes=5)
             assert row["mode"] == "exact"
@@ -49,6 +50,12 @@ def test_every_row_is_that_of_the_ground_truth(discount_scores: str) -> None:
             assert row["nsr"] == pytest.approx(1 / wanted.snr, rel=1e-10)
             assert row["log_ratio"] == pytest.approx(np.log(wanted.trace_variance / base), abs=1e-10)
             assert row["mse"] == pytest.approx(wanted.bias_squared + wanted.trace_variance / 5, rel=1e-10)
+            C = truth.moments(row["phi"], row["baseline"], row["critic"], episodes=5, covariance=True).covariance
+            along = truth.gradient / np.linalg.norm(truth.gradient)
+            assert row["directional_variance"] == pytest.approx(along @ C @ along, rel=1e-8, abs=1e-18)
+            assert row["fisher_trace_variance"] == pytest.approx(
+                np.trace(np.linalg.pinv(F, 1e-10) @ C), rel=1e-7, abs=1e-16
+            )
             assert row["J"] == pytest.approx(truth.J, rel=1e-12)
 
 

@@ -1,6 +1,7 @@
 """The estimators by name: phi x baseline x critic, as on the command line, with their exact moments."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from math import inf, isfinite
@@ -19,6 +20,7 @@ PHIS = ("return", "rtg", "q", "td", "advantage", "all-action")
 BASELINES = ("none", "mean", "loo", "time", "value", *(f"optimal {cell}" for cell in baselines.CELLS), "textbook")
 CRITICS = ("exact", "clockless")
 IN_BATCH = ("mean", "loo", "time")  # taken from the episodes of a batch
+RANK = 1e-12  # an eigenvalue of the Fisher information below this share of the largest is 0
 BASELINED = ("return", "rtg", "q")  # the others have their baseline built in
 
 
@@ -75,6 +77,7 @@ class GroundTruth:
         self.mdp, self.pi, self.z, self.discount_scores = mdp, pi, z, discount_scores
         self._products: dict[tuple[str, str], tuple[Floats, Floats]] = {}  # of (phi, critic), as below
         self._centred: dict[tuple[str, str], Moments] = {}
+        self._whole: GroundTruth = self  # whose baselines these are
 
     @cached_property
     def _discounts(self) -> Floats:
@@ -168,6 +171,36 @@ class GroundTruth:
         total = None if found.covariance is None else found.covariance + coupling.matrix(self.z)
         return replace(found, v_coupling=coupling.trace(self.z), covariance=total)
 
+    def seen_through(self, W: Floats) -> "GroundTruth":
+        """The same estimators and baselines with W' g [m] for g, W [d,m]: the trace variance is tr(W' Cov g W)."""
+        other = copy(self)  # with what is known already of values and occupancies
+        for name in ("gradient", "along_gradient", "in_fisher_metric"):
+            other.__dict__.pop(name, None)
+        other.z, other._products, other._centred, other._whole = self.z @ W, {}, {}, self._whole
+        return other
+
+    @cached_property
+    def along_gradient(self) -> "GroundTruth":
+        """Seen along grad J / |grad J|: the trace variances are what ascent feels; nan where grad J = 0."""
+        length = np.linalg.norm(self.gradient)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.seen_through((self.gradient / length)[:, None])
+
+    @cached_property
+    def in_fisher_metric(self) -> "GroundTruth":
+        """Seen through F^(+1/2), so that its trace variances are tr(F^+ Cov g): those of the natural gradient's metric,
+        which are the same whatever parameters describe the policy.
+
+        F = E[sum_t z_t z_t'] is the Fisher information of a trajectory, where z spans. Source: Kakade (2001); Peters &
+        Schaal (2008), section 3.2.
+        """
+        visits = (self.occupancy * ~self.mdp.terminal).sum(0)[:, None] * self.pi
+        weighed = (np.sqrt(visits)[..., None] * self.z).reshape(-1, self.z.shape[-1])
+        values, vectors = np.linalg.eigh(weighed.T @ weighed)
+        spanned = values > RANK * values[-1]
+        whitening = vectors[:, spanned] / np.sqrt(values[spanned])
+        return self.seen_through(whitening if spanned.any() else 0 * vectors[:, :1])
+
     def _shifted(self, phi: str, critic: str, shift: Floats) -> Moments:
         """v_action(centre + shift) = v_action(centre) + sum |f|^2 shift^2 - 2 sum <f, X> shift, over (t, s) in mean.
 
@@ -235,6 +268,8 @@ class GroundTruth:
 
     def _distance(self, phi: str, baseline: str, critic: str) -> Floats:
         """b_t(s) less the centre of Phi, [H,S]."""
+        if self._whole is not self:
+            return self._whole._distance(phi, baseline, critic)
         exact, judge = self.critics["exact"], self.critics["exact" if critic == "none" else critic]
         shape = self.occupancy.shape
         J, constant = (np.full(shape, part) for part in self._J)

@@ -55,6 +55,8 @@ Columns of probe.parquet, a row per (iteration, estimator); NAME_low and NAME_hi
     cosine                      of batch means to grad J;  directional_variance: the variance along grad J
     projection                  <mu, grad J> / |grad J|^2, 1 where unbiased;  wald_p: the p-value of mu = grad J,
                                 NaN where the sample does not move in every direction that the scores span
+    fisher_trace_variance       tr(F^+ C), F = E[sum_t z_t z_t'] the Fisher information of a trajectory: the same
+                                whatever parameters describe the policy (exact)
     v_s0, v_action, v_transition, v_coupling
                                 the parts of the trace variance (exact), the last between the episodes of a batch
 
