@@ -1,6 +1,7 @@
 """The rule that turns estimates into verdicts: answers, words, levels, and how often it is wrong."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -177,6 +178,9 @@ def test_the_words() -> None:
         assert verdict(MORE, *places).word == "INCONCLUSIVE"
     assert verdict(MORE, beside=[good]).word == "INCONCLUSIVE"
     assert [row.where for row in verdict(MORE, good, beside=[bad]).answered("fails")] == ["beside 0"]
+    sampled = Mean.of([1.0, 1.1, 1.2])
+    strict = replace(verdict(MORE, sampled, beside=[sampled]), level=0.001)  # 95% beside it, whatever its own level
+    assert [row.level for row in strict.rows] == [0.001, 0.05]
 
 
 def test_every_word_and_every_answer_is_reached_by_samples() -> None:

@@ -25,7 +25,7 @@ one of its J parts fails or is negligible at a / J (Bonferroni).
 
 The p-value of a claim is the smallest a at which it is decided. The limits shown at a place are those that decided: of
 level 1 - a under SUPPORTED and REFUTED, of level 1 - a / k otherwise. Places beside the claim (`within` false) decide
-nothing; their limits are of level 1 - a each.
+nothing; their limits are of 95% each, whatever the claim's own level.
 
 What is guaranteed. A wrong "holds", or a wrong "fails" or "negligible" of `more` or `less`, needs an interval that
 misses the truth on one given side: chance a / 2. Where all places hold, a wrong word therefore has chance a / 2
@@ -227,7 +227,7 @@ class Verdict:
         return [self._row(one) for one in self._all]
 
     def _row(self, one: Judged) -> Row:
-        level = self.place_level if one.place.within else self.level
+        level = self.place_level if one.place.within else LEVEL
         return one.row(one.answer(level), level)
 
     @property
