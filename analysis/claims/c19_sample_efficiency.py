@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.verdicts import draw, learning, rivals
-from analysis.verdicts.estimates import Estimate, Mean
+from analysis.verdicts.estimates import Estimate, Mean, Share
 from analysis.verdicts.rivals import OFF_POLICY, ON_POLICY
 from analysis.verdicts.study import Study
 from analysis.verdicts.verdict import Finding, Place
@@ -26,7 +26,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
     each of them, of each family's best learner at its best step size."""
     found = list(ratios(evidence))
     share = rivals.share([ratio for _, ratio in found], WORTH)
-    places = [Place(f"{share.samples} environments", {"share": share})]
+    places = [Place(rivals.counted(share), {"share": share})]
     places += [Place(where, {"ratio": ratio}, within=False) for where, ratio in found]
     return Finding(places, " ".join(arrivals(evidence)))
 
@@ -41,7 +41,7 @@ def ratios(evidence: pd.DataFrame) -> Iterator[tuple[str, Estimate]]:
         named = f"{where}, {one['learner'].iloc[0]} / {other['learner'].iloc[0]}"
         arrived = np.isfinite(rows["steps"]).groupby(rows["family"]).mean()
         if not rows["inside"].all():
-            yield f"{named} (best step size on the edge of its grid)", Mean.of([])
+            yield f"{named} ({rivals.EDGE})", Mean.of([])
         elif arrived.max() < ARRIVING:
             yield f"{named} (neither arrives in {ARRIVING:.0%} of its runs)", Mean.of([])
         else:
@@ -70,9 +70,11 @@ def picture(evidence: pd.DataFrame) -> Figure:
     own = learning.judged(evidence)
     places = list(own["place"].unique())
     for place, (learner, runs) in enumerate(own.groupby("learner", sort=False)):
-        arrived = np.isfinite(runs["steps"]).groupby(runs["place"]).mean()
         look = draw.look(place) | {"linestyle": "none"}
-        right.plot(arrived, [places.index(p) + 0.12 * (place - 2) for p in arrived.index], label=learner, **look)
+        right.plot([], [], label=learner, **look)
+        for where, arrived in np.isfinite(runs["steps"]).groupby(runs["place"]):
+            share = Share(int(arrived.sum()), len(arrived))
+            draw.interval(right, share, places.index(where) + 0.15 * (place - 1.5), **look)
     left.set_yticks(range(len(places)), places)
     left.set_ylim(len(places) - 0.5, -0.5)
     left.set(xscale="log", xlabel="env steps to the threshold, on-policy / Q-learning")

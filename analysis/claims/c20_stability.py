@@ -26,32 +26,36 @@ def evidence(study: Study) -> pd.DataFrame:
 
 def measure(evidence: pd.DataFrame) -> Finding:
     """The share of environments in which the policy gradient loses less; and beside it each measure in each of them."""
-    found = {where: dict(differences(rows)) for where, rows in evidence.groupby("place", sort=False)}
-    share = rivals.share([measures["drawdown"] for measures in found.values()], WORTH, "less")
-    places = [Place(f"{share.samples} environments", {"share": share})]
-    for where, measures in found.items():
-        places += [Place(f"{where}, {MEASURES[name]}", {name: e}, within=False) for name, e in measures.items()]
-    return Finding(places, " ".join(remarks(evidence)))
+    found = differences(evidence)
+    share = rivals.share([estimate for _, name, estimate in found if name == "drawdown"], WORTH, "less")
+    places = [Place(where, {name: estimate}, within=False) for where, name, estimate in found]
+    return Finding([Place(rivals.counted(share), {"share": share}), *places], " ".join(remarks(evidence)))
 
 
-def differences(rows: pd.DataFrame) -> Iterator[tuple[str, Estimate]]:
-    """Of one environment and each measure the mean over seeds of policy gradient - DQN, each at its best step size.
+def differences(evidence: pd.DataFrame) -> list[tuple[str, str, Estimate]]:
+    """Of each environment and measure the mean over seeds of policy gradient - DQN, each at its best step size.
 
     drawdown    of runs that reach the threshold, paired by seed
     spread      |final - median over the seeds|, of learners whose returns no longer rise
     step sizes  standard deviation of a seed's final return over the step sizes; finals below random actions count as 0
     """
-    own = learning.judged(rows)
-    one, other = (own[own["learner"] == learner] for learner in (ONE, OTHER))
-    yield "drawdown", rivals.difference(one, other, "drawdown")
-    if max(rising(one), rising(other)) < RISING:
-        yield "spread", rivals.difference(around_median(one), around_median(other), "apart")
-    else:
-        yield "spread", Mean.of([])
-    swept = rows[rows["seed"] < learning.TUNING]
-    clipped = swept.assign(final=swept["final"].clip(lower=0))
-    finals = clipped.groupby(["learner", "seed"])["final"].std()
-    yield "step sizes", Mean.of((finals[ONE] - finals[OTHER]).dropna())
+    found = []
+    for where, rows in evidence.groupby("place", sort=False):
+        own = learning.judged(rows)
+        one, other = (own[own["learner"] == learner] for learner in (ONE, OTHER))
+        inside = one["inside"].all() and other["inside"].all()
+        settled = max(rising(one), rising(other)) < RISING
+        swept = rows[rows["seed"] < learning.TUNING]
+        finals = swept.assign(final=swept["final"].clip(lower=0)).groupby(["learner", "seed"])["final"].std()
+        drawdown = rivals.difference(one, other, "drawdown")
+        spread = rivals.difference(around_median(one), around_median(other), "apart") if settled else Mean.of([])
+        edge = "" if inside else f" ({rivals.EDGE})"
+        found += [
+            (f"{where}, {MEASURES['drawdown']}{edge}", "drawdown", drawdown),
+            (f"{where}, {MEASURES['spread']}{edge or ('' if settled else ' (still rising)')}", "spread", spread),
+            (f"{where}, {MEASURES['step sizes']}", "step sizes", Mean.of((finals[ONE] - finals[OTHER]).dropna())),
+        ]
+    return found
 
 
 def around_median(runs: pd.DataFrame) -> pd.DataFrame:
@@ -65,33 +69,28 @@ def rising(runs: pd.DataFrame) -> float:
 
 
 def remarks(evidence: pd.DataFrame) -> Iterator[str]:
-    """How often each learner collapses, and which still rise."""
+    """How many of the runs that reach the threshold collapse, of each environment and learner."""
     own = learning.judged(evidence)
     for where, rows in own[own["learner"].isin([ONE, OTHER])].groupby("place", sort=False):
-        told = [_collapses(learner, runs) for learner, runs in rows.groupby("learner", sort=False)]
-        still = [learner for learner, runs in rows.groupby("learner", sort=False) if rising(runs) >= RISING]
-        yield f"{where}: {', '.join(told)}" + (f"; still rising: {', '.join(still)}." if still else ".")
-
-
-def _collapses(learner: str, runs: pd.DataFrame) -> str:
-    reached = runs["collapse"].dropna()
-    return f"{learner} collapses in {int(reached.sum())} of the {len(reached)} runs (of {len(runs)}) that got there"
+        reached = rows.dropna(subset=["collapse"]).groupby("learner", sort=False)["collapse"]
+        told = (f"{learner} {int(runs.sum())} of {len(runs)}" for learner, runs in reached)
+        yield f"{where}: of the runs at the threshold collapse {', '.join(told) or 'none: none got there'}."
 
 
 def picture(evidence: pd.DataFrame) -> Figure:
     """Each measure's difference in each environment with its limits: left of 0 the policy gradient is more stable."""
-    found = {where: dict(differences(rows)) for where, rows in evidence.groupby("place", sort=False)}
-    figure, panels = draw.figure(len(MEASURES), height=1.4 + 0.36 * len(found), sharey=True)
+    found, places = differences(evidence), list(evidence["place"].unique())
+    figure, panels = draw.figure(len(MEASURES), height=1.4 + 0.36 * len(places), sharey=True)
     for panel, (name, what) in zip(panels, MEASURES.items(), strict=True):
         panel.axvspan(
             -WORTH, WORTH, color="0.9", linewidth=0, label="too small to matter" if panel is panels[0] else ""
         )
         panel.axvline(0, color="black", linewidth=0.8)
-        for row, measures in enumerate(found.values()):
-            draw.interval(panel, measures[name], row)
+        for row, estimate in enumerate(estimate for _, measure, estimate in found if measure == name):
+            draw.interval(panel, estimate, row)
         panel.set_title(what)
-    panels[0].set_yticks(range(len(found)), list(found))
-    panels[0].set_ylim(len(found) - 0.5, -0.5)
+    panels[0].set_yticks(range(len(places)), places)
+    panels[0].set_ylim(len(places) - 0.5, -0.5)
     panels[1].set_xlabel(f"{ONE} - {OTHER}, in units of the best return less that of random actions")
     figure.suptitle("Left of 0 the policy gradient is the more stable", fontsize=9)
     figure.legend(loc="outside lower center")

@@ -60,13 +60,15 @@ def band(panel: Axes, x: ArrayLike, rows: ArrayLike, label: str, place: int, sca
         panel.fill_between(np.asarray(x), mean - half, mean + half, color=style["color"], alpha=0.2, linewidth=0)
 
 
-def interval(panel: Axes, estimate: Estimate, row: float, scale: Callable = np.asarray, level: float = 0.05) -> None:
-    """An estimate with its limits, at a height; no limits where there are none."""
-    low, high = estimate.limits(level)
-    if np.isfinite([low, high]).all():
-        panel.plot(scale([low, high]), [row, row], color=HUES[0])
-    if np.isfinite(estimate.value):
-        panel.plot(scale(estimate.value), row, marker="o", color=HUES[0], linestyle="none")
+def interval(panel: Axes, estimate: Estimate, row: float, scale: Callable = np.asarray, **look: Any) -> None:
+    """An estimate with its 95% limits, at a height; or the words that nothing is known."""
+    style = {"color": HUES[0], "marker": "o"} | look
+    low, high = estimate.limits(0.05)
+    if not np.isfinite([low, estimate.value, high]).all():
+        panel.text(0.5, row, "not known", transform=panel.get_yaxis_transform(), ha="center", va="center", color="0.5")
+        return
+    panel.plot(scale([low, high]), [row, row], color=style["color"], linewidth=1.0)
+    panel.plot(scale(estimate.value), row, **style | {"linestyle": "none"})
 
 
 def ticked(axis: Axis) -> None:

@@ -45,7 +45,7 @@ def runs(study: Study) -> pd.DataFrame:
     tables = []
     for place, facts in study.size["places"].items():
         learnt = _learnt(study.curves(facts["where"], list(SETTINGS)), facts["budget"])
-        noise = _noise(study.probes(facts["where"] | {"probe.name": "online"}, list(SETTINGS)))
+        noise = _noise(study.probes(facts["where"] | {"probe.name": "online"}, ["optimizer.lr"]))
         twins = coincident(learnt)
         for variant, rows in learnt.groupby("variant", sort=False):
             best, rates = learning.best_rate(rows, "area"), sorted(set(rows["rate"]))

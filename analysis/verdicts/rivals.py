@@ -133,6 +133,9 @@ def log_steps(rows: pd.DataFrame) -> pd.Series:
     return np.log(rows[["steps", "budget"]].min(axis=1))
 
 
+EDGE = "a best step size on the edge of its grid"
+
+
 def difference(one: pd.DataFrame, other: pd.DataFrame, column: str) -> Estimate:
     """Mean over seeds of one - other of a column. Nothing, where a best step size lies on the edge of its grid."""
     if not (one["inside"].all() and other["inside"].all()):
@@ -181,6 +184,12 @@ def share(estimates: Sequence[Estimate], worth: float, asks: str = "more") -> Op
     """The share of environments whose own number is more (less) than 0 by limits of 95%, and not all within `worth`."""
     answers = [_answer(estimate, worth, asks) for estimate in estimates]
     return OpenShare(answers.count(True), answers.count(None), len(answers))
+
+
+def counted(share: OpenShare) -> str:
+    """'5 environments: yes in 2, no in 1, undecided in 2'."""
+    against = share.samples - share.held - share.undecided
+    return f"{share.samples} environments: yes in {share.held}, no in {against}, undecided in {share.undecided}"
 
 
 def _answer(estimate: Estimate, worth: float, asks: str) -> bool | None:
