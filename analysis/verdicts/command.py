@@ -137,7 +137,7 @@ def rows(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Iterator[tuple[
     """id, the slide's words, the verdict, the effect and where, and where it fails or what would decide it."""
     for claim, verdict in zip(asked, verdicts, strict=True):
         head = verdict.headline
-        level = f", {percent(head.level)}" if head and head.level is not None else ""
+        level = f" (limits of {percent(head.level)})" if head and head.level is not None else ""
         effect = f"{interval(head)}: {head.where}{level}" if head else "-"
         fails = "; ".join(f"{row.where} ({interval(row)})" for row in verdict.answered("fails")[:2])
         negligible = "; ".join(f"{row.where} ({interval(row)})" for row in verdict.answered("negligible")[:2])

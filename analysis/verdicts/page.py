@@ -69,7 +69,7 @@ def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs
         "Limits": claim.limits,
     }
     blocks: list[Block] = [page.Verdict(verdict.word), Text(claim.told(verdict)), Equation(claim.equation)]
-    blocks += [Text(f"Asked: {question.words}. {question.estimand}") for question in claim.questions.values()]
+    blocks += [Text(_asked(name, question)) for name, question in claim.questions.items()]
     blocks.append(Text(verdict.sentence))
     if evidence is not None and len(evidence):
         figure = claim.module.picture(evidence)
@@ -114,6 +114,11 @@ def _row(row: Row) -> dict[str, object]:
         "needed": row.needed if row.answer == "undecided" else None,
         "counts": "yes" if row.within else "no",
     }
+
+
+def _asked(name: str, question: Question) -> str:
+    """'Share: share of random MDPs with less variance. Asked: is it equal to 1 within 0.05?'"""
+    return f"{name.capitalize()}: {question.estimand.rstrip('.')}. Asked: is it {question.words}?"
 
 
 def _smallest(question: Question) -> str:
