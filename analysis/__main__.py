@@ -91,6 +91,21 @@ def tables(options: argparse.Namespace) -> None:
         print()
 
 
+def plan(options: argparse.Namespace) -> None:
+    """How many seeds or trajectories decide, and in sequential mode whether to go on."""
+    from rich.console import Console
+
+    from analysis import plan
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    study = _load(options.outputs, options.study or "main")
+    aim = plan.Aim(options.effect, options.measure, options.alpha, options.power)
+    if options.sequential:
+        plan.show_sequential(study, aim, options.most, options.looks, options.spending, console)
+    else:
+        plan.show(study, aim, console)
+
+
 def report(options: argparse.Namespace) -> None:
     """The study as one HTML page."""
     from analysis.report import write
@@ -128,6 +143,27 @@ def _of_files(part: argparse.ArgumentParser) -> None:
     part.add_argument("--out", metavar="DIR", default=Path(), type=Path, help="where files go (default: here)")
 
 
+def _of_plan(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--study", metavar="NAME", help="the pilot study (default: main)")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+    part.add_argument(
+        "--effect",
+        metavar="X",
+        type=float,
+        required=True,
+        help="the smallest difference that matters, in the unit of the return; of noise a ratio, such as 1.25",
+    )
+    measures = ("final_return", "auc", "noise")
+    part.add_argument("--measure", choices=measures, default="final_return", help="(default: final_return)")
+    part.add_argument("--power", metavar="P", type=float, default=0.8, help="chance to find it (default: 0.8)")
+    part.add_argument("--alpha", metavar="A", type=float, default=0.05, help="false alarms (default: 0.05)")
+    part.add_argument("--sequential", action="store_true", help="look several times, and stop when decided or futile")
+    part.add_argument("--most", metavar="N", type=int, help="seeds at the last look (default: from the pilot)")
+    part.add_argument("--looks", metavar="K", type=int, default=4, help="how many looks (default: 4)")
+    spending = ("obrien-fleming", "pocock")
+    part.add_argument("--spending", choices=spending, default=spending[0], help=f"of alpha (default: {spending[0]})")
+
+
 def _of_report(part: argparse.ArgumentParser) -> None:
     part.add_argument("study", metavar="STUDY", nargs="?", default="main", help="the study to show (default: main)")
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
@@ -144,6 +180,7 @@ COMMANDS = {
     "tables": Command(tables, "sample efficiency, stability and noise: screen, CSV, Markdown, LaTeX"),
     "figures": Command(figures, "every figure that the study has data for"),
     "report": Command(report, "the study as one HTML page: words, tables, figures, commands", _of_report),
+    "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
     "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
 } | {name: Command(figure, text) for name, text in FIGURES.items()}
 

@@ -279,11 +279,20 @@ def _variants(cell: str, config: Config) -> Iterator[dict[str, Any]]:
     if not (config.get("phi") and config.get("baseline")):
         return
     nodes = probe.get("variants") or {"own": config}
-    held = nodes.get(probe.get("reference") or "own", config)
     trained = config["phi"]["name"], config["baseline"]["name"]
     for node in nodes.values():
         own = (node["phi"]["name"], node["baseline"]["name"]) == trained
-        yield {"cell": cell} | _facts(node) | {"reference": reference(node, held), "own": own}
+        yield {"cell": cell} | _facts(node) | {"reference": reference(node, _held(config)), "own": own}
+
+
+def held(config: Config) -> str:
+    """The label of what the log ratios of a probe are against."""
+    return _facts(_held(config))["label"]
+
+
+def _held(config: Config) -> Config:
+    probe = config.get("probe") or {}
+    return (probe.get("variants") or {}).get(probe.get("reference") or "own", config)
 
 
 def reference(node: Config, held: Config) -> str:
