@@ -1,5 +1,6 @@
 """The command line: Hydra composes, run() runs. Imports no torch."""
 
+import multiprocessing
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ablate.configuration import CONF, RANGES, Config, Impossible, resolve
 from ablate.refusal import Refusal
 from ablate.screen import Screen, error
+from ablate.standard_streams import steady
 
 NO_CHOICE = "Config group override must be"  # the one bad input that Hydra answers with an exception of Python's own
 
@@ -26,6 +28,7 @@ NO_CHOICE = "Config group override must be"  # the one bad input that Hydra answ
 def job(composed: DictConfig) -> None:
     from ablate import store
     from ablate.run import Summary, run
+    from ablate.workers import follow_parent
 
     context = HydraConfig.get()
     overrides = list(context.overrides.task)
@@ -34,10 +37,14 @@ def job(composed: DictConfig) -> None:
     screen = Screen(live=None if launcher.endswith("BasicLauncher") else False)
     if "joblib" in launcher and composed.workers == "auto":
         composed.workers = 1  # the launcher shares out this machine's cores already
+    if multiprocessing.current_process().name != "MainProcess":
+        follow_parent()
     try:
         summary = run(resolve(composed, overrides), label, screen)
     except Refusal as refusal:
         summary = Summary(label, refused=str(refusal), impossible=isinstance(refusal, Impossible))
+    except SystemExit as left:  # user code is tried before the workers get it
+        summary = Summary(label, refused=f"its code raised SystemExit({left}), as sys.exit does, as it was set up")
     store.record_job(Path(context.runtime.output_dir), asdict(summary))
 
 
@@ -47,9 +54,12 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it first
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
+    steady()
     try:
         job()
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)  # once more ends at once
         error("interrupted. What is finished is kept and what was under way is saved; the same command goes on:")
         again = [word for word in sys.argv[1:] if not word.startswith("overwrite=")]  # that would begin anew
         print(f"  python -m ablate {shlex.join(again)}", file=sys.stderr)
@@ -62,7 +72,10 @@ def main() -> None:
         error(_one_line(problem))
         sys.exit(2)
     if "ablate.sweep" in sys.modules:
-        sys.exit(sys.modules["ablate.sweep"].Sweep.exit_code)
+        sweep = sys.modules["ablate.sweep"].Sweep
+        if sweep.error:
+            raise sweep.error
+        sys.exit(sweep.exit_code)
 
 
 def _one_line(problem: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ablate.budget import Budget
 from ablate.configuration import Job
+from ablate.refusal import Refusal
 from ablate.screen import Line, Screen
 from ablate.store import Cell, check_writable
 from ablate.workers import Ticket, Workers, cores, uninterrupted
@@ -254,5 +255,8 @@ class _Patience:
 
 
 def _divergence(cell: Cell, seed: int) -> str:
-    manifest = cell.manifest(seed)
+    try:
+        manifest = cell.manifest(seed)
+    except Refusal:
+        return "diverged, and was then taken away by another process; run the command again"
     return f"diverged at iteration {manifest['iteration']}: {manifest['reason']}"

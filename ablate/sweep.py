@@ -1,7 +1,7 @@
 """A sweep as a whole: what is refused before it begins, and the table at its end."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ class Sweep(Callback):
     """Hydra's hooks around a run or a multirun."""
 
     exit_code = 0  # of the last sweep
+    error: Exception | None = None  # in its table, for the command to raise: Hydra makes a warning of it
     folder: Path | None = None  # of its records
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -58,10 +59,16 @@ class Sweep(Callback):
             store.forget_jobs(cls.folder)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        Sweep.exit_code = conclude(Path(config.hydra.run.dir))
+        self._conclude(Path(config.hydra.run.dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        Sweep.exit_code = conclude(Path(config.hydra.sweep.dir))
+        self._conclude(Path(config.hydra.sweep.dir))
+
+    def _conclude(self, folder: Path) -> None:
+        try:
+            Sweep.exit_code = conclude(folder)
+        except Exception as error:
+            Sweep.error = error
 
 
 def _refuse_early(config: DictConfig) -> None:
@@ -135,7 +142,7 @@ def table(summaries: list[Summary]) -> Table:
         result.add_column(title, justify="right")
     for summary, own_noise in zip(summaries, measured, strict=True):
         cell = _cell(summary)
-        curves = [cell.curves(seed) for seed in sorted(summary.complete + summary.skipped)]
+        curves = _readable(cell.curves, summary)
         counts = len(summary.complete), len(summary.skipped), len(summary.diverged) + len(summary.failed)
         rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
         known = [curve.dropna(subset=["return_mean"]) for curve in curves]
@@ -144,6 +151,20 @@ def table(summaries: list[Summary]) -> Table:
         shown = (own_noise or ["-"] * len(NOISE)) if probed else ()
         result.add_row(escape(summary.label), *map(str, counts), *ending(known), *solved, *shown, rate)
     return result
+
+
+def _readable(read: "Callable[[int], pd.DataFrame]", summary: Summary) -> "list[pd.DataFrame]":
+    """What is read of each finished seed; one that is there no more, as another process runs it anew, has failed."""
+    found = []
+    for seed in sorted(summary.complete + summary.skipped):
+        try:
+            found.append(read(seed))
+        except Refusal:
+            summary.failed[seed] = "finished, and then taken away or damaged by another process; run the command again"
+            summary.complete, summary.skipped = (
+                [left for left in seeds if left != seed] for seeds in (summary.complete, summary.skipped)
+            )
+    return found
 
 
 def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
@@ -156,9 +177,7 @@ def noise(cell: store.Cell, summary: Summary) -> tuple[str, ...]:
     import pandas as pd
 
     config = cell.read_config()
-    probes = (
-        [cell.probe(seed) for seed in summary.complete + summary.skipped] if config["probe"]["name"] != "off" else []
-    )
+    probes = _readable(cell.probe, summary) if config["probe"]["name"] != "off" else []
     own = [p[(p["phi"] == config["phi"]["name"]) & (p["baseline"] == config["baseline"]["name"])] for p in probes]
     own = [p[p["critic"] != "clockless"].sort_values("iteration") for p in own if len(p)]
     if not own:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from ablate.refusal import Refusal
+from ablate.standard_streams import steady
 from ablate.store import Cell
 
 GRACE = 2.0  # seconds for an iteration to come to its end when all is to stop
@@ -39,6 +40,7 @@ def serve(tasks: Any, progress: Any, stop: Any) -> None:
 
 def _begin(progress: Any, stop: Any) -> None:
     _Here.progress, _Here.stop = progress, stop
+    steady()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_sigterm)
     if hasattr(signal, "pthread_sigmask"):

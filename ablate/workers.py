@@ -76,6 +76,18 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+def follow_parent() -> None:
+    """In a launcher's process: end when the process that started it has ended, as by kill -9."""
+    parent = os.getppid()
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Keep Ctrl-C and SIGTERM waiting until the end of the block, where this thread has a say in them."""

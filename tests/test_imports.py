@@ -10,7 +10,7 @@ import analysis
 
 LAYERS = (
     "refusal files named_files budget returns curves randomness statistics noise lqg groups mdp phi baselines "
-    "estimator trajectories exact finite user_code global_generators schedules sequences",
+    "estimator trajectories exact finite user_code global_generators standard_streams schedules sequences",
     "envs networks optimizers",
     "policies",
     "gradients functional models",

@@ -1,11 +1,15 @@
 """However user code ends a process, it is its seed's failure, told as it was; and an interrupt never waits for it."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import PATIENCE, Running, ablate, row
 from conftest import compose
 
 from ablate import run as runs
@@ -109,3 +113,39 @@ def test_no_blocks_are_no_error(tmp_path: Path) -> None:
         handed = runs._Handed(cell, work, "none", Screen(live=False), line)
         assert not handed._work([]).died
     assert runs._total([]) == pytest.approx((0, 0, float("nan")), nan_ok=True)
+
+
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")])
+def test_the_death_of_the_command_leaves_no_process(launcher: tuple[str, ...], tmp_path: Path) -> None:
+    """kill -9 of the command alone, while its workers are in an iteration that does not end."""
+    words = "-m", "env=gym", "env.id=odd_environments:Ends-v0", "+env.kwargs.kind=hangs", "episodes=3,4", "probe=off"
+    path = os.pathsep.join(filter(None, sys.path))
+    sweep = Running(*words, "seed=0-3", *launcher, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
+    try:
+        sweep.until(lambda: len(sweep.workers()) >= 1)
+        time.sleep(1)
+        sweep.send(signal.SIGKILL)
+        assert sweep.wait() == -signal.SIGKILL
+    finally:
+        sweep.kill()
+
+
+def test_threads_that_user_code_leaves_hold_nothing_up(tmp_path: Path) -> None:
+    words = "env=gym", "env.id=odd_environments:Ends-v0", "+env.kwargs.kind=thread", "iterations=1", "episodes=2"
+    path = os.pathsep.join(filter(None, sys.path))
+    done = ablate(*words, "probe=off", "seed=0", cwd=tmp_path, PYTHONPATH=path)
+    assert row(done.stdout, "env=gym") == [1, 0, 0]
+
+
+def test_a_script_from_a_pipe_and_a_long_temporary_folder(tmp_path: Path) -> None:
+    """Workers load nothing of the main module, and where a socket's name would be too long they need none."""
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    script = "import sys; sys.argv[1:] = sys.argv[2:]; from ablate.__main__ import main; main()"
+    words = [sys.executable, "-", "-", "env=bandit", "iterations=2", "probe=off", "workers=2", "seed=0-1"]
+    env = os.environ | {"TMPDIR": str(folder)}
+    done = subprocess.run(
+        words, input=script, cwd=tmp_path, env=env, timeout=PATIENCE, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert row(done.stdout, "env=bandit") == [2, 0, 0]
