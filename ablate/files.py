@@ -57,12 +57,12 @@ def opened(path: Path, limit: int) -> Iterator[BinaryIO]:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise NotPlain(f"{path} is a link or no regular file") from error
         raise
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
+        os.close(descriptor)
+        large = stat.S_ISREG(found.st_mode)
+        raise NotPlain(f"{path} has more than {limit:,} bytes" if large else f"{path} is no regular file")
     with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise NotPlain(f"{path} is a folder" if stat.S_ISDIR(found.st_mode) else f"{path} is no regular file")
-        if found.st_size > limit:
-            raise NotPlain(f"{path} has {found.st_size:,} bytes, more than the {limit:,} that are read")
         yield file
 
 

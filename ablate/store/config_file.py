@@ -17,6 +17,7 @@ from ablate.store.damage import Damaged, reading
 from ablate.store.naming import config_digest
 
 LARGEST = 1 << 23  # bytes
+DEEPEST = 100  # levels of nesting
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # OmegaConf writes the file and takes 13 times as long to read
 SEAL = re.compile(rb"(.*\n)sha256: ([0-9a-f]{64})\n", re.DOTALL)
 
@@ -38,6 +39,18 @@ def written(overrides: Sequence[str], config: Mapping[str, Any]) -> bytes:
     return text + f"sha256: {hashlib.sha256(text).hexdigest()}\n".encode()
 
 
+def _check_shape(text: bytes) -> None:
+    """Raises ValueError for aliases, few of which stand for as much as one likes, and for depth that overflows the
+    stack of the parser."""
+    depth = 0
+    for event in yaml.parse(text, LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError("too deep")
+
+
 def read_description(path: Path) -> Description:
     """Raises Damaged where it is not as it was written, or is no configuration."""
     with reading(path):
@@ -46,8 +59,7 @@ def read_description(path: Path) -> Description:
         if seal and hashlib.sha256(seal[1]).hexdigest() != seal[2].decode():
             raise Damaged(f"{path} is not as it was written")
         text = seal[1] if seal else data
-        if b"&" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
-            raise Damaged(f"{path} has aliases")  # a few bytes of them stand for as much as one likes
+        _check_shape(text)
         stored = yaml.load(text, LOADER)
         if not isinstance(stored, dict) or stored.keys() != {"overrides", "config"}:
             raise Damaged(f"{path} is damaged")

@@ -4,8 +4,9 @@ for name, (draw, alternative) in figures(study).items():
     draw().savefig(...)
 """
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from matplotlib.figure import Figure
@@ -105,7 +106,23 @@ def draw(name: str, study: Study) -> Figure:
     picture = FIGURES[name]
     if lack := picture.lacks(finished(study)):
         raise Refusal(lack)
-    return picture.draw(study)
+    return picture.draw(_drawable(study))
+
+
+def _drawable(study: Study) -> Study:
+    """The same, with its words as matplotlib shows them as they stand: it takes what is between dollar signs for a
+    formula, and fails where it is none; and an SVG holds no control characters."""
+
+    def shown(text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        return re.sub(r"[\x00-\x1f\x7f]", "\N{REPLACEMENT CHARACTER}", text).replace("$", r"\$")
+
+    cells = study.cells.assign(**{name: study.cells[name].map(shown) for name in ("variant", "label", "env")})
+    words = [name for name in ("label", "reference", "env") if name in study.probe]
+    return replace(
+        study, cells=cells, probe=study.probe.assign(**{name: study.probe[name].map(shown) for name in words})
+    )
 
 
 def figures(study: Study) -> dict[str, tuple[Callable[[], Figure], str]]:
@@ -116,7 +133,7 @@ def figures(study: Study) -> dict[str, tuple[Callable[[], Figure], str]]:
     finished(study)
     labels = ", ".join(dict.fromkeys(study.cells["variant"]))
     return {
-        name: (partial(picture.draw, study), f"{picture.alternative} Study {study.name}: {labels}.")
+        name: (partial(picture.draw, _drawable(study)), f"{picture.alternative} Study {study.name}: {labels}.")
         for name, picture in FIGURES.items()
         if not picture.lacks(study)
     }
