@@ -161,6 +161,18 @@ def test_a_conjunction_fails_where_one_part_fails() -> None:
     assert both(good, open_).word == "INCONCLUSIVE"
 
 
+def test_a_conjunction_is_corrected_where_it_fails_and_not_where_it_holds() -> None:
+    """Two parts, each surely above 0 at p = 0.03: it holds. One of two below 0 at p = 0.03 = 0.06 / 2: undecided at 5%,
+    where that part alone would fail."""
+    good = Mean(float(stats.t.isf(0.015, 19)) / np.sqrt(20), 1.0, 20)
+    bad = Mean(-good.value, 1.0, 20)
+    questions = {"a": MORE, "b": MORE}
+    assert Judged(Place("here", {"a": good, "b": good}), questions).answer(LEVEL) == "holds"
+    assert Judged(Place("here", {"a": Mean(5.0, 1.0, 20), "b": bad}), questions).answer(LEVEL) == "undecided"
+    assert Judged(Place("here", {"a": Mean(5.0, 1.0, 20), "b": bad}), questions).answer(0.061) == "fails"
+    assert answer(MORE, bad) == "fails"
+
+
 def test_a_question_that_is_not_declared_is_a_bug() -> None:
     with pytest.raises(KeyError, match="does not ask"):
         judge("C0", {"a": MORE}, Finding([Place("here", {"b": Exact(1.0)})]))

@@ -39,7 +39,7 @@ class Question:
     @property
     def words(self) -> str:
         """'less than 1; within 0.05 of it negligible'."""
-        than, effect = number(self.than), number(self.smallest_effect)
+        than, effect = f"{self.than:.7g}", f"{self.smallest_effect:.7g}"
         if self.asks == "equal":
             return f"equal to {than} within {effect}"
         return f"{self.asks} than {than}; within {effect} of it negligible"
