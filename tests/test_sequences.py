@@ -14,6 +14,7 @@ from ablate.refusal import Refusal
 from ablate.sequences import advantages as adv
 from ablate.sequences import aggregations as agg
 from ablate.sequences.exact import Surrogate, kinds_of, moments, optimal_constant
+from ablate.sequences.kl import kl_moments
 from ablate.sequences.problem import END, TokenProblem, answers
 
 ADVANTAGES = {
@@ -254,3 +255,46 @@ def test_what_cannot_be_summed_is_refused_with_the_reason() -> None:
         moments(problem, logits, 8, adv.batch_standardised)
     with pytest.raises(ValueError, match="cannot be written"):
         TokenProblem.exact_match(2, 2, [(5,)])
+
+
+# KL terms
+
+
+def divergence(problem: TokenProblem, logits: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """KL(pi || ref) of whole answers, the mean over prompts, by the definition."""
+    total = torch.zeros((), dtype=torch.float64)
+    for x, answer in product(range(problem.prompts), problem.answers):
+        log_pi, log_ref = (
+            sum(torch.log_softmax(theta[x, problem.prefixes[answer[:t]]], -1)[a] for t, a in enumerate(answer))
+            for theta in (logits, reference)
+        )
+        total = total + log_pi.exp() * (log_pi - log_ref) / problem.prompts
+    return total
+
+
+def test_kl_estimators_and_what_their_gradients_are() -> None:
+    problem, logits = random_problem(21, 3, 2, 2)
+    reference = logits + np.random.default_rng(4).normal(scale=0.5, size=logits.shape)
+    theta = torch.tensor(logits, requires_grad=True)
+    kl = divergence(problem, theta, torch.tensor(reference))
+    kl.backward()
+    found = {name: kl_moments(problem, logits, reference, name) for name in ("k1", "k2", "k3")}
+    for moments_of in found.values():
+        assert moments_of.kl == pytest.approx(kl.item(), rel=1e-12)
+        np.testing.assert_allclose(moments_of.gradient, theta.grad.numpy().reshape(2, -1), atol=1e-12)
+    assert found["k1"].mean == pytest.approx(kl.item(), rel=1e-12)
+    assert found["k3"].mean == pytest.approx(kl.item(), rel=1e-12)
+    assert abs(found["k2"].mean - kl.item()) > 0.01 * kl.item()
+    assert found["k3"].variance < found["k1"].variance
+    np.testing.assert_allclose(found["k1"].mean_gradient, 0, atol=1e-12)
+
+
+def test_with_one_token_k2_has_the_gradient_of_one_divergence_and_k3_of_the_other() -> None:
+    problem, logits = random_problem(22, 4, 1, 1)
+    reference = logits + np.random.default_rng(5).normal(scale=0.5, size=logits.shape)
+    forward = kl_moments(problem, logits, reference, "k2")
+    np.testing.assert_allclose(forward.mean_gradient, forward.gradient, atol=1e-12)
+    theta = torch.tensor(logits, requires_grad=True)
+    divergence(problem, torch.tensor(reference), theta).backward()
+    backward = kl_moments(problem, logits, reference, "k3").mean_gradient
+    np.testing.assert_allclose(backward, theta.grad.numpy().reshape(1, -1), atol=1e-12)

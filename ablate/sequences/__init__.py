@@ -8,5 +8,6 @@
 | aggregations | w, from the lengths [..., B, N]: what a sum over tokens is divided by                 |
 | problem      | token problems small enough to list every answer, tabular policies by prefix          |
 | exact        | mean, bias and variance of an estimator, summed over all batches; no sampling         |
+| kl           | estimators of KL(pi || ref) and of its gradient                                       |
 | rates        | pass rates of many prompts: dead groups, noise and the best group size at a budget    |
 """
