@@ -34,6 +34,7 @@ def estimator(variant: Config, config: Config) -> Any:
     from ablate.estimator import Estimator
 
     names = {axis: f"{axis}={variant[axis]['name']}" for axis in ("phi", "baseline")}
+    axes = {axis: part(variant[axis]) for axis in ("advantage", "aggregation") if axis in variant}
     phi, baseline = part(variant["phi"]), part(variant["baseline"])
     return Estimator(
         phi=user_code.UserPhi(phi, names["phi"]) if user_code.is_users(variant["phi"]) else phi,
@@ -45,6 +46,7 @@ def estimator(variant: Config, config: Config) -> Any:
         discount_scores=config["discount_scores"],
         whiten=config["whiten"],
         group=config["env"].get("group"),
+        **axes,
     )
 
 

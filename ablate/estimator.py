@@ -12,6 +12,7 @@ from ablate.phi import Signals
 from ablate.returns import discounted_sum, ordered_sum
 
 Floats = NDArray[np.float64]
+OfBatch = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Estimator:
     | discount_scores | w_t = gamma^t, the exact gradient of J; else w_t = 1, the usual practice, biased if gamma < 1|
     | whiten          | divide Phi - b, less its mean, by its standard deviation: biased at every scale              |
     | group           | neighbouring episodes that make the batch of a baseline and of whitening; None: all N        |
+    | advantage       | A of each episode from the returns [S,B,N] of B groups, in place of Phi - b; None: as it is  |
+    | aggregation     | weights of the episodes from their lengths [S,B,N], in place of 1/N; None: as it is          |
     | names           | what a message calls Phi and b                                                               |
     """
 
@@ -35,6 +38,8 @@ class Estimator:
     discount_scores: bool = True
     whiten: bool = False
     group: int | None = None
+    advantage: OfBatch | None = None
+    aggregation: OfBatch | None = None
     names: tuple[str, str] = ("phi", "baseline")
 
     def weights(self, signals: Signals, score_products: ScoreProducts) -> Floats:
@@ -42,6 +47,26 @@ class Estimator:
 
         ``score_products(u, v)`` gives <sum_t u_t z_t, sum_t v_t z_t> of each trajectory, [S,N], for weights [S,N,T].
         """
+        weights = self._advantages(signals) if self.advantage else self._differences(signals, score_products)
+        if self.aggregation is None:
+            return weights
+        lengths = self._grouped(signals.mask.sum(2))
+        aggregated = self.aggregation(lengths).reshape(weights.shape[:2])
+        return weights * (weights.shape[1] * aggregated)[..., None]
+
+    def _grouped(self, x: NDArray) -> NDArray:
+        """[S,N] as [S,B,N/B]."""
+        return x.reshape(len(x), -1, self.group or x.shape[1])
+
+    def _advantages(self, signals: Signals) -> Floats:
+        """One number an episode, at all its steps."""
+        assert self.advantage is not None
+        A = self.advantage(self._grouped(signals.returns)).reshape(signals.returns.shape)
+        finite.check(f"what {self.names[0]} gives", A, "seed episode")
+        return A[..., None] * signals.mask
+
+    def _differences(self, signals: Signals, score_products: ScoreProducts) -> Floats:
+        """w_t (Phi_t - b_t), within groups where there are any."""
         if not (size := self.group):
             return self._weights(signals, score_products)
         shape, grouped = signals.mask.shape, signals.in_batches_of(size)

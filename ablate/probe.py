@@ -78,6 +78,7 @@ def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) ->
     estimator = build.estimator(node, config)
     group = estimator.group or config["episodes"]
     couples = node["baseline"]["about"]["couples"] or config["whiten"] or estimator.group is not None
+    couples = couples or bool(estimator.advantage or estimator.aggregation)
     return Variant(facts, replace(estimator, group=group), couples)
 
 

@@ -190,7 +190,9 @@ def _choices(config: Config, cell: str) -> dict[str, Any]:
     names = {key: (config.get(key) or {}).get("name", "") for key in ("algorithm", "env", "phi", "baseline", "critic")}
     if config.get("phi") and config.get("baseline"):
         facts = _facts(config)
-        named = {"variant": facts.pop("label") + (", whitened" if config.get("whiten") else "")}
+        axes = [config[axis]["about"]["label"] for axis in ("advantage", "aggregation") if config.get(axis)]
+        label = ", ".join([facts.pop("label"), *axes, *(["whitened"] if config.get("whiten") else [])])
+        named = {"variant": label}
         return named | names | facts | {"symbol": _symbol(config), "unbiased": _unbiased(config)}
     about = (config.get("algorithm") or {}).get("about") or {}
     orders = {"phi_order": OTHER + int(about.get("order", 0)), "baseline_order": 0}

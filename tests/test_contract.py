@@ -39,9 +39,11 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         more = [f"env.horizon={SHORT[choice]}"]
     if group == "critic" and not more:
         more = ["phi=advantage"]
+    if group == "advantage" and choice != "none":
+        more = ["phi=return"]
     if group not in ("env", "study") and not any(word.startswith("env=") for word in more):
         more = [*more, "env.horizon=20"]
-    batches = [] if group == "algorithm" and choice != "policy_gradient" else ["episodes=2"]
+    batches = [] if group == "algorithm" and choice != "policy_gradient" else ["episodes=3"]
     return [f"{group}='{choice}'" if choice == "off" else f"{group}={choice}", *more, *batches]
 
 

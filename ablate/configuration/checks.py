@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from ablate.configuration.completion import USED, needed_by_probe, variants
+from ablate.configuration.completion import PLAIN, USED, needed_by_probe, variants
 from ablate.configuration.schema import CONF, GROUPS, Config
 from ablate.refusal import Impossible, Refusal, shown
 
@@ -19,6 +19,8 @@ ABOUT = {
     "algorithm": {"label", "order", "uses", "env", "actions"},
     "phi": {"label", "symbol", "order", "needs", "measured_from", "unbiased", "takes_baseline"},
     "baseline": {"label", "symbol", "order", "needs", "unbiased", "fewest_episodes", "couples"},
+    "advantage": {"label", "symbol", "order", "unbiased", "fewest_episodes"},
+    "aggregation": {"label", "symbol", "order", "unbiased", "fewest_episodes"},
 }
 """What an algorithm, a Phi and a baseline say of themselves, also a user's own."""
 
@@ -59,6 +61,7 @@ def check(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[str
     if config["phi"]:
         _group(config)
         _variant(config)
+        _answers(config)
         _probe(config)
         _critic(asked, config, overrides)
     _environment(config)
@@ -86,6 +89,10 @@ def _unused(config: dict[str, Any], overrides: Sequence[str]) -> None:
         typed = None if part in uses else _typed(overrides, part)
         if typed and typed != "probe=off":
             raise Impossible(f"algorithm={name} uses no {part}; leave out {typed}, or write algorithm=policy_gradient")
+    for axis, plain in PLAIN.items():
+        typed = _typed(overrides, axis)
+        if not config["phi"] and typed and typed != f"{axis}={plain}":
+            raise Impossible(f"algorithm={name} uses no {axis}; leave out {typed}, or write algorithm=policy_gradient")
     if not config["phi"] and config["env"].get("group") is not None:
         raise Impossible(f"algorithm={name} takes no groups of episodes; leave out env.group")
 
@@ -93,6 +100,28 @@ def _unused(config: dict[str, Any], overrides: Sequence[str]) -> None:
 def _typed(overrides: Sequence[str], part: str) -> str | None:
     """The first override of a setting or of a group and its parts."""
     return next((o for o in overrides if re.match(rf"\+*{part}[=.]", o)), None)
+
+
+def _answers(config: dict[str, Any]) -> None:
+    """An advantage stands in the place of Phi - b, and is one number an episode."""
+    group = config["env"].get("group")
+    batch, what = (config["episodes"], "episodes") if group is None else (group, "env.group")
+    for axis in PLAIN.keys() & config.keys():
+        name, fewest = f"{axis}={config[axis]['name']}", config[axis]["about"]["fewest_episodes"]
+        if config["probe"]["name"] not in ("off", "online"):
+            raise Impossible(
+                f"probe={config['probe']['name']} judges phi and baseline alone, not {name}; write probe=online"
+            )
+        if batch < fewest:
+            raise Impossible(f"{name} takes groups of {fewest} episodes or more, not {batch}; write {what}={fewest}")
+    if "advantage" not in config:
+        return
+    name = f"advantage={config['advantage']['name']}"
+    if config["phi"]["name"] != "return" or config["baseline"]["name"] != "none":
+        cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
+        raise Impossible(f"{name} stands in the place of Phi - b, not beside {cell}; write phi=return baseline=none")
+    if config["whiten"]:
+        raise Impossible(f"{name} is standardised as its name says; leave out whiten=true")
 
 
 def _group(config: dict[str, Any]) -> None:

@@ -11,6 +11,10 @@ USED = (
 """Parts of a configuration that some algorithms have no use for."""
 
 
+PLAIN = {"advantage": "none", "aggregation": "sequence_sum"}
+"""Choices that leave an estimator as Phi and baseline make it, and are left out of a configuration."""
+
+
 def complete(asked: dict[str, Any]) -> dict[str, Any]:
     """The configuration that is run, of one whose settings are each in their range.
 
@@ -19,6 +23,9 @@ def complete(asked: dict[str, Any]) -> dict[str, Any]:
     """
     config = deepcopy(asked)
     _complete_budget(config)
+    for axis, plain in PLAIN.items():
+        if config[axis]["name"] == plain:
+            del config[axis]
     uses = config["algorithm"]["about"]["uses"]
     for part in USED:
         if part not in uses:
@@ -50,7 +57,7 @@ def _complete_probe(config: dict[str, Any]) -> None:
         variant |= {part: config[part] for part in variant if variant[part]["name"] == config[part]["name"]}
     if probe["name"] in ("off", "exact"):
         return
-    coupled = config["whiten"] or "group" in config["env"]
+    coupled = config["whiten"] or "group" in config["env"] or any(axis in config for axis in PLAIN)
     coupled = coupled or any(variant["baseline"]["about"]["couples"] for variant in variants(config).values())
     fewest = 16 * batch if coupled else 16
     probe["episodes"] = max(-(-probe["episodes"] // batch) * batch, fewest)

@@ -11,7 +11,19 @@ ablate: how noisy is this policy-gradient estimator, and does it matter?
   python -m ablate -m phi=return,rtg,advantage seed=0-9    a sweep over variants (-m: every combination)
   python -m ablate env=lqg phi=rtg baseline=loo seed=0-4   another environment, another baseline
 """
-ORDER = ("phi", "baseline", "critic", "policy", "optimizer", "env", "algorithm", "probe", "study")
+ORDER = (
+    "phi",
+    "baseline",
+    "advantage",
+    "aggregation",
+    "critic",
+    "policy",
+    "optimizer",
+    "env",
+    "algorithm",
+    "probe",
+    "study",
+)
 
 
 def text(conf: Path) -> str:

@@ -100,6 +100,9 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "evaluate.every": (lambda x: x is None or _count(x), "a whole number of at least 1, or null", "10"),
     "evaluate.episodes": (_count, "a whole number of at least 1", "16"),
     "env.horizon": (_count, "a whole number of at least 1", "200"),
+    "advantage.ddof": (lambda x: x in (0, 1) and not isinstance(x, bool), "0 or 1", "1"),
+    "advantage.epsilon": (lambda x: x == 0 or _positive(x), "0 or above", "1e-6"),
+    "aggregation.divisor": (_positive, "above 0", "8"),
     "env.group": (_count, "a whole number of at least 1", "4"),
 }
 DERIVED = "env.horizon", "env.group"  # null: from the rest

@@ -15,7 +15,9 @@ from ablate.configuration import help
 # In a checkout conf/ stands beside the package, in a wheel inside it.
 PACKAGE = Path(__file__).parents[1]
 CONF = next(p for p in (PACKAGE / "conf", PACKAGE.parent / "conf") if p.is_dir())
-GROUPS = "policy", "optimizer", "critic", "algorithm", "phi", "baseline", "probe", "env", "study"
+GROUPS = (
+    "policy", "optimizer", "critic", "algorithm", "phi", "baseline", "advantage", "aggregation", "probe", "env", "study"
+)  # fmt: skip
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Config:
     algorithm: dict[str, Any] = field(default_factory=dict)
     phi: dict[str, Any] = field(default_factory=dict)
     baseline: dict[str, Any] = field(default_factory=dict)
+    advantage: dict[str, Any] = field(default_factory=dict)
+    aggregation: dict[str, Any] = field(default_factory=dict)
     probe: dict[str, Any] = field(default_factory=dict)
     env: dict[str, Any] = field(default_factory=dict)
     study: dict[str, Any] = field(default_factory=dict)
