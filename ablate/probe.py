@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ablate import build, noise
+from ablate import build
 from ablate.critics import Critic
 from ablate.envs.base import Environment
 from ablate.estimator import Estimator
 from ablate.gradients import per_trajectory_gradients, score_products
 from ablate.learners.base import State
 from ablate.models import Model, known
-from ablate.noise import Blocks, Interval
 from ablate.phi import Signals
 from ablate.policies import Policy
 from ablate.randomness import streams
 from ablate.returns import Floats, ordered_sum
 from ablate.rollout import rollout
+from ablate.statistics import bias, limits, noise
+from ablate.statistics.blocks import Accumulator, Blocks
+from ablate.statistics.interval import Interval, inverse
 from ablate.trajectories import Trajectories
 
 Row = dict[str, Any]
@@ -148,7 +150,7 @@ class Probe(Schedule):
     def _rows(self, theta: Tensor, episodes: Trajectories, weights: Floats, truth: Floats | None) -> list[Row]:
         """The measures of one seed: episodes of [1, N], weights [K, 1, N, T]."""
         weights = weights[..., : episodes.rewards.shape[2]]
-        single, means = noise.Accumulator(), noise.Accumulator()
+        single, means = Accumulator(), Accumulator()
         step = max(1, EPISODES_AT_ONCE // self.batch) * self.batch
         for start in range(0, self.episodes, step):
             part = slice(start, start + step)
@@ -185,6 +187,7 @@ def measures(
 
     A unit of the blocks is the mean gradient of ``unit`` independent trajectories. Columns, all of one trajectory:
 
+        informative           how many units carry the noise; with fewer than 8 there are no limits
         trace_variance        tr C (for a batch baseline N times the variance of the N-episode estimate)
         squared_signal        |mu|^2;   snr = |mu|^2 / tr C;   nsr = tr C / |mu|^2 (inf: unbounded)
         pairwise_cosine       between the means of 16 batches of the probe's episodes
@@ -204,22 +207,22 @@ def measures(
         "trace_variance": scaled(noise.trace_variance(blocks), unit),
         "squared_signal": noise.squared_signal(blocks),
         "snr": ratio,
-        "nsr": noise.inverse(ratio),
+        "nsr": inverse(ratio),
         "pairwise_cosine": noise.pairwise_cosine(blocks, COSINE_BATCHES),
     }
-    columns: dict[str, Floats] = {}
+    columns: dict[str, Floats] = {"informative": limits.informative(blocks)}
     if reference is not None:
         columns["effective_rank"] = noise.effective_rank(blocks)
         intervals["log_ratio"] = noise.paired_log_ratio(blocks, reference)
         intervals["log_ratio_unpaired"] = noise.unpaired_log_ratio(blocks, reference)
     if truth is not None:
-        intervals["bias_squared"] = noise.bias_squared(blocks, truth)
-        intervals["mse"] = noise.mean_squared_error(blocks, truth, batch // unit)
-        intervals["cosine"] = noise.cosine(blocks, truth, COSINE_BATCHES)
+        intervals["bias_squared"] = bias.bias_squared(blocks, truth)
+        intervals["mse"] = bias.mean_squared_error(blocks, truth, batch // unit)
+        intervals["cosine"] = bias.cosine(blocks, truth, COSINE_BATCHES)
         intervals["directional_variance"] = scaled(noise.directional_variance(blocks, truth), unit)
-        intervals["projection"] = noise.projection(blocks, truth)
+        intervals["projection"] = bias.projection(blocks, truth)
         unknown = np.full(blocks.mean.shape[:-1], np.nan)
-        columns["wald_p"] = unknown if scores is None else noise.wald(blocks, truth, scores)
+        columns["wald_p"] = unknown if scores is None else bias.wald(blocks, truth, scores)
     for name, (value, low, high) in intervals.items():
         columns |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return columns

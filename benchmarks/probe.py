@@ -6,7 +6,7 @@ K = 8 variants on the same episodes, policy 4-64-64-2 (tanh), one thread. The pe
 weights: one plain forward and backward of torch.nn over all steps at once (mean loss, one gradient in all);
 vmap(grad) over episodes, once a variant; a loop of backward(), once an episode and variant. Best of several repeats,
 each of which runs all of them, so that a busy machine slows all alike. Then the peak memory of 10,000 episodes of 500
-steps streamed into `ablate.noise`, and the main command with its default probe and without.
+steps streamed into `ablate.statistics`, and the main command with its default probe and without.
 """
 
 import argparse
@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from ablate.gradients import gradient_chunks
-from ablate.noise import Accumulator, trace_variance
 from ablate.policies import Categorical
+from ablate.statistics.blocks import Accumulator
+from ablate.statistics.noise import trace_variance
 from ablate.trajectories import Trajectories
 
 K = 8

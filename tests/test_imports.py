@@ -9,7 +9,7 @@ import ablate
 import analysis
 
 LAYERS = (
-    "refusal files named_files budget returns curves randomness statistics noise lqg groups mdp phi baselines "
+    "refusal files named_files budget returns curves randomness statistics lqg groups mdp phi baselines "
     "estimator trajectories exact finite user_code global_generators standard_streams schedules sequences",
     "envs networks optimizers",
     "policies",
@@ -27,7 +27,7 @@ HEIGHT = {f"ablate.{name}": height for height, names in enumerate(LAYERS) for na
 TORCHLESS = {name for name in HEIGHT if HEIGHT[name] == 0}
 KNOWN_PROBLEMS = "exact mdp lqg randomness envs"  # in numpy
 READ_BY_ANALYSIS = {
-    f"ablate.{name}" for name in f"store files curves statistics noise groups refusal {KNOWN_PROBLEMS}".split()
+    f"ablate.{name}" for name in f"store files curves statistics groups refusal {KNOWN_PROBLEMS}".split()
 }
 
 

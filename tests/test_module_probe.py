@@ -8,13 +8,15 @@ import torch
 from conftest import compose, plain_log_prob
 from torch import nn
 
-from ablate import build, noise
+from ablate import build
 from ablate.gradients import per_trajectory_gradients
 from ablate.phi import Signals
 from ablate.probes.module import GradientNoise, per_sample_gradients, probe
 from ablate.randomness import streams
 from ablate.refusal import Refusal
 from ablate.rollout import rollout
+from ablate.statistics import noise
+from ablate.statistics.blocks import blocks_of
 
 N = 24
 
@@ -142,7 +144,7 @@ def test_it_finds_what_our_own_probe_finds_of_the_same_policy_and_episodes() -> 
         return -(log_prob * torch.from_numpy(weights[0, i])).sum()
 
     found = probe(Module(), reinforce, list(range(N))).table.loc["reinforce"]
-    blocks = noise.blocks_of(own[:, None])
+    blocks = blocks_of(own[:, None])
     for name, interval in {"trace_variance": noise.trace_variance(blocks), "snr": noise.snr(blocks)}.items():
         for end, value in zip(("", "_low", "_high"), interval, strict=True):
             assert found[f"{name}{end}"] == pytest.approx(value.item(), rel=1e-5, abs=1e-8)

@@ -9,7 +9,7 @@ import torch
 from conftest import compose
 from scipy import stats
 
-from ablate import build, exact, noise
+from ablate import build, exact
 from ablate.configuration import Impossible
 from ablate.gradients import gradient_chunks
 from ablate.learners.base import part
@@ -17,6 +17,8 @@ from ablate.models import known
 from ablate.phi import Signals
 from ablate.randomness import streams
 from ablate.rollout import rollout
+from ablate.statistics import bias, noise
+from ablate.statistics.blocks import blocks_of
 from ablate.trajectories import Trajectories
 
 QUICK = "critic.updates=1", "critic.batch_size=16"  # where it does not matter how good the fitted critic is
@@ -83,12 +85,12 @@ def test_engine_agrees_with_ground_truth(mdp_file):
         units = gradients.reshape(-1, BATCH, 1, 6).mean(1) if coupled else gradients
         law = truth.moments(phi, baseline, critic, **({"episodes": BATCH} if coupled else {}), covariance=True)
         expected = law.trace_variance / (BATCH if coupled else 1)
-        blocks = noise.blocks_of(units)
+        blocks = blocks_of(units)
         T = noise.trace_variance(blocks)
         error = (np.log(T.high) - np.log(T.low)) / (2 * stats.norm.ppf(0.975))
         z_variance = (np.log(T.value) - np.log(expected)) / error
         C = np.cov(units[:, 0].T)
-        distance = noise.bias_squared(blocks, law.mean).value
+        distance = bias.bias_squared(blocks, law.mean).value
         z_mean = distance / (np.sqrt(2 * (C * C).sum()) / len(units))
         worst = max(worst, abs(float(z_variance[0])), abs(float(z_mean[0])))
         assert abs(z_variance) < LIMIT, (phi, baseline, float(T.value[0]), expected)

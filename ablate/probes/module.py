@@ -24,8 +24,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ablate import noise
 from ablate.refusal import Refusal
+from ablate.statistics import noise
+from ablate.statistics.blocks import blocks_of, gradients_of_gram
+from ablate.statistics.interval import inverse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -325,14 +327,14 @@ def _table(names: list[str], count: int, size: int, gram: Floats, adam: Floats |
 
 def _measures(gram: Floats, losses: int) -> dict[str, Floats]:
     """Columns [K] and their limits. Rows with the same inner products have the same statistics."""
-    rows = noise.gradients_of_gram(gram)
-    blocks = noise.blocks_of(rows.reshape(losses, len(rows) // losses, -1).transpose(1, 0, 2))
+    rows = gradients_of_gram(gram)
+    blocks = blocks_of(rows.reshape(losses, len(rows) // losses, -1).transpose(1, 0, 2))
     ratio = noise.snr(blocks)
     intervals = {
         "trace_variance": noise.trace_variance(blocks),
         "squared_signal": noise.squared_signal(blocks),
         "snr": ratio,
-        "nsr": noise.inverse(ratio),
+        "nsr": inverse(ratio),
         "pairwise_cosine": noise.pairwise_cosine(blocks, COSINE_BATCHES),
         "log_ratio": noise.paired_log_ratio(blocks, 0),
     }

@@ -44,6 +44,8 @@ Columns of probe.parquet, a row per (iteration, estimator); NAME_low and NAME_hi
                                 values averaged over time)
     return_mean, J              undiscounted return of the probe's episodes; J itself where mode is exact
     episodes, batch             episodes of the probe (none where exact); N, those of one gradient step
+    informative                 how many of the probe's episodes (or batches, where episodes share b) carry the noise,
+                                (sum |g_i - m|^2)^2 / sum |g_i - m|^4; below 8 every interval is unbounded
     trace_variance              tr C of the one-trajectory gradient; N Var of the estimate where episodes share b
     squared_signal              |mu|^2, unbiased and so at times negative
     snr, nsr                    |mu|^2 / tr C and its inverse, inf where the sample sets no bound

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from ablate.noise import student_quantile
+from ablate.statistics.seeds import student_quantile
 from analysis.plots import theme
 from analysis.verdicts.estimates import Estimate
 
