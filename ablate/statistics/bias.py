@@ -11,8 +11,6 @@ from ablate.statistics.blocks import Blocks, sum_in_order
 from ablate.statistics.interval import Floats, Interval
 from ablate.statistics.noise import batch_directions, distance, trace_variance, unit
 
-SINGLE = 1e-5  # what rounding in single precision may leave of a number, with room
-
 
 def bias_squared(blocks: Blocks, exact: ArrayLike) -> Interval:
     """U = |m - g*|^2 - T/N: E U = |mu - g*|^2, so it can be negative. exact g* [P] or [..., K, P]; result [..., K].
@@ -88,7 +86,7 @@ def wald(blocks: Blocks, exact: ArrayLike, scores: ArrayLike) -> Floats:
         error, _ = limits.jackknife(np.log(T), np.log(T_left_out), blocks.counts)
     for place in np.ndindex(*p.shape):
         outside = targets[place] - targets[place] @ span.T @ span
-        lost = np.sqrt(np.square(outside).sum()) > SINGLE * np.sqrt(np.square(targets[place]).sum())
+        lost = np.sqrt(np.square(outside).sum()) > limits.SINGLE * np.sqrt(np.square(targets[place]).sum())
         if lost or len(_row_space(X[place])) < len(span) or not 0 < error[place] < np.inf:
             continue
         gram = X[place] @ X[place].T
@@ -101,4 +99,4 @@ def wald(blocks: Blocks, exact: ArrayLike, scores: ArrayLike) -> Floats:
 def _row_space(rows: Floats) -> Floats:
     """An orthonormal basis [r, P] of what rows [n, P] span, up to the rounding of single precision."""
     _, lengths, axes = np.linalg.svd(rows, full_matrices=False)
-    return axes[lengths > SINGLE * lengths.max(initial=0.0)]
+    return axes[lengths > limits.SINGLE * lengths.max(initial=0.0)]

@@ -151,7 +151,9 @@ def _bootstrapped(x: Floats, y: Floats, power: int, draws: Floats) -> tuple[floa
         t = np.sort(np.where(np.isnan(t), 0.0, t))
         squares = np.square(u)
         stretch = quantile(np.square(squares.sum()) / np.square(squares).sum() - 1) / special.ndtri(1 - TAIL)
-        reach = np.sqrt(squares.mean() / number) * np.where(squares.any(), stretch, 1.0)
+        if not squares.mean() > SINGLE**2:  # no spread but rounding's: nothing to tell an error from
+            return value, -np.inf, np.inf
+        reach = np.sqrt(squares.mean() / number) * stretch
         edge = round((RESAMPLES + 1) * TAIL)
         return value, value - t[-edge] * reach, value - t[edge - 1] * reach
 
@@ -186,4 +188,5 @@ def trace_of_square(blocks: Blocks) -> Floats:
     return (everything - own) / (number * (number - 1))
 
 
+SINGLE = 1e-5  # what rounding in single precision may leave of a number, with room: gradients come in it
 ROUNDING = 1e-12  # a sum of squares that falls below this share of itself by leaving a block out is 0

@@ -176,9 +176,15 @@ def paired_log_ratio(blocks: Blocks, reference: int) -> Interval:
     """log T_X - log T_Y of each variant X against variant Y = `reference` on the same trajectories. [..., K].
 
     The bootstrap-t of the difference: what the variants share cancels. Where a T is 0 there is no bound; variants with
-    the same noise on every trajectory differ by 0 exactly.
+    noise in one proportion on every trajectory, as multiples of each other have, differ by that, exactly.
     """
-    return limits.logarithmic(blocks.scatter, blocks.scatter[..., [reference]])
+    c = blocks.scatter
+    value, low, high = limits.logarithmic(c, c[..., [reference]])
+    with np.errstate(invalid="ignore"):
+        share = c / sum_in_order(c)
+        apart = np.sqrt(sum_in_order(np.square(share - share[..., [reference]])) * len(c))
+    same = apart < limits.SINGLE
+    return Interval(value, np.where(same, value, low), np.where(same, value, high))
 
 
 def unpaired_log_ratio(blocks: Blocks, reference: int) -> Interval:
