@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ablate.files import create, entries, make_folder, move_folder, put, refusing, retrying
+from ablate.files import create, entries, make_folder, move_folder, put, refusing, retrying, sync_folder
 from ablate.refusal import Refusal
 from ablate.store import checkpoint as npz
 from ablate.store.checkpoint import Checkpoint
@@ -263,6 +263,7 @@ class Cell:
         if folder.exists():
             make_folder(self.path / ".unfinished")
             os.rename(folder, self._scratch(f"seed={seed}"))
+            sync_folder(folder.parent)  # before its files go: else a loss of power would leave it in place without them
 
     def _clear(self, seed: int) -> None:
         """Remove the unfinished work of a seed and its scratch, also of processes that were killed."""
