@@ -17,7 +17,7 @@ import pandas as pd
 from ablate.statistics.text import number
 from analysis import tables
 from analysis.frames import Study
-from analysis.outcomes import budget, parts
+from analysis.outcomes import part_names, parts
 
 PARTS = 3  # told one by one; of more only how often each variant is ahead
 SAID = 3  # variants that a sentence names; the table has them all
@@ -160,20 +160,12 @@ def headline(study: Study) -> list[str]:
 
 
 def _parts(study: Study, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(name, rows) of what competes, by the settings that tell it from other parts."""
-    settings = [name for name in study.cells if name.startswith("env.")]
-    part = parts(study.cells).loc[table.index]
-    problem = study.cells["config"].map(lambda config: repr(config.get("env"))).loc[table.index]
-    for _, rows in table.groupby(part, sort=False):
-        cell = study.cells.loc[rows.index[0]]
-        alike = study.cells[study.cells["env"] == cell["env"]]
-        varying = [f"{name}={cell[name]}" for name in settings if len(alike[name].unique()) > 1]
-        if len(set(part[problem == problem[rows.index[0]]])) > 1:
-            unit, amount = budget(cell["config"])
-            varying.append(f"({amount:,} {unit})")
+    """(name, rows) of what competes."""
+    names = part_names(study.cells)
+    for _, rows in table.groupby(parts(study.cells).loc[table.index], sort=False):
         variants = study.cells["variant"].loc[rows.index]
         named = rows.assign(label=variants) if variants.is_unique else rows
-        yield " ".join([cell["env"], *varying]), named.assign(variant=variants)
+        yield names[rows.index[0]], named.assign(variant=variants)
 
 
 def answers(rows: pd.DataFrame, paired: pd.DataFrame) -> list[Answer]:

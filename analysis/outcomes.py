@@ -81,6 +81,22 @@ def parts(cells: pd.DataFrame) -> pd.Series:
     return pd.Series(found, dtype=object).reindex(cells.index)
 
 
+def part_names(cells: pd.DataFrame) -> pd.Series:
+    """Each cell's part in words: its environment, the settings in which the study's problems of that name differ, and
+    the budget where a problem was given several."""
+    part, problem = parts(cells), cells["config"].map(lambda config: json.dumps(config.get("env")))
+    names = {}
+    for cell, own in cells.iterrows():
+        alike = cells[cells["env"] == own["env"]]
+        settings = [key for key in cells if key.startswith("env.") and len(alike[key].unique()) > 1]
+        words = [own["env"], *(f"{key}={own[key]}" for key in settings)]
+        if len(set(part[problem == problem[cell]])) > 1:
+            unit, amount = budget(own["config"])
+            words.append(f"({amount:,} {unit})")
+        names[cell] = " ".join(words)
+    return pd.Series(names, dtype=object).reindex(cells.index)
+
+
 def budget(config: Mapping[str, Any]) -> tuple[str, Any]:
     """In env steps where it is set or every iteration takes the same number; in episodes where iterations are those."""
     if config.get("env_steps") is not None:

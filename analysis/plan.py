@@ -196,6 +196,11 @@ def schedule(found: Sequence[Pair], aim: Aim, most: int | None, looks: int, spen
         raise Refusal(f"--looks {looks} is not 1 or more")
     spend = sequential.SPENDING[spending]
     if most is None:
+        if min(len(pair.seeds) for pair in found) < PLANNED:
+            raise Refusal(
+                f"looks that a pilot of fewer than {PLANNED} shared seeds has planned would raise false alarms; give "
+                f"--most, or run the pilot with seed=0-{PLANNED - 1}"
+            )
         pilots = [replace(pair, differences=pair.differences[:PLANNED]) for pair in found]
         rise = sequential.inflation(looks, found[0].alpha, spend, aim.power)
         most = max(ceil(needed(pilot, aim) * rise) for pilot in pilots)

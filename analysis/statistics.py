@@ -86,13 +86,15 @@ def band(
 
 
 def improvement_interval(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, resamples: int = 2000) -> Interval:
-    """P(X > Y) + P(X = Y) / 2 with `expanded` percentile limits from resampling the runs of each. x [n], y [k]."""
+    """P(X > Y) + P(X = Y) / 2 with `expanded` percentile limits from resampling the runs of each, NaN below 5 runs of
+    either. x [n], y [k]."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     won = 0.5 * (np.greater.outer(x, y).astype(float) + np.greater_equal.outer(x, y))
     drawn = [rng.multinomial(len(z), np.full(len(z), 1 / len(z)), size=resamples) for z in (x, y)]
     shares = ((drawn[0] @ won) * drawn[1]).sum(-1) / won.size
-    low, high = np.quantile(shares, expanded(max(2, min(len(x), len(y)))))
-    return Interval(probability_of_improvement(x, y), low, high)
+    fewer = min(len(x), len(y))
+    low, high = np.quantile(shares, expanded(fewer)) if fewer >= FEWEST else (np.nan, np.nan)
+    return Interval(probability_of_improvement(x, y), np.asarray(low), np.asarray(high))
 
 
 # ------------------------------------------------------------------------------------------------ stability
@@ -205,15 +207,6 @@ def kendall_over_variants(x: ArrayLike, y: ArrayLike) -> Interval:
 
 
 # ------------------------------------------------------------------------------------------------ noise
-
-
-def pooled(values: Floats, low: Floats, high: Floats) -> tuple[float, float, float]:
-    """The mean of independent estimates x_k with symmetric 95% intervals, and its own: sqrt(sum half_k^2) / n.
-
-    It is about these policies; how policies differ from seed to seed shows in the x_k.
-    """
-    mean, half = values.mean(), np.sqrt(np.square((high - low) / 2).sum()) / len(values)
-    return float(mean), float(mean - half), float(mean + half)
 
 
 def against_reference(frame: pd.DataFrame) -> pd.DataFrame:

@@ -184,22 +184,10 @@ def _noise(group: pd.DataFrame) -> dict[str, float]:
     row = _columns("trace_variance", seeds.trace_variance(group))
     row |= _columns("nsr", seeds.noise_to_signal(group))
     if "log_ratio" in group:
-        row |= _columns("ratio", _ratio(group))
+        row |= _columns("ratio", seeds.variance_ratio(group))
     for name in ("bias_squared", "mse", *PARTS):
         row |= {name: float(group[name].median())} if name in group else {}
     return row
-
-
-def _ratio(group: pd.DataFrame) -> Interval:
-    """The geometric mean over seeds, limits by Student's t of the logarithms; of one seed the probe's own limits. NaN
-    where one has no noise at all."""
-    logs = group["log_ratio"].to_numpy(float)
-    if not np.isfinite(logs).all():
-        return NOTHING
-    found = seeds.mean_difference(logs)
-    if len(logs) == 1 and {"log_ratio_low", "log_ratio_high"} <= set(group):
-        found = Interval(found.value, *(np.asarray(group[f"log_ratio_{end}"].iloc[0]) for end in ("low", "high")))
-    return Interval(*map(np.exp, found))
 
 
 def paired_differences(study: Study) -> pd.DataFrame:

@@ -325,16 +325,6 @@ def test_shares_have_wilson_s_limits() -> None:
         np.testing.assert_allclose(statistics.wilson(won, trials), limits, atol=1e-12)
 
 
-def test_the_interval_of_a_mean_over_seeds_covers() -> None:
-    """95% of 4,000 intervals of known width: the count is binomial, and 4.5 standard deviations are allowed."""
-    rng = np.random.default_rng(0)
-    sigma = np.array([0.5, 1.0, 2.0])
-    x = rng.standard_normal((4000, 3)) * sigma
-    half = statistics.Z * sigma
-    hits = sum(low < 0 < high for _, low, high in (statistics.pooled(row, row - half, row + half) for row in x))
-    assert abs(hits - 3800) < 4.5 * np.sqrt(4000 * 0.95 * 0.05)
-
-
 def test_group_curves_are_scaled_as_known() -> None:
     curves = statistics.group_curves([2, 8], [0.3]).set_index(["estimator", "N"])["scale"]
     for N in (2, 8):

@@ -217,6 +217,17 @@ def test_what_cannot_be_planned_gets_one_line(
     assert not told.out
 
 
+def test_a_small_pilot_makes_no_schedule(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for phi, gain in (("rtg", 3), ("return", 0)):
+        made = cell(tmp_path, f"phi={phi}", "iterations=4")
+        for seed in range(9):
+            run(made, seed, [float(gain * seed % 4)] * 4)
+    words = ["plan", "--outputs", str(tmp_path), "--effect", "1", "--sequential"]
+    assert main(words) == 2
+    assert "give --most" in capsys.readouterr().err
+    assert main([*words, "--most", "12"]) == 0
+
+
 def test_a_pilot_of_one_seed_is_no_pilot(tmp_path: Path) -> None:
     for phi in ("rtg", "return"):
         run(cell(tmp_path, f"phi={phi}", "iterations=4"), 0, [1.0] * 4)

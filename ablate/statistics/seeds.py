@@ -7,7 +7,8 @@ Distributions are those of scipy.special: scipy.stats takes half a second to imp
     interquartile_mean, worst_quarter, share     what a sample comes to
     over_seeds                                   the interquartile mean with limits
     median, until_half                           medians with distribution-free limits
-    trace_variance, noise_to_signal              of a probe's rows, one a seed
+    trace_variance, noise_to_signal, variance_ratio
+                                                 of a probe's rows, one a seed
     mean_difference, paired_p_value, sign_test   two variants on shared seeds
     probability_of_improvement, performance_profile, holm
                                                  Agarwal et al. (2021), Deep RL at the edge of the statistical precipice
@@ -177,6 +178,18 @@ def over_probes(rows: "pd.DataFrame", name: str) -> Interval:
     )
     lowest, highest = np.where(np.isnan(lows), -np.inf, lows).min(), np.where(np.isnan(highs), np.inf, highs).max()
     return Interval(value, np.asarray(lowest), np.asarray(highest))
+
+
+def variance_ratio(rows: "pd.DataFrame") -> Interval:
+    """exp of the mean over seeds of `log_ratio`, the log trace variance over the reference's, with Student's limits of
+    that mean; of one seed the probe's own. NaN where one of the two has no noise at all."""
+    logs = rows["log_ratio"].to_numpy(float)
+    if not np.isfinite(logs).all():
+        return bare(np.nan)
+    found = mean_difference(logs)
+    if len(logs) == 1 and {"log_ratio_low", "log_ratio_high"} <= set(rows):
+        found = Interval(found.value, *(np.asarray(rows[f"log_ratio_{end}"].iloc[0]) for end in ("low", "high")))
+    return Interval(*map(np.exp, found))
 
 
 # ------------------------------------------------------------------------------------------------ two samples

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablate.statistics.seeds import interquartile_mean, over_seeds
+from ablate.statistics.seeds import FEWEST, interquartile_mean, over_seeds
 from analysis.frames import Study
-from analysis.outcomes import outcomes
+from analysis.outcomes import outcomes, part_names
 from analysis.plots.style import CROWD, legend, logarithmic, looks, panels, title
 from analysis.statistics import Floats, band, improvement_interval, kendall_interval, kendall_tau
 
@@ -84,7 +84,7 @@ def trade(study: Study) -> Figure:
     figure, axes = panels(2 * len(traded), height=2.4)
     for (left, right), (env, cells, rows) in zip(zip(axes[::2], axes[1::2], strict=True), traded, strict=True):
         for panel, name, text in (
-            (left, "auc", f"mean return over the first\n{rows['common_env_steps'].iloc[0]:,.0f} env steps"),
+            (left, *_learnt(rows)),
             (right, "drawdown_cvar", "worst quarter of drawdowns\nalong a run (return)"),
         ):
             for cell, look in looks(cells).items():
@@ -108,11 +108,18 @@ def _traded(study: Study) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
     first = own[own["iteration"] == 0].assign(cell=own["cell"].astype(str))[["cell", "seed", "trace_variance"]]
     rows = outcomes(study).merge(first[first["trace_variance"] > 0], on=["cell", "seed"])
     found = []
-    for env, group in rows.groupby("env", sort=False):
+    for env, group in rows.groupby(rows["cell"].map(part_names(study.cells)), sort=False):
         cells = study.cells[study.cells.index.isin(set(group["cell"]))]
         if len(cells) > 1:
             found.append((str(env), cells, group))
     return found
+
+
+def _learnt(rows: pd.DataFrame) -> tuple[str, str]:
+    """The column that says what is learnt, and its name: areas where there is a common horizon, else final returns."""
+    if rows["auc"].notna().all():
+        return "auc", f"mean return over the first\n{rows['common_env_steps'].iloc[0]:,.0f} env steps"
+    return "final_return", "final return"
 
 
 def _point(panel: Axes, x: Floats, y: Floats, look: dict[str, Any], label: str) -> None:
@@ -133,7 +140,7 @@ def _rank(rows: pd.DataFrame, name: str) -> str:
         return "too few variants to rank"
     if noise.shape[1] < 2:
         return "one seed, ranks not sure"
-    if len(noise) < 5:  # in perfect order by chance alone once in 3 to 12 times
+    if len(noise) < 5 or noise.shape[1] < FEWEST:  # few are in perfect order by chance once in 3 to 12 times
         alone = float(kendall_tau(noise.mean(axis=1).to_numpy(), outcome.mean(axis=1).to_numpy()))
         return f"τ = {alone:.2f} of {len(noise)} variants alone".replace("-", "−")
     tau, low, high = kendall_interval(noise.to_numpy(), outcome.to_numpy(), np.random.default_rng(0))
@@ -143,13 +150,13 @@ def _rank(rows: pd.DataFrame, name: str) -> str:
 
 
 def _parts(study: Study, cells: int) -> list[tuple[str, pd.DataFrame, dict[str, Floats]]]:
-    """(env, cells, final returns of each) of the environments where at least so many cells have two seeds."""
+    """(name, cells, final returns of each) of the parts of a study where at least so many cells have two seeds."""
     runs = outcomes(study)
     finals = {str(cell): own.to_numpy() for cell, own in runs.groupby("cell")["final_return"] if len(own) > 1}
     several = study.cells[study.cells.index.isin(finals)]
     return [
         (str(env), group, {cell: finals[cell] for cell in group.index})
-        for env, group in several.groupby("env", sort=False)
+        for env, group in several.groupby(part_names(study.cells).loc[several.index], sort=False)
         if cells <= len(group) <= CROWD
     ]
 

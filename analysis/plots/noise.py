@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ablate.refusal import Refusal
-from ablate.statistics.interval import inverse
+from ablate.statistics.interval import Interval
+from ablate.statistics.seeds import noise_to_signal, trace_variance, variance_ratio
 from analysis.frames import Study
 from analysis.plots.style import (
     MARKERS,
@@ -27,7 +28,7 @@ from analysis.plots.style import (
     title,
     variants,
 )
-from analysis.statistics import against_reference, band, group_curves, pooled, wilson
+from analysis.statistics import against_reference, group_curves, wilson
 
 NOTHING = 1e-12  # a ratio of variances below this is rounding: the variant had no noise
 PARTS = {"v_s0": "first state", "v_transition": "transitions", "v_action": "actions", "v_coupling": "shared baseline"}
@@ -213,16 +214,16 @@ def _exact_twins(study: Study, matched: pd.DataFrame) -> pd.DataFrame:
 
 def _matched(panel: Axes, place: int, variant: Any, rows: pd.DataFrame) -> None:
     look = style(variant) | {"linestyle": "none"}
-    estimates = rows[["log_ratio", "log_ratio_low", "log_ratio_high"]].to_numpy()
-    if (estimates[:, 0] < np.log(NOTHING)).any():
+    logs = rows["log_ratio"].to_numpy()
+    if (logs < np.log(NOTHING)).any():
         across = panel.get_yaxis_transform()  # at the left edge, whatever the scale
         panel.plot(0.02, place, marker="$0$", color=look["color"], transform=across, linestyle="none", clip_on=False)
-    estimates = estimates[np.isfinite(estimates).all(1) & (estimates[:, 0] >= np.log(NOTHING))]
-    if not len(estimates):
+    rows = rows[np.isfinite(logs) & (logs >= np.log(NOTHING))]
+    if not len(rows):
         return
-    value, low, high = np.exp(pooled(*estimates.T))
-    if len(estimates) > 1:
-        panel.plot(np.exp(estimates[:, 0]), [place] * len(estimates), "|", color="0.6", markersize=5)
+    value, low, high = variance_ratio(rows)
+    if len(rows) > 1:
+        panel.plot(np.exp(rows["log_ratio"]), [place] * len(rows), "|", color="0.6", markersize=5)
     panel.plot([low, high], [place] * 2, color=look["color"], linewidth=1.6)
     panel.plot(value, place, **look)
 
@@ -278,21 +279,27 @@ def training_noise(study: Study) -> Figure:
         cells = study.cells[study.cells["env"] == env]
         for cell, look in looks(cells).items():
             rows = own[own["cell"] == cell]
-            for panel, name in ((above, "trace_variance"), (below, "snr")):
-                table = rows.pivot_table(name, "seed", "iteration", dropna=False).dropna(axis="columns")
-                if table.empty:
+            for panel, column, statistic in (
+                (above, "trace_variance", trace_variance),
+                (below, "snr", noise_to_signal),
+            ):
+                over = dict[int, Interval]()
+                for iteration, at in rows.groupby("iteration"):
+                    if len(at) == rows["seed"].nunique() and at[column].notna().all():
+                        over[iteration] = statistic(at)
+                if not over:
                     continue
-                found = band(table.to_numpy(), np.random.default_rng(0), np.median)
-                value, low, high = inverse(found) if name == "snr" else found
+                found, (value, low, high) = np.array(list(over)), np.array(list(over.values())).T
                 known = np.isfinite(value)
-                panel.plot(table.columns[known], value[known], label=cells["label"][cell], **look)
-                lost = table.columns[~known]
+                panel.plot(found[known], value[known], label=cells["label"][cell], **look)
+                lost = found[~known]
                 hollow = {**look, "linestyle": "none", "markerfacecolor": "white", "clip_on": False}
                 for mark in panel.plot(lost, np.ones(len(lost)), transform=panel.get_xaxis_transform(), **hollow):
                     mark.set_in_layout(False)
-                if len(table) > 1:
+                if len(set(rows["seed"])) > 1:
+                    lower = np.maximum(low[known], value[known] / 100)
                     upper = np.minimum(high[known], 100 * value[known])
-                    panel.fill_between(table.columns[known], low[known], upper, color=look["color"], alpha=0.2, lw=0)
+                    panel.fill_between(found[known], lower, upper, color=look["color"], alpha=0.2, lw=0)
         last = own[own["env"] == env]["iteration"].max()
         for panel, text in ((above, "trace variance, tr Cov g"), (below, "NSR, tr Cov g / |E g|²")):
             panel.set(xlim=(-0.04 * last, 1.04 * last), xlabel="iteration", ylabel=text, title=env)
