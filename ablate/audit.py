@@ -187,6 +187,10 @@ class Definition:
         told = f"{self.advantage}; {self.aggregation}".strip("; ")
         return told if self.factor == 1 else f"{told}, times {self.factor:.4g}"
 
+    def same(self, other: "Definition") -> bool:
+        named = self.advantage == other.advantage and self.aggregation == other.aggregation
+        return named and abs(self.factor - other.factor) <= SAME * abs(self.factor)
+
     def is_of(self, expected: str) -> bool:
         advantage, aggregation = EXPECTED[expected]
         return self.advantage.split(", ddof")[0] == advantage and self.aggregation in ("", aggregation)
@@ -239,8 +243,9 @@ def _in_words(found: Moments, size: int) -> str:
 
 def _definition(subject: Subject, expected: str | None) -> Finding:
     small, large = definitions(subject, 3), definitions(subject, 5)
+    small = [one for one in small if any(map(one.same, large))] or small  # a factor does not change with the size
     told = [str(each[0]) if each else "none of the definitions known here" for each in (small, large)]
-    if (small or large) and not {d.advantage for d in small} & {d.advantage for d in large}:
+    if (small or large) and not any(one.same(other) for one in small for other in large):
         return Finding("definition", f"changes with the group size: {told[0]} at N = 3, {told[1]} at N = 5", True)
     if expected is None:
         return Finding("definition", told[0])

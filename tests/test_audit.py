@@ -1,5 +1,6 @@
 """The audit of another trainer's advantage or loss: it names what is right, and finds what was planted."""
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +187,9 @@ def raises(rewards: Tensor) -> Tensor:
 
 def detached(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
     return -(log_probs.detach() * mask).sum()
+
+
+def test_the_documentation_shows_the_audit_of_public_trainers_as_it_is() -> None:
+    root = Path(__file__).parents[1]
+    table = runpy.run_path(str(root / "benchmarks" / "trainers.py"))["table"]()
+    assert table in (root / "docs" / "post_training.md").read_text()
