@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+LARGEST = 2**62  # so that it can be counted; no run comes to its end
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -23,7 +25,8 @@ class Budget:
     def of(cls, config: Mapping[str, Any]) -> "Budget":
         """The budget of a resolved configuration."""
         env_steps = config.get("env_steps")
-        return cls(config["iterations"], False) if env_steps is None else cls(env_steps, True)
+        size = config["iterations"] if env_steps is None else env_steps
+        return cls(min(size, LARGEST), env_steps is not None)
 
     def used(self, iteration: int, env_steps: ArrayLike) -> NDArray[np.int64]:
         """How much of it each seed has used after an iteration, [S], given its env steps so far, [S]."""

@@ -7,14 +7,17 @@ from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
+from ablate import build, memory, resources
 from ablate.budget import Budget
 from ablate.configuration import Job
 from ablate.refusal import Refusal
+from ablate.resources import cores
 from ablate.screen import Line, Screen
 from ablate.store import Cell, check_writable
-from ablate.workers import Ticket, Workers, cores, uninterrupted
+from ablate.workers import Ticket, Workers, uninterrupted
 
 LARGEST_BLOCK = 32  # seeds; more gain no speed
+MEMORY_SHARE = 0.9  # of the memory at hand, which a job may take
 TICK = 0.1  # seconds between two looks at the workers
 PATIENCE_SECONDS = 30.0  # without an iteration, before it is said who is waited for
 STOP_SECONDS = 20.0  # for the workers to save what is under way
@@ -60,6 +63,10 @@ def run(job: Job, label: str, screen: Screen) -> Summary:
         else:
             summary.diverged[seed] = _divergence(cell, seed) + "; overwrite=true tries again"
     if todo:
+        processes = min(len(todo), job.workers or cores())
+        block = min(LARGEST_BLOCK, -(-len(todo) // processes))
+        at_hand = None if (left := resources.memory()) is None else MEMORY_SHARE * left
+        memory.check(job.config, build.environment(job.config), block, processes, at_hand)
         _train(cell, todo, job, summary, screen)
     return summary
 

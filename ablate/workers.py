@@ -30,11 +30,6 @@ SOCKET_FOLDER = 70  # characters of a folder in which the server process can sti
 STARTS = 3  # tries to start a process, whose server may have been killed just now
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @cache
 def _context() -> BaseContext:
     """One server process imports torch once and forks the workers; where there is none, each worker starts anew."""

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.resources import cores
 from ablate.statistics.seeds import over_seeds
 from ablate.store import Cell
-from ablate.workers import cores
 
 Floats = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+from ablate.resources import cores
 from ablate.store import Cell, read_jobs
-from ablate.workers import cores
 
 SWEEP = ("-m", "phi=return,rtg,advantage", "seed=0-9", "iterations=100")
 TARGET = 15.0  # times the rate of Stable-Baselines3

@@ -10,7 +10,7 @@ import analysis
 
 LAYERS = (
     "refusal files named_files budget returns curves randomness statistics lqg groups mdp phi baselines "
-    "estimator trajectories exact finite user_code global_generators standard_streams schedules sequences",
+    "estimator trajectories exact finite user_code global_generators standard_streams resources schedules sequences",
     "envs networks optimizers",
     "policies",
     "gradients functional models",
@@ -18,7 +18,7 @@ LAYERS = (
     "learners build evaluation configuration",
     "probe probes exact_probe store",
     "apart",
-    "train screen worker",
+    "train screen worker memory",
     "workers served",
     "run",
     "sweep audit commands",
