@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import NamedTuple
 
 from ablate import build, memory, resources
@@ -14,6 +14,7 @@ from ablate.refusal import Refusal
 from ablate.resources import cores
 from ablate.screen import Line, Screen
 from ablate.store import Cell, check_writable
+from ablate.words import ranges
 from ablate.workers import Ticket, Workers, uninterrupted
 
 LARGEST_BLOCK = 32  # seeds; more gain no speed
@@ -230,13 +231,6 @@ def _total(tickets: Sequence[Ticket]) -> tuple[int, int, float]:
     known = [mean_return for _, _, mean_return in progress if mean_return == mean_return]
     done, steps = sum(each[0] for each in progress), sum(each[1] for each in progress)
     return done, steps, sum(known) / len(known) if known else float("nan")
-
-
-def ranges(seeds: Sequence[int]) -> str:
-    """Sorted seeds as they are typed: 0-4,7."""
-    ends = [k for k in range(1, len(seeds)) if seeds[k] != seeds[k - 1] + 1]
-    parts = [seeds[i:j] for i, j in pairwise([0, *ends, len(seeds)])]
-    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
 class _Patience:

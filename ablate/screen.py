@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from ablate.refusal import one_line
+
 LOG_SECONDS = 10  # between two plain lines
 
 
@@ -87,6 +89,6 @@ class _LogLine:
         self.screen.say(f"{self.label}: {share:.0%}, return {self.mean_return:.4g}, {self.rate:,.0f} steps/s, {then}")
 
 
-def error(text: str) -> None:
-    """One line on standard error."""
-    print(f"ablate: {text}", file=sys.stderr)
+def error(text: str, longest: int = 292) -> None:
+    """One line on standard error, of 300 characters with what stands in front."""
+    print(f"ablate: {one_line(text, longest)}", file=sys.stderr)

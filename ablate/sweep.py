@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,10 +16,11 @@ from rich.table import Table
 from ablate import screen, store
 from ablate.configuration import parse_seeds
 from ablate.curves import FINAL, SMOOTHING, final_return, steps_to_threshold
-from ablate.refusal import Refusal
-from ablate.run import Summary, ranges
+from ablate.refusal import Refusal, one_line
+from ablate.run import Summary
 from ablate.statistics import seeds
 from ablate.statistics.text import limits, number
+from ablate.words import parsed, ranges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,38 +44,38 @@ class Sweep(Callback):
     error: Exception | None = None  # in its table, for the command to raise: Hydra makes a warning of it
     folder: Path | None = None  # of its records
 
+    def __init__(self, records: str) -> None:
+        self.records = Path(records)
+
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         _refuse_early(config)
-        Sweep.folder = Path(config.hydra.run.dir)
+        Sweep.folder = self.records
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _refuse_early(config)
-        Sweep.folder = Path(config.hydra.sweep.dir)
+    on_multirun_start = on_run_start
 
     @classmethod
     def refused(cls) -> None:
-        """Leave nothing behind of a sweep that could not begin."""
-        if cls.folder and not store.read_jobs(cls.folder):
+        """Conclude a sweep that Hydra gave up: what ran is shown, and where nothing did nothing is left behind."""
+        if cls.folder and any(not record["refused"] for record in store.read_jobs(cls.folder)):
+            conclude(cls.folder)
+        elif cls.folder:
             store.forget_jobs(cls.folder)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        self._conclude(Path(config.hydra.run.dir))
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        self._conclude(Path(config.hydra.sweep.dir))
-
-    def _conclude(self, folder: Path) -> None:
         try:
-            Sweep.exit_code = conclude(folder)
+            Sweep.exit_code = conclude(self.records)
         except Exception as error:
             Sweep.error = error
+
+    on_multirun_end = on_run_end
 
 
 def _refuse_early(config: DictConfig) -> None:
     """What no job of the sweep can do with. Leaves by SystemExit: Hydra turns a callback's exceptions into warnings."""
+    words: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     try:
         store.check_writable(config.outputs)
-        for override in OverridesParser.create().parse_overrides(list(config.hydra.overrides.task)):
+        for override in filter(None, map(parsed, words)):
             if override.key_or_group == "seed" and override.is_sweep_override():
                 parse_seeds([seed for part in override.sweep_iterator() for seed in parse_seeds(part)])
     except Refusal as refusal:
@@ -102,11 +102,11 @@ def conclude(folder: Path) -> int:
             seeds = [seed for seed, text in sorted(troubles.items()) if text == trouble]
             log = _cell(summary).failure(seeds[0])
             more = f" (all of it in {log})" if seeds[0] in summary.failed and log.exists() else ""
-            screen.error(f"{summary.label} seed={ranges(seeds)}: {trouble}{more}")
+            screen.error(f"{summary.label} seed={ranges(seeds)}: {trouble}{more}", longest=1000)
     refused = {summary.label: summary for summary in summaries if summary.refused}
     for reason in dict.fromkeys(summary.refused for summary in refused.values()):
         labels = [label for label, summary in refused.items() if summary.refused == reason]
-        screen.error(f"skipped {', '.join(labels)}: {reason}" if ran else str(reason))
+        screen.error(f"skipped {one_line(', '.join(labels), 100)}: {reason}" if ran else str(reason))
     if not ran:
         store.forget_jobs(folder)
     if any(summary.diverged or summary.failed for summary in ran):

@@ -18,7 +18,7 @@ from ablate.configuration.checks import check
 from ablate.configuration.completion import complete
 from ablate.configuration.seeds import MOST
 from ablate.refusal import Refusal
-from ablate.sweep import ranges
+from ablate.words import ranges
 
 SEEDS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=20, unique=True)
 

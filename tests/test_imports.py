@@ -9,7 +9,7 @@ import ablate
 import analysis
 
 LAYERS = (
-    "refusal files named_files budget returns curves randomness statistics lqg groups mdp phi baselines "
+    "refusal words files named_files budget returns curves randomness statistics lqg groups mdp phi baselines "
     "estimator trajectories exact finite user_code global_generators standard_streams resources schedules sequences",
     "envs networks optimizers",
     "policies",

@@ -3,55 +3,16 @@
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from ablate.configuration.completion import PLAIN, USED, needed_by_probe, variants
-from ablate.configuration.schema import CONF, GROUPS, Config
+from ablate.configuration.schema import CONF
 from ablate.refusal import Impossible, Refusal, shown
 
 if TYPE_CHECKING:
     from ablate.envs.base import Environment
-
-ABOUT = {
-    "algorithm": {"label", "order", "uses", "env", "actions"},
-    "phi": {"label", "symbol", "order", "needs", "measured_from", "unbiased", "takes_baseline"},
-    "baseline": {"label", "symbol", "order", "needs", "unbiased", "fewest_episodes", "couples"},
-    "advantage": {"label", "symbol", "order", "unbiased", "fewest_episodes"},
-    "aggregation": {"label", "symbol", "order", "unbiased", "fewest_episodes"},
-}
-"""What an algorithm, a Phi and a baseline say of themselves, also a user's own."""
-
-
-def check_shape(config: dict[str, Any]) -> None:
-    """Nothing is there that nobody reads, every group has its choice, and the choice says what it must."""
-    if unknown := sorted(config.keys() - Config.__dataclass_fields__.keys()):
-        raise Refusal(f"{unknown[0]} is not a setting here; `python -m ablate --help` lists them")
-    for group in GROUPS:
-        node = config[group]
-        if not isinstance(node, dict) or not node.get("name"):
-            raise Refusal(f"{group} has no choice; write {group}=..., and in a yaml of your own a line `name: ...`")
-        if unsaid := sorted(ABOUT.get(group, set()) - (node.get("about") or {}).keys()):
-            known = {"phi": "conf/phi/rtg.yaml", "baseline": "conf/baseline/value.yaml"}.get(
-                group, "conf/algorithm/policy_gradient.yaml"
-            )
-            raise Refusal(f"{group}={node['name']} does not say about.{unsaid[0]}; add it to its yaml, as in {known}")
-        module = str(node.get("_target_", "ablate.")).rpartition(".")[0]
-        if not _exists(module):
-            raise Refusal(f"{group}={node['name']} is in {module}, which is not found; is its folder in PYTHONPATH?")
-
-
-def _exists(module: str) -> bool:
-    """Whether a module can be found (a class counts as one), without importing it."""
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        outer = module.rpartition(".")[0]
-        return bool(outer) and module.rpartition(".")[2][:1].isupper() and _exists(outer)
-    except (ImportError, ValueError):
-        return False
 
 
 def check(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[str]) -> None:

@@ -5,12 +5,14 @@ from typing import Any
 
 from ablate.refusal import Refusal, shown
 
+Allowed = tuple[Callable[[Any], bool], str]
+
 
 def _positive(x: Any) -> bool:
     return isinstance(x, int | float) and not isinstance(x, bool) and 0 < x < float("inf")
 
 
-def _count(x: Any) -> bool:
+def whole(x: Any) -> bool:
     return _positive(x) and isinstance(x, int)
 
 
@@ -23,7 +25,7 @@ def _decay(x: Any) -> bool:
 
 
 def _sizes(x: Any) -> bool:
-    return isinstance(x, list) and all(map(_count, x))
+    return isinstance(x, list) and all(map(whole, x))
 
 
 def _rising(x: Any) -> bool:
@@ -32,14 +34,15 @@ def _rising(x: Any) -> bool:
     return numbers and float("-inf") < x[0] < x[1] < float("inf")
 
 
-A_COUNT = _count, "a whole number of at least 1"
+A_COUNT = whole, "a whole number of at least 1"
 A_SHARE = _share, "in [0, 1]"
 A_DECAY = _decay, "in [0, 1)"
 LAYERS = _sizes, "a list of layer sizes", "[64,64]"
 RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
-    "iterations": (_count, "a whole number of at least 1", "100"),
-    "env_steps": (lambda x: x is None or _count(x), "a whole number of at least 1, or null", "200000"),
-    "episodes": (_count, "a whole number of at least 1", "16"),
+    "iterations": (whole, "a whole number of at least 1", "100"),
+    "env_steps": (lambda x: x is None or whole(x), "a whole number of at least 1, or null", "200000"),
+    "episodes": (whole, "a whole number of at least 1", "16"),
+    "outputs": (lambda x: isinstance(x, str), "a folder", "outputs"),
     "checkpoint_seconds": (_positive, "above 0", "10"),
     "gamma": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.99"),
     "threshold": (lambda x: x is None or abs(x) < float("inf"), "a finite number or null", "null"),
@@ -50,8 +53,8 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "optimizer.eps": (_positive, "above 0", "1e-8"),
     "optimizer.max_grad_norm": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
     "critic.lr": (_positive, "above 0", "0.01"),
-    "critic.updates": (_count, "a whole number of at least 1", "16"),
-    "critic.batch_size": (_count, "a whole number of at least 1", "512"),
+    "critic.updates": (whole, "a whole number of at least 1", "16"),
+    "critic.batch_size": (whole, "a whole number of at least 1", "512"),
     "critic.td_lambda": (_share, "in [0, 1]", "0.95"),
     "critic.clock": (lambda x: x in ("none", "append", "product"), "none, append or product", "none"),
     "phi.gae_lambda": (_share, "in [0, 1]", "0.95"),
@@ -65,7 +68,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "algorithm.updates": (*A_COUNT, "25"),
     "algorithm.batch_size": (*A_COUNT, "64"),
     "algorithm.buffer_size": (*A_COUNT, "100000"),
-    "algorithm.learning_starts": (lambda x: x == 0 or _count(x), "a whole number of at least 0", "1000"),
+    "algorithm.learning_starts": (lambda x: x == 0 or whole(x), "a whole number of at least 0", "1000"),
     "algorithm.target_every": (*A_COUNT, "1"),
     "algorithm.double_q": (lambda x: isinstance(x, bool), "true or false", "true"),
     "algorithm.lr": (_positive, "above 0", "0.001"),
@@ -82,10 +85,10 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "algorithm.initial_epsilon": (*A_SHARE, "1"),
     "algorithm.final_epsilon": (*A_SHARE, "0.05"),
     "algorithm.exploration_fraction": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
-    "algorithm.action_bins": (lambda x: _count(x) and x > 1, "a whole number of at least 2", "9"),
+    "algorithm.action_bins": (lambda x: whole(x) and x > 1, "a whole number of at least 2", "9"),
     "algorithm.action_range": (_rising, "a list [low,high]", "[-2,2]"),
     "algorithm.state_bins": (
-        lambda x: _count(x) or (_sizes(x) and x != []),
+        lambda x: whole(x) or (_sizes(x) and x != []),
         "a number of bins, or one for each dimension",
         "10",
     ),
@@ -94,16 +97,17 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
         "null or a list of [low,high]",
         "[[-2,2],[-2,2]]",
     ),
-    "probe.episodes": (_count, "a whole number of at least 1", "256"),
-    "probe.every": (_count, "a whole number of at least 1", "50"),
+    "probe.episodes": (whole, "a whole number of at least 1", "256"),
+    "probe.every": (whole, "a whole number of at least 1", "50"),
     "probe.critic": (lambda x: x in ("run", "exact", "fitted"), "run, exact or fitted", "run"),
-    "evaluate.every": (lambda x: x is None or _count(x), "a whole number of at least 1, or null", "10"),
-    "evaluate.episodes": (_count, "a whole number of at least 1", "16"),
-    "env.horizon": (_count, "a whole number of at least 1", "200"),
+    "evaluate.every": (lambda x: x is None or whole(x), "a whole number of at least 1, or null", "10"),
+    "evaluate.episodes": (whole, "a whole number of at least 1", "16"),
+    "env.horizon": (whole, "a whole number of at least 1", "200"),
     "advantage.ddof": (lambda x: x in (0, 1) and not isinstance(x, bool), "0 or 1", "1"),
     "advantage.epsilon": (lambda x: x == 0 or _positive(x), "0 or above", "1e-6"),
     "aggregation.divisor": (_positive, "above 0", "8"),
-    "env.group": (_count, "a whole number of at least 1", "4"),
+    "study.name": (lambda x: isinstance(x, str), "a name", "pilot"),
+    "env.group": (whole, "a whole number of at least 1", "4"),
 }
 DERIVED = "env.horizon", "env.group"  # null: from the rest
 

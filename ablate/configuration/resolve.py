@@ -6,10 +6,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ablate.configuration.checks import check, check_shape
+from ablate.configuration.checks import check
 from ablate.configuration.completion import complete
 from ablate.configuration.ranges import check_ranges, processes
 from ablate.configuration.seeds import parse_seeds
+from ablate.configuration.shape import check_shape
 from ablate.named_files import digest
 from ablate.refusal import Refusal
 
@@ -36,7 +37,7 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     if missing := sorted(OmegaConf.missing_keys(composed)):
         raise Refusal(f"{missing[0]} has no value; add {missing[0]}=...")
     asked: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
-    check_shape(asked)
+    check_shape(asked, overrides)
     check_ranges(asked)
     seeds, workers = parse_seeds(asked.pop("seed")), processes(asked.pop("workers"))
     outputs, study, overwrite = asked.pop("outputs"), asked.pop("study")["name"], asked.pop("overwrite")

@@ -1,9 +1,8 @@
 """The settings of a run, as Hydra is told of them. Imports nothing heavy."""
 
-import os
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,6 @@ from ablate.configuration import help
 # In a checkout conf/ stands beside the package, in a wheel inside it.
 PACKAGE = Path(__file__).parents[1]
 CONF = next(p for p in (PACKAGE / "conf", PACKAGE.parent / "conf") if p.is_dir())
-GROUPS = (
-    "policy", "optimizer", "critic", "algorithm", "phi", "baseline", "advantage", "aggregation", "probe", "env", "study"
-)  # fmt: skip
 
 
 @dataclass
@@ -50,10 +46,10 @@ class Config:
     study: dict[str, Any] = field(default_factory=dict)
 
 
-@cache
-def sweep_stamp() -> str:
-    """The name of this sweep's record: when it began, and in which process."""
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}"
+def records(outputs: str) -> str:
+    """Where a sweep keeps what became of its jobs: named by when it began, and by what no other sweep draws, on
+    whatever machine. OmegaConf calls it once a sweep, also where its jobs have several `outputs`."""
+    return f"{outputs}/.sweeps/{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}"
 
 
 def help_text() -> str:
@@ -61,5 +57,5 @@ def help_text() -> str:
 
 
 ConfigStore.instance().store(name="schema", node=Config, provider="ablate")
-OmegaConf.register_new_resolver("ablate.now", sweep_stamp, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("ablate.records", records, replace=True, use_cache=True)
 OmegaConf.register_new_resolver("ablate.help", help_text, replace=True)

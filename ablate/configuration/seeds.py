@@ -22,12 +22,13 @@ def parse_seeds(value: Any) -> tuple[int, ...]:
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
         if isinstance(part, bool) or match is None:
             hint = f"write seed={text}9 or the like" if re.fullmatch(r"\d+-", text) else "write seed=3, 0-9 or [0,1,7]"
-            raise Refusal(f"seed={text} is not a seed or a range of seeds (whole numbers from 0); {hint}")
-        first, last = int(match[1]), int(match[2] or match[1])
+            raise Refusal(f"seed={shown(text)} is not a seed or a range of seeds (whole numbers from 0); {hint}")
+        digits = match[1], match[2] or match[1]
+        first, last = (int(number) if len(number.lstrip("0")) < 20 else 1 << 63 for number in digits)
+        if max(first, last) >= 1 << 63:
+            raise Refusal(f"seed={shown(text)} is not below 2^63; write a smaller seed")
         if last < first:
             raise Refusal(f"seed={text} runs backwards; write seed={last}-{first}")
-        if last >= 1 << 63:
-            raise Refusal(f"seed={text} is not below 2^63; write a smaller seed")
         if len(seeds) + last - first >= MOST:
             raise Refusal(f"seed={shown(value)} is more than the {MOST} seeds of a job; name fewer")
         seeds += range(first, last + 1)
