@@ -5,7 +5,7 @@
 Both get the same settings (conf/algorithm/dqn.yaml and a2c.yaml have them), the same budget and seeds 0, 1, ... (the
 random numbers are of course not the same). A curve is the mean return of the training episodes that end in each
 fiftieth of the run; the final return is that of the last tenth. Over seeds: interquartile means with 95% bootstrap
-intervals. Two intervals that overlap are taken as agreement.
+intervals, the worst quarter beside them, and a permutation test of equal means.
 
 ablate trains all seeds with one command, timed cold and as a whole: starting Python, importing torch, one worker a
 core, writing results. Stable-Baselines3 trains a seed after the other in one process with one thread, timed without
@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from ablate.resources import cores
-from ablate.statistics.seeds import over_seeds
+from ablate.statistics.seeds import over_seeds, worst_quarter
 from ablate.store import Cell
 
 Floats = NDArray[np.float64]
@@ -154,14 +155,14 @@ def compared(name: str, share: float, seeds: int) -> dict[str, tuple[Floats, Flo
         who: (np.array([x.curve(budget) for x in each]), np.array([x.final(budget) for x in each]))
         for who, each in runs.items()
     }
-    limits = {}
     for who, (_, final) in of.items():
-        limits[who] = over_seeds(final)
-        value, low, high = limits[who]
+        value, low, high = over_seeds(final)
+        worst = worst_quarter(final).value
         each = " ".join(f"{x:.0f}" for x in np.sort(final))
-        print(f"{who:<18} final return {value:6.1f} [{low:.1f}, {high:.1f}]   each {each}")
-    (_, low, high), (_, other_low, other_high) = limits.values()
-    print(f"the intervals {'overlap' if low <= other_high and other_low <= high else 'do not overlap'}")
+        print(f"{who:<18} final return {value:6.1f} [{low:.1f}, {high:.1f}], worst quarter {worst:.1f}   each {each}")
+    finals = [final for _, final in of.values()]
+    test = stats.permutation_test(finals, lambda x, y: x.mean() - y.mean(), n_resamples=20_000, rng=0)
+    print(f"difference of the means {test.statistic:.1f}, permutation test p = {test.pvalue:.2g}")
     theirs, ours = float(np.mean([s for _, s in peer])), seconds / seeds
     print(f"seconds of wall time per seed: ablate {ours:.1f} (all {seconds:.1f}), Stable-Baselines3 {theirs:.1f}")
     ratio = theirs / ours
