@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from ablate.statistics import limits
 from ablate.statistics.interval import LEVEL, Floats, Interval, bare, inverse
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ def until_half(times: ArrayLike) -> Interval:
 
 def trace_variance(rows: "pd.DataFrame") -> Interval:
     """tr C over seeds of one estimator at one policy, a row of probe.parquet a seed: see `over_probes`."""
-    return over_probes(rows, "trace_variance")
+    found = over_probes(rows, "trace_variance")
+    return found._replace(low=np.maximum(found.low, 0.0))
 
 
 def noise_to_signal(rows: "pd.DataFrame") -> Interval:
@@ -161,17 +163,17 @@ def noise_to_signal(rows: "pd.DataFrame") -> Interval:
 def over_probes(rows: "pd.DataFrame", name: str) -> Interval:
     """The median over seeds with `order_limits`; of fewer than 5 seeds the widest of the probes' own limits.
 
-    A value that is not known counts as -inf for the lower limit and as inf for the upper one. An exact probe's limits
-    are its value.
+    What a probe could not tell, for want of a value or of informative episodes (`statistics.limits`), counts as -inf
+    for the lower limit and as inf for the upper one. An exact probe's limits are its value.
     """
-    values = rows[name].to_numpy(float)
-    known = values[~np.isnan(values)]
-    value = np.asarray(np.median(known) if len(known) else np.nan)
+    values, exact = rows[name].to_numpy(float), (rows["mode"] == "exact").to_numpy()
+    known = ~np.isnan(values)
+    value = np.asarray(np.median(values[known]) if known.any() else np.nan)
     if len(values) >= FEWEST:
-        low = order_limits(np.where(np.isnan(values), -np.inf, values))[0]
-        high = order_limits(np.where(np.isnan(values), np.inf, values))[1]
+        if "informative" in rows:
+            known &= exact | ~(rows["informative"].to_numpy(float) < limits.FEWEST)
+        low, high = (order_limits(np.where(known, values, far))[end] for end, far in ((0, -np.inf), (1, np.inf)))
         return Interval(value, np.asarray(low), np.asarray(high))
-    exact = (rows["mode"] == "exact").to_numpy()
     lows, highs = (
         np.where(exact, values, rows[column].to_numpy(float) if (column := f"{name}_{end}") in rows else np.nan)
         for end in ("low", "high")
