@@ -73,31 +73,47 @@ def test_a_collapse_is_that_of_the_statistics() -> None:
     assert rivals.measured(curves(lost, kept), FACTS, 0.8)["collapse"].tolist() == [1.0, 0.0]
 
 
-def sweep(*times: float, learner: str = "A2C", family: str = "on-policy") -> pd.DataFrame:
-    """Runs at the rates 1, 2, .. that take these times on the tuning seeds, and 1 on seed 0."""
+def sweep(*areas: float, learner: str = "A2C", family: str = "on-policy") -> pd.DataFrame:
+    """Runs at the rates 1, 2, .. of these areas on the tuning seeds, and of 1 on seed 0."""
     rows = [
-        {"rate": float(rate), "seed": seed, "steps": 1.0 if seed < 100 else time}
-        for rate, time in enumerate(times, 1)
+        {"rate": float(rate), "seed": seed, "area": 1.0 if seed < 100 else area}
+        for rate, area in enumerate(areas, 1)
         for seed in (0, 100, 101)
     ]
-    return pd.DataFrame(rows).assign(budget=100.0, learner=learner, family=family, place="e")
+    return pd.DataFrame(rows).assign(learner=learner, family=family, place="e")
 
 
 def test_a_best_step_size_on_the_edge_of_its_grid_is_told_from_one_inside() -> None:
-    inside, edge = rivals.tuned(sweep(30, 20, INF)), rivals.tuned(sweep(30, 40, INF))
+    inside, edge = rivals.tuned(sweep(0.5, 0.6, 0)), rivals.tuned(sweep(0.6, 0.5, 0))
     assert set(inside[inside["chosen"]]["rate"]) == {2.0}
     assert inside["inside"].all()
     assert set(edge[edge["chosen"]]["rate"]) == {1.0}
     assert not edge["inside"].any()
-    assert rivals.difference(inside[inside["chosen"]], edge[edge["chosen"]], "steps").samples == 0
+    assert rivals.difference(inside[inside["chosen"]], edge[edge["chosen"]], "area").samples == 0
+
+
+def test_a_plateau_that_runs_over_the_edge_is_no_edge() -> None:
+    found = rivals.tuned(sweep(0.605, 0.6, 0.59, 0))
+    assert found["inside"].all()
+    assert set(found[found["chosen"]]["rate"]) == {2.0}
 
 
 def test_a_family_is_judged_by_its_best_learner_and_tuning_seeds_alone() -> None:
-    both = pd.concat([rivals.tuned(sweep(30, 20, 30)), rivals.tuned(sweep(30, 10, 30, learner="policy gradient"))])
-    other = rivals.tuned(sweep(50, 40, INF, learner="DQN", family="Q-learning"))
+    both = pd.concat(
+        [rivals.tuned(sweep(0.5, 0.6, 0.5)), rivals.tuned(sweep(0.5, 0.7, 0.5, learner="policy gradient"))]
+    )
+    other = rivals.tuned(sweep(0.2, 0.3, 0, learner="DQN", family="Q-learning"))
     found = rivals.picked(pd.concat([both, other], ignore_index=True))
     assert set(found[found["picked"]]["learner"]) == {"policy gradient", "DQN"}
     assert set(found[found["picked"]]["rate"]) == {2.0}
+
+
+def test_what_arrives_first_and_falls_apart_is_not_the_best() -> None:
+    """By area, which a return of -1000 cannot lower below 0: of 50 points 5 are at 1, or the last 30."""
+    fast, slow = [20.0] * 5 + [-1000.0] * 45, [10.0] * 20 + [20.0] * 30
+    found = rivals.measured(curves(fast, slow), FACTS, 0.8)
+    np.testing.assert_allclose(found["area"], [0.1, 0.6])
+    assert found["steps"][0] < found["steps"][1]
 
 
 def place(on_policy, off_policy, budget: float = 100.0) -> pd.DataFrame:

@@ -50,9 +50,11 @@ def differences(evidence: pd.DataFrame) -> list[tuple[str, str, Estimate]]:
         drawdown = rivals.difference(one, other, "drawdown")
         spread = rivals.difference(around_median(one), around_median(other), "apart") if settled else Mean.of([])
         edge = "" if inside else f" ({rivals.EDGE})"
+        seldom = "" if drawdown.samples else " (they do not both get there)"
+        still = "" if settled else " (still rising)"
         found += [
-            (f"{where}, {MEASURES['drawdown']}{edge}", "drawdown", drawdown),
-            (f"{where}, {MEASURES['spread']}{edge or ('' if settled else ' (still rising)')}", "spread", spread),
+            (f"{where}, {MEASURES['drawdown']}{edge or seldom}", "drawdown", drawdown),
+            (f"{where}, {MEASURES['spread']}{edge or still}", "spread", spread),
             (f"{where}, {MEASURES['step sizes']}", "step sizes", Mean.of((finals[ONE] - finals[OTHER]).dropna())),
         ]
     return found

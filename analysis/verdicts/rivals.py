@@ -4,9 +4,10 @@ Learners explore differently, so their training returns measure exploration, too
 the greedy or deterministic policy (`evaluate.every`) that a learner has come to after n env steps, read at the same n
 for all of them: the policy after n steps is that of the last finished iteration.
 
-Each learner's step size is chosen on seeds of its own (`learning.TUNING`), from as many values as its rivals'; the
-family's learner is chosen among the family's on the same seeds. Where the best value lies on the edge of its grid, a
-better one may lie outside, and the place says nothing.
+Each learner's step size is chosen on seeds of its own (`learning.TUNING`), from as many values as its rivals', by the
+area under its curve: the time to the threshold alone would choose what arrives first and then falls apart. The family's
+learner is chosen among the family's in the same way. Where the best value lies on the edge of its grid, a better one
+may lie outside, and the place says nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from analysis.verdicts.estimates import Estimate, Mean, Share
 from analysis.verdicts.study import Study
 
 POINTS = 50  # of the budget, at which greedy policies are compared
+PLATEAU = 0.01  # a difference in area, in units of best - random, that chooses no step size
 LEVEL = 0.05  # at which an environment's answer counts in a share of environments
 
 
@@ -53,6 +55,7 @@ def runs(study: Study) -> pd.DataFrame:
     | place, learner, family, rate, seed                                                                            |
     | budget           | env steps                                                                                  |
     | steps            | until the greedy policy reaches the threshold; infinite where it never does                |
+    | area             | mean over the budget of its return, each cut to 0 to 1: what chooses a step size           |
     | final, before    | its return in the last tenth of the budget, and in the two tenths before it                |
     | drawdown         | mean of its worst quarter of losses from its best, once it has reached the threshold       |
     | collapse         | 1 where it then loses more than half of its gain (`statistics.collapses`)                  |
@@ -74,16 +77,21 @@ def runs(study: Study) -> pd.DataFrame:
 
 
 def tuned(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one learner at one place with `chosen` and `inside`: the rate of the least mean log steps counts."""
-    best, rates = learning.best_rate(rows.assign(speed=-log_steps(rows)), "speed"), sorted(set(rows["rate"]))
-    return rows.assign(chosen=rows["rate"] == best, inside=rates[0] < best < rates[-1])
+    """The rows of one learner at one place with `chosen` and `inside`: the rate of the largest mean area on the tuning
+    seeds. One inside the grid that comes within PLATEAU of it goes before one on the edge: a greedy policy is the same
+    for all small step sizes, and beyond such an edge lies more of the same."""
+    best = learning.best_rate(rows, "area")
+    areas = rows[rows["seed"] >= learning.TUNING].groupby("rate")["area"].mean().sort_index()
+    inner = areas.iloc[1:-1]
+    if len(inner) and inner.max() >= areas[best] - PLATEAU:
+        best = float(inner.idxmax())
+    return rows.assign(chosen=rows["rate"] == best, inside=best in inner.index)
 
 
 def picked(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one place with `picked`: of each family the learner of the least mean log steps, at its best rate."""
-    tuning = rows[rows["chosen"] & (rows["seed"] >= learning.TUNING)]
-    speeds = log_steps(tuning).groupby([tuning["family"], tuning["learner"]]).mean()
-    best = {learner for _, learner in speeds.groupby("family").idxmin()}
+    """The rows of one place with `picked`: of each family the learner of the largest mean area, at its best rate."""
+    areas = rows[rows["chosen"] & (rows["seed"] >= learning.TUNING)].groupby(["family", "learner"])["area"].mean()
+    best = {learner for _, learner in areas.groupby("family").idxmax()}
     return rows.assign(picked=rows["learner"].isin(best) & rows["chosen"])
 
 
@@ -105,6 +113,7 @@ def measured(curves: pd.DataFrame, facts: Mapping[str, Any], threshold: float) -
             "rate": [rate for rate, _ in keys],
             "seed": [seed for _, seed in keys],
             "steps": steps_to_threshold(grid, v, threshold),
+            "area": v.clip(0, 1).mean(1),
             "final": final_return(v),
             "before": v[:, -3 * tenth : -tenth].mean(1),
             "drawdown": [drawdown(one, threshold) for one in smoothed(v)],
