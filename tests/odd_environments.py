@@ -1,5 +1,6 @@
 """Small environments of the kinds that users bring: `env=gym env.id=odd_environments:Global-v0`. Five steps each."""
 
+import builtins
 import os
 import random
 import signal
@@ -163,9 +164,14 @@ class Ends(Five):
         return 1.0
 
 
+class Unmakeable(Five):
+    def __init__(self, how: str) -> None:
+        raise getattr(builtins, how)("no display")
+
+
 KINDS = (
-    NumPys, Normal, Pythons, Torchs, AtReset, AtBirth, Rarely, OneBuffer, NanReward, HugeReward, InfiniteObservation,
-    NanFromTheStart, Ends,
+    Unmakeable, NumPys, Normal, Pythons, Torchs, AtReset, AtBirth, Rarely, OneBuffer, NanReward, HugeReward,
+    InfiniteObservation, NanFromTheStart, Ends,
 )  # fmt: skip
 for _kind in KINDS:
     gymnasium.register(id=f"{_kind.__name__}-v0", entry_point=f"{__name__}:{_kind.__name__}", max_episode_steps=20)

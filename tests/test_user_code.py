@@ -103,6 +103,34 @@ def test_a_phi_and_a_baseline_draw_for_each_seed_too(axis: tuple[str, ...], prob
     assert len({run["curves grad_norm"] for run in whole.values()}) == 3
 
 
+# What user code does before it runs
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("raise RuntimeError('needs a licence')", "importing MODULE ends in RuntimeError: needs a licence"),
+        ("import nothing_like_that", "No module named 'nothing_like_that'; install the package MODULE"),
+        ("1 / 0", "importing MODULE ends in ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_refused_in_one_line(
+    code: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"package_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    with pytest.raises(Refusal) as refused:
+        compose("env=gym", f"env.id={name}:Some-v0")
+    assert told.replace("MODULE", name) in str(refused.value)
+
+
+@pytest.mark.parametrize("how", ["RuntimeError", "AssertionError", "KeyError"])
+def test_an_environment_that_cannot_be_made_is_refused_in_one_line(how: str) -> None:
+    with pytest.raises(Refusal, match=f"env.id=Unmakeable-v0 cannot be made with env.kwargs=.*: {how}: "):
+        compose("env=gym", "env.id=odd_environments:Unmakeable-v0", f"+env.kwargs.how={how}")
+
+
 # What user code is handed
 
 

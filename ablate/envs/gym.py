@@ -86,12 +86,10 @@ class Gymnasium:
         id, limit = self._spec.id, self.horizon
         try:
             env = gymnasium.make(self._spec, max_episode_steps=limit, disable_env_checker=True, **self._kwargs)
-        except (gymnasium.error.Error, ImportError) as error:
-            raise Refusal(f"env.id={id} cannot be made: {_line(error)}") from error
-        except Exception as error:
-            if not self._kwargs:
-                raise
-            raise Refusal(f"env.id={id} cannot be made with env.kwargs={self._kwargs}: {_line(error)}") from error
+        except Exception as error:  # of anybody's code
+            given = f" with env.kwargs={self._kwargs!s:.100}" if self._kwargs else ""
+            kind = "" if isinstance(error, gymnasium.error.Error | ImportError) else f"{type(error).__name__}: "
+            raise Refusal(f"env.id={id} cannot be made{given}: {kind}{_line(error):.150}") from error
         if not isinstance(env.action_space, spaces.Discrete | spaces.Box):
             kind = type(env.action_space).__name__
             raise Refusal(f"env.id={id} has {kind} actions; choose an environment with Discrete or Box actions")
@@ -136,6 +134,10 @@ def find(id: str) -> EnvSpec:
         guess = f"did you mean {' or '.join(close)}? All: `{IDS}`" if close else f"the ids: `{IDS}`"
         hint = "" if package else "; ids of another package take its name in front, env.id=package:Name-v0"
         raise Refusal(f"env.id={id} is not a Gymnasium id; {guess}{hint}") from error
+    except Exception as error:  # of anybody's code
+        raise Refusal(
+            f"env.id={id}: importing {package} ends in {type(error).__name__}: {_line(error):.150}"
+        ) from error
 
 
 def _line(error: Exception) -> str:
