@@ -4,10 +4,10 @@ import os
 import shlex
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.errors import HydraException
+if TYPE_CHECKING:  # analysis shows commands only at times
+    from hydra.core.override_parser.types import Override
 
 GROUPS = (
     "policy", "optimizer", "critic", "algorithm", "phi", "baseline", "advantage", "aggregation", "probe", "env", "study"
@@ -17,8 +17,11 @@ TEXTS = (*PATHS, "env.id", "study.name")  # settings whose values are text, what
 SYNTAX = set("()[]{}\"'")
 
 
-def parsed(word: str) -> Override | None:
+def parsed(word: str) -> "Override | None":
     """An override as Hydra reads it, or None where it cannot."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     try:
         return OverridesParser.create().parse_override(word)
     except (HydraException, ValueError):  # ValueError: a number of more than 4300 digits
@@ -32,6 +35,8 @@ def key(word: str) -> str:
 
 def quoted(text: str) -> str:
     """Text in quotes, which Hydra's grammar and OmegaConf read as that text."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     return QuotedString(text.replace("${", "\\${"), Quote.double).with_quotes()
 
 

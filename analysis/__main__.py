@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ablate.files import OUT, write
 from ablate.refusal import Refusal
+from ablate.standard_streams import steady
+from analysis.escapes import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,11 +86,10 @@ def tables(options: argparse.Namespace) -> None:
     made = tables.tables(_load(options.outputs, options.study or "main"))
     if not made:
         raise Refusal(f"study {options.study or 'main'!r} has data for no table: its runs record no return")
+    saved = {name: tables.save(frame, options.out, name) for name, frame in made.items()}
     for name, frame in made.items():
         tables.show(frame, name.replace("_", " "), console)
-        for path in tables.save(frame, options.out, name):
-            print(path)
-        print()
+        print(*saved[name], "", sep="\n")
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -110,7 +111,7 @@ def report(options: argparse.Namespace) -> None:
     """The study as one HTML page."""
     from analysis.report import write
 
-    print(write(options.outputs, options.study, options.out))
+    print(write(options.outputs, options.study or "main", options.out))
 
 
 def claims(options: argparse.Namespace) -> None:
@@ -136,15 +137,21 @@ def _of_claims(part: argparse.ArgumentParser) -> None:
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
 
 
+def _of_study(part: argparse.ArgumentParser, text: str) -> None:
+    """A study, by itself or as --study."""
+    part.add_argument("named", metavar="STUDY", nargs="?", help=text)
+    part.add_argument("--study", metavar="STUDY", help="the same")
+
+
 def _of_files(part: argparse.ArgumentParser) -> None:
     """The options of a command that writes several files."""
-    part.add_argument("--study", metavar="NAME", help="the study to show (default: main, or the figure's own)")
+    _of_study(part, "the study to show (default: main, or the figure's own)")
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
     part.add_argument("--out", metavar="DIR", default=Path(), type=Path, help="where files go (default: here)")
 
 
 def _of_plan(part: argparse.ArgumentParser) -> None:
-    part.add_argument("--study", metavar="NAME", help="the pilot study (default: main)")
+    _of_study(part, "the pilot study (default: main)")
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
     part.add_argument(
         "--effect",
@@ -165,7 +172,7 @@ def _of_plan(part: argparse.ArgumentParser) -> None:
 
 
 def _of_report(part: argparse.ArgumentParser) -> None:
-    part.add_argument("study", metavar="STUDY", nargs="?", default="main", help="the study to show (default: main)")
+    _of_study(part, "the study to show (default: main)")
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
     part.add_argument("--out", metavar="FILE", type=Path, help="the page (default: DIR/STUDY/report.html)")
 
@@ -204,9 +211,9 @@ def _load(outputs: str, name: str) -> "Study":
         print(f"left out: {apart} runs of seeds {frames.TUNING} and above, which choose step sizes", file=sys.stderr)
     for run in study.left_out.itertuples():
         reason = f": {run.reason}" if run.reason else ""
-        print(f"left out: {run.cell} seed={run.seed} is {run.status}{reason}", file=sys.stderr)
+        print(f"left out: {printable(run.cell)} seed={run.seed} is {run.status}{reason}", file=sys.stderr)
     for stray in study.strays.itertuples():
-        print(f"not a result: {stray.path}: {stray.reason}", file=sys.stderr)
+        print(f"not a result: {printable(f'{stray.path}: {stray.reason}')}", file=sys.stderr)
     return study
 
 
@@ -223,9 +230,13 @@ def _save(picture: "Figure", folder: Path, name: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
+        if named := getattr(options, "named", None):
+            if options.study not in (None, named):
+                raise Refusal(f"{named} and --study {options.study} are two studies; leave one out")
+            options.study = named
         options.run(options)
     except Refusal as refusal:
-        print("analysis: " + " ".join(str(refusal).split()), file=sys.stderr)
+        print(f"analysis: {refusal}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("analysis: interrupted; what is finished is kept, and the same command goes on", file=sys.stderr)
@@ -234,4 +245,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    steady()
     sys.exit(main())

@@ -48,10 +48,8 @@ strays   path and reason of what looks like a result and is none: copies, links,
 
 import json
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +59,9 @@ from numpy.typing import NDArray
 
 from ablate.refusal import Refusal
 from ablate.store import study as stored
+from ablate.words import command, override, ranges
 from analysis.configurations import misfit
+from analysis.escapes import clean, printable
 
 Config = Mapping[str, Any]
 TUNING = 100  # seeds from this one on choose step sizes
@@ -114,6 +114,7 @@ def load(outputs: str | Path, study: str) -> Study:
         curves = curves.assign(cell=curves["cell"].cat.remove_unused_categories())
     cells = _cells(described, runs, study, str(outputs))
     apart = tuning(runs["seed"])
+    runs["reason"] = runs["reason"].map(printable, na_action="ignore")
     if apart.any():
         curves, probe = (rows[rows["seed"] < TUNING] if len(rows) else rows for rows in (curves, probe))
     return Study(study, Path(outputs), runs[~apart], cells, curves, _probe(probe, cells, runs), runs[apart], strays)
@@ -168,7 +169,7 @@ def _cells(described: Sequence[Mapping[str, Any]], runs: pd.DataFrame, study: st
     states = {cell: own for cell, own in runs.groupby("cell")[["seed", "status"]]}
     rows = []
     for entry in described:
-        config, overrides = entry["config"], entry["overrides"]
+        config, overrides = clean(entry["config"]), clean(entry["overrides"])
         own = states.get(entry["cell"], runs.iloc[:0])
         reported = own[own["seed"] < TUNING] if apart else own
         complete = int((reported["status"] == "complete").sum())
@@ -237,16 +238,12 @@ def _place(cell: pd.Series) -> tuple:
 def _command(overrides: Sequence[str], seeds: Sequence[int], study: str, outputs: str) -> str:
     words = [*overrides]
     if study != "main" and not any(word.startswith(("study=", "study.name=")) for word in words):
-        words.append(f"study.name={study}")
+        words.append(override("study.name", study))
     if outputs != "outputs":
-        words.append(f"outputs={outputs}")
-    ordered = sorted(seeds)
-    breaks = [0, *(k for k in range(1, len(ordered)) if ordered[k] != ordered[k - 1] + 1), len(ordered)]
-    runs = [ordered[i:j] for i, j in pairwise(breaks)] if ordered else []
-    ranges = ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-    if ranges:
-        words.append(f'seed="{ranges}"' if "," in ranges else f"seed={ranges}")
-    return shlex.join(["python", "-m", "ablate", *words])
+        words.append(override("outputs", outputs))
+    if told := ranges(seeds):
+        words.append(f'seed="{told}"' if "," in told else f"seed={told}")
+    return command(words)
 
 
 def _settings(config: Config) -> dict[str, Any]:

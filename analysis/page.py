@@ -43,6 +43,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 
 from ablate.statistics.text import number
+from analysis import escapes
 
 TEMPLATES = Path(__file__).parent / "templates"
 Format = Callable[[Any], str]
@@ -228,7 +229,9 @@ def render(page: Page) -> str:
 
     def in_line(value: Any) -> Any:
         """An equation in a cell of a table is drawn, its middle on that of the row's text."""
-        return IN_LINE.format(svg(value)) if isinstance(value, Equation) else value
+        if isinstance(value, Equation):
+            return IN_LINE.format(svg(value))
+        return escapes.page(value) if type(value) is str else value
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -249,8 +252,8 @@ def render(page: Page) -> str:
 def _svg(block: Picture | Equation, prefix: str) -> str:
     """A figure or an equation as an `<svg>` element that follows the colours of the page around it."""
     if isinstance(block, Picture):
-        return _inline(_drawn(block.figure), prefix, block.alternative)
-    return _inline(_typeset(block.tex), prefix, block.tex)
+        return _inline(_drawn(block.figure), prefix, escapes.printable(block.alternative))
+    return _inline(_typeset(block.tex), prefix, escapes.printable(block.tex))
 
 
 IN_LINE = Markup('<span class="equation">{}</span>')

@@ -7,6 +7,7 @@ The words are those of `analysis.headline`, the columns those of `analysis.colum
 """
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -206,8 +207,8 @@ def _reproduction(study: Study) -> Section:
 
 
 def _own_command(study: Study) -> str:
-    place = "" if str(study.outputs) == "outputs" else f" --outputs {study.outputs}"
-    return f"python -m analysis report {study.name}{place}"
+    place = [] if str(study.outputs) == "outputs" else ["--outputs", str(study.outputs)]
+    return shlex.join(["python", "-m", "analysis", "report", study.name, *place])
 
 
 def _versions(runs: pd.DataFrame) -> dict[str, str]:

@@ -57,7 +57,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ablate.files import OUT, write
@@ -66,6 +65,7 @@ from ablate.statistics import seeds
 from ablate.statistics.interval import Interval, bare
 from ablate.statistics.power import detectable
 from ablate.statistics.text import limits, number
+from analysis import escapes
 from analysis import statistics as st
 from analysis.frames import Study, finished
 from analysis.outcomes import outcomes, parts
@@ -80,9 +80,6 @@ NAMES = {"iqr": "IQR", "cvar": "CVaR", "auc": "AUC", "nsr": "NSR", "lr": "learni
 QUIET = ("left_out", "diverged")  # not shown where all are 0
 TEN = 10  # seeds that a spread has limits of: those of a bootstrap cover less of fewer
 NOTHING = bare(np.nan)
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "∞": r"$\infty$"}
-LATEX |= {"–": "--", "<": r"\textless{}", ">": r"\textgreater{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}
-LATEX |= {"×": r"$\times$", **{sign: f"$^{digit}$" for sign, digit in zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True)}}
 PARTS = ("v_s0", "v_action", "v_transition", "v_coupling")
 
 
@@ -337,7 +334,7 @@ def written(name: str, value: object) -> str:
 def markdown(frame: pd.DataFrame) -> str:
     """As a table of GitHub's Markdown."""
     lines = [list(frame.columns), *frame.itertuples(index=False)]
-    cells = [[text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") for text in line] for line in lines]
+    cells = [[*map(escapes.markdown, line)] for line in lines]
     rule = ["---" if name in WORDS else "---:" for name in frame.columns]
     return "".join(f"| {' | '.join(line)} |\n" for line in (cells[0], rule, *cells[1:]))
 
@@ -346,7 +343,7 @@ def latex(frame: pd.DataFrame) -> str:
     """As a tabular for the package booktabs, escaped."""
 
     def line(texts: Sequence[str]) -> str:
-        return "  " + " & ".join("".join(LATEX.get(sign, sign) for sign in text) for text in texts) + r" \\"
+        return "  " + " & ".join(map(escapes.latex, texts)) + r" \\"
 
     columns = "".join("l" if name in WORDS else "r" for name in frame.columns)
     body = [line(row) for row in frame.itertuples(index=False)]
@@ -361,7 +358,7 @@ def save(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
     Raises Refusal where the folder does not take them.
     """
     read = shown(frame)
-    texts = {"csv": frame.to_csv(), "md": markdown(read), "tex": latex(read)}
+    texts = {"csv": frame.rename(escapes.csv).map(escapes.csv).to_csv(), "md": markdown(read), "tex": latex(read)}
     for ending, text in texts.items():
         write(folder / f"{name}.{ending}", text, OUT)
     return [folder / f"{name}.{ending}" for ending in texts]
@@ -370,12 +367,12 @@ def save(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
 def show(frame: pd.DataFrame, title: str, console: Console) -> None:
     """Put the first rows of a table on the screen."""
     read = shown(frame)
-    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=escapes.terminal(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in read:
         left = name in WORDS
-        table.add_column(escape(name), justify="left" if left else "right", overflow="fold")
+        table.add_column(escapes.terminal(name), justify="left" if left else "right", overflow="fold")
     for row in read.head(SHOWN).itertuples(index=False):
-        table.add_row(*map(escape, row))
+        table.add_row(*map(escapes.terminal, row))
     console.print(table)
     if len(read) > SHOWN:
         console.print(f"... and {len(read) - SHOWN} rows more in the file")

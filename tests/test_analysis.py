@@ -337,6 +337,7 @@ def test_analysis_needs_no_engine() -> None:
     code = (
         "import sys, analysis.__main__, analysis.frames, analysis.plots, analysis.tables\n"
         "allowed = {'store', 'files', 'curves', 'noise', 'groups', 'sequences', 'refusal', 'statistics'}\n"
+        "allowed |= {'words', 'standard_streams'}\n"
         "found = {name.split('.')[1] for name in sys.modules if name.startswith('ablate.')}\n"
         "assert found <= allowed, found\n"
         "assert 'torch' not in sys.modules and 'hydra' not in sys.modules\n"

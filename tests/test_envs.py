@@ -22,7 +22,7 @@ from ablate.build import environment
 from ablate.envs import lqg, tabular
 from ablate.envs.base import Continuous, Discrete, Environment
 from ablate.envs.cartpole import CartPole
-from ablate.envs.gym import Gymnasium
+from ablate.envs.gym import Gymnasium, unflattenable
 from ablate.envs.pendulum import Pendulum
 from ablate.envs.tabular import Tabular, thresholds
 from ablate.mdp import MDP
@@ -838,3 +838,38 @@ def test_environments_do_not_import_torch() -> None:
     modules = ", ".join(f"ablate.envs.{name}" for name in ("cartpole", "gym", "lqg", "pendulum", "tabular"))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class OwnSpace(gymnasium.Space):
+    """A space of a package's own, which says nothing of its size."""
+
+
+@pytest.mark.parametrize("space", [OwnSpace(dtype=str)])
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda space: space,
+        lambda space: gymnasium.spaces.Dict({"image": gymnasium.spaces.Box(0, 1, (2,)), "mission": space}),
+        lambda space: gymnasium.spaces.Tuple([gymnasium.spaces.Tuple([space])]),
+    ],
+)
+def test_a_space_of_no_fixed_size_is_named_wherever_it_is(space: gymnasium.Space, around: Callable) -> None:
+    assert unflattenable(around(space)) == type(space).__name__
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        gymnasium.spaces.Dict({"a": gymnasium.spaces.Discrete(3), "b": gymnasium.spaces.MultiBinary(2)}),
+        gymnasium.spaces.Tuple([gymnasium.spaces.MultiDiscrete([2, 3]), gymnasium.spaces.Box(0, 1, (2, 2))]),
+    ],
+)
+def test_spaces_of_a_fixed_size_are_flattened(space: gymnasium.Space) -> None:
+    assert unflattenable(space) == ""
+
+
+@pytest.mark.parametrize("kind", ["Graph", "Sequence"])
+def test_graphs_and_sequences_have_no_fixed_size(kind: str) -> None:
+    box = gymnasium.spaces.Box(0, 1, (2,))
+    space = gymnasium.spaces.Graph(box, None) if kind == "Graph" else gymnasium.spaces.Sequence(box)
+    assert unflattenable(space) == kind

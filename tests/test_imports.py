@@ -27,7 +27,8 @@ HEIGHT = {f"ablate.{name}": height for height, names in enumerate(LAYERS) for na
 TORCHLESS = {name for name in HEIGHT if HEIGHT[name] == 0}
 KNOWN_PROBLEMS = "exact mdp lqg randomness envs"  # in numpy
 READ_BY_ANALYSIS = {
-    f"ablate.{name}" for name in f"store files curves statistics groups refusal {KNOWN_PROBLEMS}".split()
+    f"ablate.{name}"
+    for name in f"store files words standard_streams curves statistics groups refusal {KNOWN_PROBLEMS}".split()
 }
 
 

@@ -32,7 +32,7 @@ NUMBER: Allowed = (lambda x: type(x) in (int, float), "a number")
 FLAG: Allowed = (lambda x: isinstance(x, bool), "true or false")
 FEWEST: Allowed = (whole, "a whole number of at least 1")
 NEEDS = _some_of("V", "Q")
-UNBIASED = _one_of("always", "exact critic", "never")
+UNBIASED = TEXT
 USES = _some_of(
     "policy", "optimizer", "critic", "phi", "baseline", "probe", "evaluate", "episodes", "discount_scores", "whiten"
 )

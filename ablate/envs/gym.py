@@ -93,13 +93,27 @@ class Gymnasium:
         if not isinstance(env.action_space, spaces.Discrete | spaces.Box):
             kind = type(env.action_space).__name__
             raise Refusal(f"env.id={id} has {kind} actions; choose an environment with Discrete or Box actions")
-        if not env.observation_space.is_np_flattenable:
-            kind = type(env.observation_space).__name__
+        if kind := unflattenable(env.observation_space):
             raise Refusal(
                 f"env.id={id} has {kind} observations, of no fixed size; choose one with Box, Discrete, MultiBinary, "
                 "MultiDiscrete, or Tuple and Dict of these"
             )
         return OneEpisode(FlattenObservation(Checked(env, id)))
+
+
+def unflattenable(space: spaces.Space) -> str:
+    """The kind of the space, or of the first of its parts, that has no fixed size as numbers, "" where all have.
+
+    A space of a package's own has none either, unless the package has registered how it is flattened.
+    """
+    parts = space.spaces if isinstance(space, spaces.Dict | spaces.Tuple) else ()
+    for part in parts.values() if isinstance(parts, Mapping) else parts:
+        if kind := unflattenable(part):
+            return kind
+    try:
+        return "" if space.is_np_flattenable and spaces.flatdim(space) >= 0 else type(space).__name__
+    except Exception:
+        return type(space).__name__
 
 
 class OneEpisode(gymnasium.Wrapper):

@@ -21,6 +21,7 @@ from ablate.exact.evaluation import scores, softmax
 from ablate.exact.truth import VARIANTS, GroundTruth, Variant
 from ablate.mdp import MDP, load
 from ablate.refusal import Refusal
+from ablate.standard_streams import steady
 
 NUMBERS = ("mean_bias_squared", "trace_variance", "snr", "v_s0", "v_action", "v_transition")
 COLUMNS = ("phi", "baseline", "critic", *NUMBERS)
@@ -233,4 +234,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    steady()
     sys.exit(main())

@@ -32,7 +32,7 @@ def survey(outputs: str | Path, study: str) -> tuple[list[Cell], list[Stray]]:
     folder = study_folder(outputs, study)
     with refusing(folder):
         if not folder.is_dir():
-            raise Refusal(f"no study {study!r} in {folder.parent}: run it first, or name its folder with outputs=")
+            raise Refusal(f"no study {study!r} in {folder.parent}: run it first, or name its folder with --outputs")
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     originals, strays = dict[str, Cell](), list[Stray]()
     ranked = list[tuple[bool, Cell]]()
