@@ -79,6 +79,30 @@ class AtBirth(Five):
         return self.prize
 
 
+class Unseeded(Five):
+    """Its reset leaves the generator that it draws from as it is."""
+
+    def reset(self, **more: Any) -> tuple[Any, dict[str, Any]]:
+        self.t = 0
+        return self.observe(), {}
+
+    def reward(self, action: Any) -> float:
+        return float(self.np_random.random())
+
+
+class Samples(Five):
+    """Draws from a space that all of its kind share."""
+
+    shared: ClassVar = spaces.Box(-1, 1, (2,), np.float64)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = self.shared
+
+    def reward(self, action: Any) -> float:
+        return float(self.observation_space.sample()[0])
+
+
 class Rarely(Five):
     """Draws in some episodes only, by a generator of its own."""
 
@@ -170,8 +194,8 @@ class Unmakeable(Five):
 
 
 KINDS = (
-    Unmakeable, NumPys, Normal, Pythons, Torchs, AtReset, AtBirth, Rarely, OneBuffer, NanReward, HugeReward,
-    InfiniteObservation, NanFromTheStart, Ends,
+    Unmakeable, Unseeded, Samples, NumPys, Normal, Pythons, Torchs, AtReset, AtBirth, Rarely, OneBuffer,
+    NanReward, HugeReward, InfiniteObservation, NanFromTheStart, Ends,
 )  # fmt: skip
 for _kind in KINDS:
     gymnasium.register(id=f"{_kind.__name__}-v0", entry_point=f"{__name__}:{_kind.__name__}", max_episode_steps=20)

@@ -44,7 +44,9 @@ def trained(outputs: Path, *blocks: Sequence[int], job: Job, stop_after: int | N
 # Global generators
 
 
-@pytest.mark.parametrize("kind", ["NumPys", "Normal", "Pythons", "Torchs", "AtReset", "AtBirth", "Rarely"])
+@pytest.mark.parametrize(
+    "kind", ["NumPys", "Normal", "Pythons", "Torchs", "AtReset", "AtBirth", "Rarely", "Unseeded", "Samples"]
+)
 def test_global_generators_are_each_seeds_own(kind: str, tmp_path: Path) -> None:
     """Independent seeds; the same numbers in one block, in several, in another order, and interrupted in the middle."""
     job = compose("env=gym", f"env.id=odd_environments:{kind}-v0", *SMALL, "evaluate.every=2", "evaluate.episodes=3")

@@ -1,8 +1,10 @@
 """Any Gymnasium environment with Discrete or Box actions over [S, N], through Gymnasium's vector API."""
 
+import copy
 import difflib
 import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gymnasium
@@ -18,6 +20,7 @@ from ablate.envs.base import Bools, Continuous, Discrete, Float32, need, need_co
 from ablate.envs.checked import Checked, fitting
 from ablate.refusal import Refusal
 
+SPACES = "action_space", "observation_space"
 IDS = 'python -c "import gymnasium; print(*gymnasium.registry)"'
 
 
@@ -117,13 +120,29 @@ def unflattenable(space: spaces.Space) -> str:
 
 
 class OneEpisode(gymnasium.Wrapper):
-    """Plays one episode a seed. Once it has ended, every step and every reset without a seed changes nothing and
-    returns the last observation, so what a vector environment does with ended episodes costs and disturbs nothing."""
+    """Plays one episode a seed, which seeds the environment's generator and spaces whatever its reset does. Once it has
+    ended, every step and every reset without a seed changes nothing and returns the last observation, so what a vector
+    environment does with ended episodes costs and disturbs nothing."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        for name in SPACES:  # one that all environments of a kind share would draw for them in turn
+            with suppress(Exception):
+                setattr(env.unwrapped, name, copy.deepcopy(getattr(env.unwrapped, name)))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
+            self._seed(seed)
             self._last, self._ended = super().reset(seed=seed, options=options)[0], False
         return self._last, {}
+
+    def _seed(self, seed: int) -> None:
+        """Seed what a reset may leave as it is, which would be drawn from the operating system."""
+        with suppress(Exception):  # of anybody's code
+            self.unwrapped.np_random = np.random.default_rng(seed)
+        for name in SPACES:
+            with suppress(Exception):
+                getattr(self.unwrapped, name).seed(seed)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         if self._ended:
