@@ -141,6 +141,8 @@ def test_a_gradient_that_is_nothing_but_rounding_has_an_unbounded_ratio() -> Non
         (("env=chain", "whiten=true"), "whiten=false"),
         (("env=chain", "episodes=1"), "episodes=2"),
         (("env=contextual_bandit",), "independent"),
+        (("env=chain", "env.horizon=1000000"), "give a horizon of"),
+        (("env=random_mdp", "env.states=2000"), "do not fit into memory; give at most"),
     ],
 )
 def test_what_has_no_exact_values_is_refused_in_one_line(overrides: tuple[str, ...], said: str) -> None:

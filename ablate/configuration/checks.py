@@ -13,6 +13,9 @@ from ablate.refusal import Impossible, Refusal, shown
 
 if TYPE_CHECKING:
     from ablate.envs.base import Environment
+    from ablate.mdp import MDP
+
+EXACT_PROBE = 4.0  # the work of probe=exact for one policy, in tables of `ablate.exact`
 
 
 def check(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -184,7 +187,7 @@ def _environment(config: dict[str, Any]) -> None:
     if wants and mdp is not None and not mdp.states_are_seen:
         raise Impossible(f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda")
     if config["probe"]["name"] == "exact":
-        _exact_probe(config, known=mdp is not None)
+        _exact_probe(config, mdp)
 
 
 FITS: dict[str, tuple[Callable[["Environment"], bool], str]] = {
@@ -227,14 +230,16 @@ def _algorithm_fits(algorithm: dict[str, Any], name: str, env: "Environment") ->
     )
 
 
-def _exact_probe(config: dict[str, Any], known: bool) -> None:
+def _exact_probe(config: dict[str, Any], mdp: "MDP | None") -> None:
     """Hold `probe=exact` against the rest: there must be exact values of what the run does."""
+    from ablate.exact.size import check_size  # only where it is needed: it loads SciPy
+
     policy, env = config["policy"], config["env"]["name"]
     if "group" in config["env"]:
         raise Impossible(
             f"probe=exact takes episodes as independent, which they are not in env={env}; write probe=matched"
         )
-    if not known:
+    if mdp is None:
         raise Impossible(f"probe=exact needs a finite known model, which env={env} does not have; write probe=matched")
     if policy["name"] != "categorical" or policy["hidden"]:
         raise Impossible(
@@ -243,4 +248,8 @@ def _exact_probe(config: dict[str, Any], known: bool) -> None:
         )
     if config["whiten"]:
         raise Impossible("probe=exact has no values of whitened estimators; write whiten=false, or probe=matched")
+    try:
+        check_size("probe=exact", mdp, mdp.num_states, mdp.num_actions, passes=EXACT_PROBE)
+    except Refusal as refusal:
+        raise Impossible(f"{refusal}, or write probe=matched") from None
     _others(config)

@@ -11,7 +11,18 @@ best baselines; `truth` all of it by the names of the command line, also along g
 
 from ablate.exact.comparison import crossover, mse_curve
 from ablate.exact.enumeration import Enumeration, enumerate_trajectories
-from ablate.exact.evaluation import Critic, J, clockless, exact_critic, gradient, occupancy, scores, softmax, values
+from ablate.exact.evaluation import (
+    Critic,
+    J,
+    clockless,
+    contrasts,
+    exact_critic,
+    gradient,
+    occupancy,
+    scores,
+    softmax,
+    values,
+)
 from ablate.exact.recursion import Estimator, Moments, moments
 from ablate.exact.stationary import backup, optimal_values, stationary_values
 from ablate.exact.truth import VARIANTS, GroundTruth, Variant
@@ -27,6 +38,7 @@ __all__ = [
     "Variant",
     "backup",
     "clockless",
+    "contrasts",
     "crossover",
     "enumerate_trajectories",
     "exact_critic",

@@ -17,7 +17,8 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from ablate.exact.evaluation import scores, softmax
+from ablate.exact.evaluation import contrasts, scores, softmax
+from ablate.exact.size import check_size
 from ablate.exact.truth import VARIANTS, GroundTruth, Variant
 from ablate.mdp import MDP, load
 from ablate.refusal import Refusal
@@ -27,8 +28,6 @@ NUMBERS = ("mean_bias_squared", "trace_variance", "snr", "v_s0", "v_action", "v_
 COLUMNS = ("phi", "baseline", "critic", *NUMBERS)
 HEADINGS = ("mean bias\nsquared", "trace\nvariance", "snr", "v s0", "v action", "v tran-\nsition")
 WIDTH = 90  # columns for four digits; with fewer, three are shown
-LARGEST = 25_000_000  # in one array: some 20 of them are held at a time, 4 GiB
-SECONDS, STEP, CELL = 600.0, 2e-3, 4e-7  # the longest run, and what a step and a number of it take on one core
 IMAGES = (".png", ".pdf", ".svg")
 
 Row = dict[str, Any]
@@ -79,27 +78,8 @@ def choose(options: argparse.Namespace) -> tuple[str, MDP]:
             raise Refusal(f"--horizon {options.horizon}: give a whole number of steps of at least 1")
         mdp = mdp.with_horizon(options.horizon)
     reached = mdp.reachable()
-    check_size(name, mdp, len(reached))
+    check_size(name, mdp, len(reached), contrasts(mdp.num_actions).shape[1])
     return name, mdp if len(reached) == mdp.num_states else mdp.restricted(reached)
-
-
-def check_size(name: str, mdp: MDP, states: int) -> None:
-    """Refuse what takes more than `SECONDS` or `LARGEST`, given how many states are reached, with what would fit."""
-    A, K = mdp.successors.shape[1:]
-    features = min(states, mdp.features.shape[1])  # of one-hot ones, those of the states that are reached
-    numbers, tables = states * A * features * A, states * A * K
-    about = f"{name}: {states} states that can be reached x {A} actions"
-    if max(numbers, tables) > LARGEST:
-        per_state = max(features * A * A if features < states else states * A * A, A * K)
-        fit = int((LARGEST / A**2) ** 0.5) if features == states and numbers >= tables else LARGEST // per_state
-        raise Refusal(f"{about} do not fit into memory; give at most {fit} states, or a rho0 that reaches fewer")
-    step = STEP + CELL * (numbers + tables)  # seconds
-    longest = min(int(SECONDS / step), LARGEST // (states * A))
-    if mdp.horizon > longest:
-        raise Refusal(
-            f"{about} x {mdp.horizon} steps take about {mdp.horizon * step / 60:.0f} minutes; "
-            f"give --horizon {longest} or less"
-        )
 
 
 def from_environment(name: str, overrides: Sequence[str]) -> MDP:
@@ -209,7 +189,9 @@ def run(arguments: Sequence[str] | None) -> None:
     pi = softmax(mdp.logits)
     try:
         with np.errstate(all="ignore"):
-            truth = GroundTruth(mdp, pi, scores(pi, mdp.features), discount_scores=options.discount_scores)
+            truth = GroundTruth(
+                mdp, pi, scores(pi, mdp.features, contrasts(mdp.num_actions)), discount_scores=options.discount_scores
+            )
             rows = table(truth, Console(stderr=True))
     except MemoryError:
         raise Refusal(f"{name} does not fit into memory; give a smaller MDP, or a shorter --horizon") from None
