@@ -12,7 +12,7 @@ from analysis.verdicts.verdict import Finding, Place
 
 ONE, OTHER = "policy gradient", "DQN"
 WORTH = 0.05  # the smallest effect that the yaml declares, in units of best - random
-RISING = 0.05  # of the mean over the last three tenths of a budget: more is not converged
+RISING = 0.02  # of the mean over the last three tenths of a budget: more is not converged
 MEASURES = {
     "drawdown": "loss after the threshold",
     "spread": "spread over seeds",
@@ -37,7 +37,7 @@ def differences(evidence: pd.DataFrame) -> list[tuple[str, str, Estimate]]:
 
     drawdown    of runs that reach the threshold, paired by seed
     spread      |final - median over the seeds|, of learners whose returns no longer rise
-    step sizes  standard deviation of a seed's final return over the step sizes; finals below random actions count as 0
+    step sizes  standard deviation of a seed's final return over the step sizes
     """
     found = []
     for where, rows in evidence.groupby("place", sort=False):
@@ -46,7 +46,7 @@ def differences(evidence: pd.DataFrame) -> list[tuple[str, str, Estimate]]:
         inside = one["inside"].all() and other["inside"].all()
         settled = max(rising(one), rising(other)) < RISING
         swept = rows[rows["seed"] < learning.TUNING]
-        finals = swept.assign(final=swept["final"].clip(lower=0)).groupby(["learner", "seed"])["final"].std()
+        finals = swept.groupby(["learner", "seed"])["final"].std()
         drawdown = rivals.difference(one, other, "drawdown")
         spread = rivals.difference(around_median(one), around_median(other), "apart") if settled else Mean.of([])
         edge = "" if inside else f" ({rivals.EDGE})"

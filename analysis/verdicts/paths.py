@@ -36,7 +36,7 @@ def runs(study: Study) -> pd.DataFrame:
 
     | column        | meaning                                                                                       |
     |---------------|-----------------------------------------------------------------------------------------------|
-    | variance      | tr C of an episode's gradient, mean over the policies of the run that the probe measured      |
+    | variance      | tr C of an episode's gradient in the optimiser's metric, mean over the run's probed policies  |
     | signal        | |E g|^2, the same (unbiased, so that it may be below 0)                                       |
     | area, final   | mean return over the budget of env steps, and over its last tenth                             |
     | inside        | whether the best step size lies inside the variant's grid                                     |
@@ -69,9 +69,14 @@ def _learnt(curves: pd.DataFrame, budget: float) -> pd.DataFrame:
 
 
 def _noise(probes: pd.DataFrame) -> pd.DataFrame:
-    """variance and signal of every run: means over what the probe measured along it."""
-    columns = {"trace_variance": "variance", "squared_signal": "signal"}
-    return probes.rename(columns=SETTINGS | columns).groupby(RUN)[list(columns.values())].mean().reset_index()
+    """variance and signal of every run: means over what the probe measured along it, in the optimiser's metric where
+    that has been recorded; SGD's is the Euclidean one, and Adam has none before its first step."""
+    variance, signal = probes["trace_variance"], probes["squared_signal"]
+    if "optimizer_trace_variance" in probes:
+        variance = probes["optimizer_trace_variance"]
+        signal = probes["optimizer_snr"] * variance
+    told = probes.rename(columns=SETTINGS).assign(variance=variance, signal=signal)
+    return told.groupby(RUN)[["variance", "signal"]].mean().reset_index()
 
 
 def coincident(learnt: pd.DataFrame) -> dict[str, str]:
@@ -90,7 +95,7 @@ def coincident(learnt: pd.DataFrame) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A statistic of independent seeds with percentile limits from resampling them.
+    """A statistic between -1 and 1 of independent seeds, with percentile limits from resampling them.
 
     The limits of level 1 - a are the percentiles of level 1 - a', Phi^-1(1 - a'/2) = t_{n-1}(1 - a/2) sqrt(n / (n-1)):
     as wide as Student's are for a mean, where plain percentiles of few seeds are too narrow. Hesterberg (2015).
@@ -110,7 +115,7 @@ class Resampled:
         n = self.samples
         tail = float(stats.norm.sf(stats.t.isf(level / 2, n - 1) * sqrt(n / (n - 1))))
         if tail * (len(self.draws) + 1) < 1:  # so far out there are no draws
-            return -np.inf, np.inf
+            return -1.0, 1.0
         low, high = np.quantile(self.draws, [tail, 1 - tail], method="closest_observation")
         return float(low), float(high)
 
@@ -193,6 +198,9 @@ AXES = {
 }
 
 
+LOGARITHMIC = ("less variance", "less noise")
+
+
 def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str) -> Figure:
     """A row of panels for each pair of scores, a panel a place: a mark a variant, with 95% limits from the seeds."""
     places = list(evidence["place"].unique())
@@ -203,16 +211,19 @@ def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str
     for row, (one, other) in zip(panels, pairs, strict=True):
         for panel, place in zip(row, places, strict=True):
             rows = evidence[evidence["place"] == place]
+            least = {"x": np.inf, "y": np.inf}
             for variant, runs in ranked(rows).groupby("variant", sort=False):
                 (x, across), (y, along) = (_around(runs, score) for score in (one, other))
+                least = {"x": min(least["x"], x), "y": min(least["y"], y)}
                 look = draw.look(variants.index(variant)) | {"linestyle": "none", "label": variant}
                 panel.errorbar(x, y, xerr=across, yerr=along, elinewidth=0.6, markersize=4, **look)
             found = tau(rows, one, other)
             low, high = found.limits(LEVEL)
             panel.set_title(f"{place}: tau {number(found.value)} [{number(low)}, {number(high)}]", fontsize=8)
-            if one == "less variance":
-                panel.set_xscale("log")
-                draw.ticked(panel.xaxis)
+            for (axis, smallest), score in zip(least.items(), (one, other), strict=True):
+                if score in LOGARITHMIC and smallest > 0:  # limits down to 0 and below run out of the picture
+                    panel.set(**{f"{axis}scale": "log", f"{axis}lim": (smallest / 2, None)})
+                    draw.ticked(getattr(panel, f"{axis}axis"))
         row[0].set_ylabel(AXES[other])
         row[len(row) // 2].set_xlabel(AXES[one])
     figure.suptitle(title, fontsize=9)
@@ -225,11 +236,9 @@ def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str
 
 def _around(runs: pd.DataFrame, score: str) -> tuple[float, Any]:
     """A score of one variant, and how far its 95% limits lie from it, below and above."""
-    seeds = len(runs)
+    seeds, sign = len(runs), -1 if score == "less variance" else 1
     drawn = stream(0, "resampled seeds").multinomial(seeds, np.full(seeds, 1 / seeds), size=1000)
-    values = []
-    for counts in (np.ones((1, seeds)), drawn):
-        values.append(np.abs(SCORES[score]({name: counts @ runs[name].to_numpy() / seeds for name in MEASURED})))
-    low, high = np.quantile(values[1], [LEVEL / 2, 1 - LEVEL / 2])
-    middle = float(values[0][0])
-    return middle, np.array([[max(middle - low, 0.0)], [max(high - middle, 0.0)]])
+    means = ({name: counts @ runs[name].to_numpy() / seeds for name in MEASURED} for counts in (np.ones(seeds), drawn))
+    middle, values = (sign * SCORES[score](mean) for mean in means)
+    low, high = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2])
+    return float(middle), np.array([[max(middle - low, 0.0)], [max(high - middle, 0.0)]])

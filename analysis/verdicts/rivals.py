@@ -55,14 +55,15 @@ def runs(study: Study) -> pd.DataFrame:
     | place, learner, family, rate, seed                                                                            |
     | budget           | env steps                                                                                  |
     | steps            | until the greedy policy reaches the threshold; infinite where it never does                |
-    | area             | mean over the budget of its return, each cut to 0 to 1: what chooses a step size           |
+    | area             | mean over the budget of its return, none above 1: what chooses a step size                 |
     | final, before    | its return in the last tenth of the budget, and in the two tenths before it                |
     | drawdown         | mean of its worst quarter of losses from its best, once it has reached the threshold       |
     | collapse         | 1 where it then loses more than half of its gain (`statistics.collapses`)                  |
     | chosen, inside   | whether the rate is the learner's best on the tuning seeds; and lies inside its grid       |
     | picked           | whether the learner, at its best rate, is its family's best on the tuning seeds            |
 
-    Returns are in units in which random actions have 0 and the best known policy 1. NaN: not defined for the run.
+    Returns are in units in which random actions have 0 and the best policy 1; what is worse than random actions counts
+    as these, so that one diverged run is not all that a mean tells. NaN: not defined for the run.
     """
     tables = []
     for place, facts in study.size["places"].items():
@@ -105,7 +106,7 @@ def measured(curves: pd.DataFrame, facts: Mapping[str, Any], threshold: float) -
         values = (told["evaluation_return_mean"].to_numpy(float) - low) / (high - low)
         keys.append(key)
         rows.append(held(told["env_steps"].to_numpy(float), values, budget))
-    v = np.stack(rows)
+    v = np.maximum(np.stack(rows), 0.0)
     grid = np.broadcast_to(np.linspace(0, budget, POINTS + 1)[1:], v.shape)
     tenth = POINTS // 10
     return pd.DataFrame(
@@ -113,7 +114,7 @@ def measured(curves: pd.DataFrame, facts: Mapping[str, Any], threshold: float) -
             "rate": [rate for rate, _ in keys],
             "seed": [seed for _, seed in keys],
             "steps": steps_to_threshold(grid, v, threshold),
-            "area": v.clip(0, 1).mean(1),
+            "area": np.minimum(v, 1.0).mean(1),
             "final": final_return(v),
             "before": v[:, -3 * tenth : -tenth].mean(1),
             "drawdown": [drawdown(one, threshold) for one in smoothed(v)],
