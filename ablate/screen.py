@@ -29,11 +29,11 @@ class Screen:
         self.live = self.console.is_terminal if live is None else live
 
     def say(self, text: str) -> None:
-        self.console.print(escape(text), soft_wrap=True)
+        self.console.print(plain(text), soft_wrap=True)
 
     def warn(self, *lines: str) -> None:
         for line in lines:
-            self.console.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)
+            self.console.print(f"[yellow]warning:[/] {plain(line)}", soft_wrap=True)
 
     @contextmanager
     def job(self, label: str, total: int, done: int) -> Iterator[Line]:
@@ -53,7 +53,7 @@ class Screen:
             TimeRemainingColumn(compact=True),
         )
         with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
-            task = progress.add_task(escape(label), total=total, completed=done, mean_return=float("nan"), rate=0.0)
+            task = progress.add_task(plain(label), total=total, completed=done, mean_return=float("nan"), rate=0.0)
             yield _LiveLine(progress, task, done)
 
 
@@ -87,6 +87,11 @@ class _LogLine:
     def _say(self, then: str) -> None:
         share = (self.before + self.done) / self.total
         self.screen.say(f"{self.label}: {share:.0%}, return {self.mean_return:.4g}, {self.rate:,.0f} steps/s, {then}")
+
+
+def plain(text: str) -> str:
+    """Text for rich, of any length: no markup of its, and no order to the terminal."""
+    return escape(one_line(text, max(1, len(text))))
 
 
 def error(text: str, longest: int = 292) -> None:

@@ -149,7 +149,7 @@ def table(summaries: list[Summary]) -> Table:
         known = [curve for curve in known if len(curve)]
         solved = solving(known, cell.read_config().get("threshold"), len(summary.diverged))
         shown = (own_noise or ["-"] * len(NOISE)) if probed else ()
-        result.add_row(escape(summary.label), *map(str, counts), *ending(known), *solved, *shown, rate)
+        result.add_row(screen.plain(summary.label), *map(str, counts), *ending(known), *solved, *shown, rate)
     return result
 
 
