@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ablate import commands
 from ablate.configuration import CONF, Impossible, Job, resolve
 from ablate.configuration.arguments import arranged
 from ablate.configuration.telling import is_bad_input, told
@@ -64,6 +65,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     steady()
     try:
+        if sys.argv[1:2] and sys.argv[1] in commands.NAMES:
+            sys.exit(commands.run(sys.argv[1], sys.argv[2:]))
         sys.argv[1:] = arranged(sys.argv[1:])
         job()
     except KeyboardInterrupt:

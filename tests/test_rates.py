@@ -1,5 +1,7 @@
 """Pass rates: dead groups and noise of group estimators against simulation and closed forms; the command."""
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -109,3 +111,15 @@ def test_a_file_that_is_no_list_of_rates_is_refused(tmp_path: Path, text: str, t
 def test_sizes_that_do_not_fit_the_budget_are_refused() -> None:
     with pytest.raises(Refusal, match="a group of 64 is not from 2 to 32 answers"):
         rates.by_group_size(known(0.5), 32, [2, 64])
+
+
+def test_it_is_a_subcommand_and_bad_words_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "rates.csv").write_text("prompt,p\na,.2\nb,.7\n")
+    run = partial(subprocess.run, cwd=tmp_path, text=True, capture_output=True)
+    good = run([sys.executable, "-m", "ablate", "groups", "--rates", "rates.csv"])
+    assert good.returncode == 0, good.stderr
+    assert "dead groups" in good.stdout
+    bad = run([sys.executable, "-m", "ablate", "groups", "--rate"])
+    assert bad.returncode == 2
+    assert bad.stderr.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()

@@ -1,18 +1,20 @@
 """`ablate audit module:function`: what an advantage function or a loss of your own trainer is, exactly."""
 
-import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ablate import audit
+from ablate.commands import Parser
+from ablate.files import OUT, write
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0 where no fault was found, else 1."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ablate audit",
         description="Run an advantage function or a loss on small token problems, every batch of which is listed, and "
         "tell of what it is the gradient, its variance, what it depends on and where it breaks. "
@@ -30,6 +32,5 @@ def main(arguments: Sequence[str]) -> int:
     console.print(table)
     console.print(f"{escape(options.function)}: {audit.summary(findings)}")
     if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            file.write(audit.as_markdown(options.function, findings))
+        write(Path(options.out), audit.as_markdown(options.function, findings), OUT)
     return int(any(finding.fault for finding in findings))

@@ -1,6 +1,6 @@
 """`ablate groups --rates rates.csv`: dead groups, noise and the best group size for the prompts you train on."""
 
-import argparse
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,13 +8,15 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from ablate.commands import Parser
+from ablate.files import write
 from ablate.refusal import Refusal
 from ablate.sequences import rates
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table and a paragraph; draw the chart where asked to."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ablate groups",
         description="From the pass rates of prompts: how many groups are dead, how noisy an update of RLOO, GRPO, "
         "Dr. GRPO and REINFORCE is at a fixed number of samples, and the best group size for each.",
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     console.print(_shown(table))
     console.print(rates.paragraph(found, table, options.budget))
     if options.csv:
-        table.to_csv(options.csv, index=False)
+        write(Path(options.csv), table.to_csv(index=False))
     if options.plot:
         _draw(table, options.budget, Path(options.plot))
     return 0
@@ -76,4 +78,6 @@ def _draw(table: pd.DataFrame, budget: int, path: Path) -> None:
     left.set(yscale="log", ylabel="noise-to-signal ratio of an update", title=f"{budget:,} samples an update")
     right.set(ylabel="share of dead groups", ylim=(0, None), title="all right or all wrong")
     left.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:], dpi=150)
+    write(path, picture.getvalue())
