@@ -51,7 +51,7 @@ def test_the_mdp_is_the_token_problem() -> None:
 )
 def test_what_trains_has_the_exact_mean_and_variance(words: tuple, advantage, aggregation) -> None:
     """4,000 batches of one prompt and 4 answers: means within 5 standard errors, the variance within 10%."""
-    config = compose("env=tokens", "env.right=[[1,0]]", "env.length=2", "episodes=4", "phi=return", *words).config
+    config = compose("env=tokens", "env.right=[[1,0]]", "env.horizon=2", "episodes=4", "phi=return", *words).config
     env = build.environment(config)
     policy, estimator = build.policy(config, env), build.estimator(config, config)
     seeds = range(4000)
@@ -106,8 +106,18 @@ def test_what_cannot_be_together_is_refused(words: tuple, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["env.right=[]", "env.right=[[5]]", "env.right=[[1,0,1]]", "env.length=0", "env.vocabulary=1"]
+    "words",
+    [
+        "env.right=[]",
+        "env.right=[[5]]",
+        "env.right=[[1,0,1]]",
+        "env.horizon=0",
+        "env.vocabulary=1",
+        "env.horizon=1000000",
+        "env.vocabulary=1000000",
+        "env.vocabulary=2 env.horizon=20000",
+    ],
 )
 def test_a_problem_that_is_none_is_refused(words: str) -> None:
     with pytest.raises(Refusal, match=r"env\."):
-        compose("env=tokens", words)
+        compose("env=tokens", *words.split())
