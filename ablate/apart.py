@@ -75,9 +75,11 @@ class ApartProbe(_Apart):
     def due(self, iteration: int) -> bool:
         return self._probe.due(iteration)
 
-    def measure(self, theta: Tensor, critic: State, seeds: Sequence[int], iteration: int) -> list[list[Row]]:
+    def measure(
+        self, theta: Tensor, critic: State, seeds: Sequence[int], iteration: int, moments: State
+    ) -> list[list[Row]]:
         def rows_of(rows: slice) -> list[list[Row]]:
-            return self._probe.measure(theta[rows], _cut(critic, rows), seeds[rows], iteration)
+            return self._probe.measure(theta[rows], _cut(critic, rows), seeds[rows], iteration, _cut(moments, rows))
 
         return [row for part in self.call(rows_of, seeds, "probe", iteration) for row in part]
 

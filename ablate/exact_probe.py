@@ -57,8 +57,11 @@ class ExactProbe(Schedule):
     gamma: float
     discount_scores: bool
 
-    def measure(self, theta: Tensor, critic: Any, seeds: Sequence[int], iteration: int) -> list[list[Row]]:
-        """A row for every variant and critic, for every seed. The run's own ``critic`` is not looked at."""
+    def measure(
+        self, theta: Tensor, critic: Any, seeds: Sequence[int], iteration: int, moments: Any = None
+    ) -> list[list[Row]]:
+        """A row for every variant and critic, for every seed. The run's own ``critic`` and ``moments`` are not looked
+        at."""
         head = {"iteration": iteration, "mode": "exact"}
         truths = self.model.ground_truths(theta, self.gamma, self.discount_scores)
         return [[head | row for row in self._rows(truth)] for truth in truths]

@@ -120,6 +120,14 @@ class Network:
             views.append((weight, bias))
         return views
 
+    def parts(self) -> dict[str, slice]:
+        """Where each layer (its weights and biases) and the free outputs stand in theta."""
+        found, start = {}, 0
+        for k, (i, o) in enumerate(pairwise(self.sizes), 1):
+            stop = start + i * o + o * self.bias
+            found[f"layer_{k}"], start = slice(start, stop), stop
+        return found | ({"free": slice(start, start + self.free)} if self.free else {})
+
     def initial(self, streams: Sequence[np.random.Generator]) -> Tensor:
         """theta [S, P]: W uniform in +-sqrt(3 / in) (the last layer times ``last_scale``), all else 0. With relu W and
         b are uniform in +-1 / sqrt(in): torch's start, and so that of the peers that relu is here to agree with.

@@ -18,6 +18,11 @@ class Optimizer(Protocol):
         """theta after step number `step` = 1, 2, ... along the gradient [S, P]."""
         ...
 
+    def scale(self, theta: Tensor, moments: Moments, steps: int) -> Tensor | None:
+        """What each number of the next gradient is multiplied with, but for lr, after so many steps: [S, P]; None where
+        no step has told."""
+        ...
+
 
 def norm(gradient: Tensor) -> Tensor:
     """|g| of each seed, [S, P] -> [S]."""
@@ -52,6 +57,10 @@ class SGD:
 
     def ascend(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Moments]:
         return theta + self.lr * clipped(gradient, self.max_grad_norm), moments
+
+    def scale(self, theta: Tensor, moments: Moments, steps: int) -> Tensor | None:
+        """1."""
+        return torch.ones_like(theta)
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,10 @@ class Adam:
         torch.set_flush_denormal(False)
         return length
 
+    def scale(self, theta: Tensor, moments: Moments, steps: int) -> Tensor | None:
+        """1 / (sqrt(v^) + eps), v^ = v / (1 - beta2^steps)."""
+        return 1 / ((moments["v"] / (1 - self.beta2**steps)).sqrt() + self.eps) if steps else None
+
 
 @dataclass(frozen=True)
 class RMSProp:
@@ -115,3 +128,7 @@ class RMSProp:
         g = clipped(gradient, self.max_grad_norm)
         v = self.decay * moments["v"] + (1 - self.decay) * g * g
         return theta + self.lr * g / (v.sqrt() + self.eps), {"v": v}
+
+    def scale(self, theta: Tensor, moments: Moments, steps: int) -> Tensor | None:
+        """1 / (sqrt(v) + eps)."""
+        return 1 / (moments["v"].sqrt() + self.eps) if steps else None

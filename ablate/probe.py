@@ -19,6 +19,7 @@ from ablate.estimator import Estimator
 from ablate.gradients import per_trajectory_gradients, score_products
 from ablate.learners.base import State
 from ablate.models import Model, known
+from ablate.optimizers import Optimizer
 from ablate.phi import Signals
 from ablate.policies import Policy
 from ablate.randomness import streams
@@ -59,6 +60,7 @@ def probe(config: Mapping[str, Any]) -> "Probe | None":
     return Probe(
         env=env,
         policy=policy,
+        optimizer=build.optimizer(config),
         variants=[_variant(variant, node["critic"], config) for variant in nodes.values()],
         reference=list(nodes).index(node["reference"]) if node["reference"] else None,
         critic=critic,
@@ -99,6 +101,7 @@ class Schedule:
 class Probe(Schedule):
     env: Environment
     policy: Policy
+    optimizer: Optimizer
     variants: Sequence[Variant]
     reference: int | None
     critic: Critic | None
@@ -108,8 +111,11 @@ class Probe(Schedule):
     batch: int  # episodes of the training estimate, N
     gamma: float
 
-    def measure(self, theta: Tensor, critic: State, seeds: Sequence[int], iteration: int) -> list[list[Row]]:
-        """A row for every variant, for every seed. ``critic`` is the state of the run's own."""
+    def measure(
+        self, theta: Tensor, critic: State, seeds: Sequence[int], iteration: int, moments: State | None = None
+    ) -> list[list[Row]]:
+        """A row for every variant, for every seed. ``critic`` and ``moments`` are the states of the run's own critic
+        and optimizer; without ``moments`` there is no noise in the optimizer's metric."""
         episodes = self._collect("probe", theta, seeds, iteration)
         signals = Signals(episodes.rewards, episodes.mask, self.gamma)
         if self.critic:
@@ -118,12 +124,14 @@ class Probe(Schedule):
         weights = self._weights(theta, episodes, signals)
         truth = self.model.gradient(theta, self.gamma) if self.model else None
         returns = ordered_sum(ordered_sum(episodes.rewards, axis=2), axis=1) / self.episodes
+        scale = None if moments is None else self.optimizer.scale(theta, moments, iteration)
         mode = "online" if self.reference is None else "matched"
         every = []
         for s in range(len(seeds)):
             head = {"iteration": iteration, "mode": mode, "return_mean": float(returns[s])}
             exact = None if truth is None else truth[s]
-            rows = self._rows(theta[s : s + 1], episodes.of(s), weights[:, s : s + 1], exact)
+            own = None if scale is None else scale[s].numpy().astype(np.float64)
+            rows = self._rows(theta[s : s + 1], episodes.of(s), weights[:, s : s + 1], exact, own)
             every.append([head | row for row in rows])
         return every
 
@@ -147,7 +155,9 @@ class Probe(Schedule):
         products = score_products(self.policy, theta, episodes)
         return np.stack([v.estimator.weights(signals, products) for v in self.variants])
 
-    def _rows(self, theta: Tensor, episodes: Trajectories, weights: Floats, truth: Floats | None) -> list[Row]:
+    def _rows(
+        self, theta: Tensor, episodes: Trajectories, weights: Floats, truth: Floats | None, scale: Floats | None
+    ) -> list[Row]:
         """The measures of one seed: episodes of [1, N], weights [K, 1, N, T]."""
         weights = weights[..., : episodes.rewards.shape[2]]
         single, means = Accumulator(), Accumulator()
@@ -160,8 +170,13 @@ class Probe(Schedule):
             if self._coupled:
                 means.add(chunk.reshape(-1, self.batch, *chunk.shape[1:]).mean(1, dtype=np.float64))
         units = [(single.blocks(), 1)] + ([(means.blocks(), self.batch)] if self._coupled else [])
-        scores = self._scores(theta, episodes) if truth is not None else None
-        measured = [measures(blocks, unit, self.batch, self.reference, truth, scores) for blocks, unit in units]
+        scores, parts = self._scores(theta, episodes), self.policy.network.parts()
+        steps = episodes.lengths[0].astype(np.float64)
+        measured = [
+            measures(blocks, unit, self.batch, self.reference, truth, scores)
+            | in_other_units(blocks, unit, steps.reshape(-1, unit).sum(1) / unit, scale, scores, parts)
+            for blocks, unit in units
+        ]
         return [
             {**variant.facts, "episodes": self.episodes, "batch": self.batch}
             | {name: float(column[k]) for name, column in measured[-1 if variant.couples else 0].items()}
@@ -190,24 +205,26 @@ def measures(
         informative           how many units carry the noise; with fewer than 8 there are no limits
         trace_variance        tr C (for a batch baseline N times the variance of the N-episode estimate)
         squared_signal        |mu|^2;   snr = |mu|^2 / tr C;   nsr = tr C / |mu|^2 (inf: unbounded)
+        split_directional_variance
+                              along the direction of the mean of one half of the sample, in the other half
         pairwise_cosine       between the means of 16 batches of the probe's episodes
         log_ratio             against a reference: log (trace variance / its own), on the same trajectories
         log_ratio_unpaired    the same, as if each had had trajectories of its own;   effective_rank of C
+        distance_squared      |mu - mu of the reference|^2, its bias^2 where the reference has none
+        crossover             the episodes N up to which distance_squared + tr C / N is below the reference's tr C / N
         bias_squared          |mu - grad J|^2, where grad J is known; with it mse of the estimate of `batch` episodes,
                               cosine to grad J of batch means, directional_variance along grad J, projection
                               <mu, grad J> / |grad J|^2, and wald_p, the p-value of mu = grad J (NaN where the sample
                               does not fill the span of the scores)
     """
 
-    def scaled(interval: Interval, factor: float) -> Interval:
-        return Interval(*(x * factor for x in interval))
-
-    ratio = scaled(noise.snr(blocks), 1 / unit)
+    ratio = _scaled(noise.snr(blocks), 1 / unit)
     intervals = {
-        "trace_variance": scaled(noise.trace_variance(blocks), unit),
+        "trace_variance": _scaled(noise.trace_variance(blocks), unit),
         "squared_signal": noise.squared_signal(blocks),
         "snr": ratio,
         "nsr": inverse(ratio),
+        "split_directional_variance": _scaled(noise.split_directional_variance(blocks), unit),
         "pairwise_cosine": noise.pairwise_cosine(blocks, COSINE_BATCHES),
     }
     columns: dict[str, Floats] = {"informative": limits.informative(blocks)}
@@ -215,14 +232,66 @@ def measures(
         columns["effective_rank"] = noise.effective_rank(blocks)
         intervals["log_ratio"] = noise.paired_log_ratio(blocks, reference)
         intervals["log_ratio_unpaired"] = noise.unpaired_log_ratio(blocks, reference)
+        intervals["distance_squared"] = away = noise.distance_squared(blocks, reference)
+        T = intervals["trace_variance"].value
+        columns["crossover"] = noise.crossover(np.maximum(away.value, 0), T, np.zeros_like(T), T[reference])
     if truth is not None:
         intervals["bias_squared"] = bias.bias_squared(blocks, truth)
         intervals["mse"] = bias.mean_squared_error(blocks, truth, batch // unit)
         intervals["cosine"] = bias.cosine(blocks, truth, COSINE_BATCHES)
-        intervals["directional_variance"] = scaled(noise.directional_variance(blocks, truth), unit)
+        intervals["directional_variance"] = _scaled(noise.directional_variance(blocks, truth), unit)
         intervals["projection"] = bias.projection(blocks, truth)
         unknown = np.full(blocks.mean.shape[:-1], np.nan)
         columns["wald_p"] = unknown if scores is None else bias.wald(blocks, truth, scores)
-    for name, (value, low, high) in intervals.items():
-        columns |= {name: value, f"{name}_low": low, f"{name}_high": high}
-    return columns
+    return columns | _with_limits(intervals)
+
+
+def in_other_units(
+    blocks: Blocks,
+    unit: int,
+    steps: Floats,
+    scale: Floats | None,
+    scores: Floats | None,
+    parts: Mapping[str, slice],
+) -> dict[str, Floats]:
+    """Columns of a probe row that tell the same noise by its cost, in other metrics and by layer, [K] each.
+
+    work_variance               tr C x mean env steps of a trajectory; steps [units] are means over a unit
+    optimizer_trace_variance    tr C, and optimizer_snr, of g / (sqrt(v) + eps), what Adam and RMSprop step along,
+                                at the run's own v; SGD's are those of g. Before the first step there is no v
+    fisher_trace_variance       tr F^+ C, and fisher_snr = mu' F^+ mu / tr F^+ C, F the Fisher matrix of a
+                                trajectory from the sample's scores; NaN where it is too small to tell F
+    share_PART                  of the trace variance, by layer, where there are several
+    """
+    columns: dict[str, Floats] = {}
+    work = noise.work(blocks, blocks.sums_of(steps))
+    intervals = {"work_variance": _scaled(work, unit)}
+    nothing = np.full(blocks.mean.shape[:-1], np.nan)
+    metrics = {"optimizer": scale, "fisher": None if scores is None else noise.fisher(scores)}
+    for name, factor in metrics.items():
+        noisy = ratio = Interval(nothing, nothing, nothing)
+        if factor is not None:
+            inside, size = noise.in_metric(blocks, factor)
+            noisy = _scaled(noise.trace_variance(inside), unit * size)
+            ratio = _scaled(noise.snr(inside), 1 / (unit * size))
+        found = {f"{name}_trace_variance": noisy, f"{name}_snr": ratio}
+        if name == "fisher":
+            columns |= {column: interval.value for column, interval in found.items()}
+        else:
+            intervals |= found
+    if len(parts) > 1:
+        shares = noise.shares(blocks, list(parts.values()))
+        columns |= {f"share_{name}": share for name, share in zip(parts, shares, strict=True)}
+    return columns | _with_limits(intervals)
+
+
+def _scaled(interval: Interval, factor: float) -> Interval:
+    return Interval(*(x * factor for x in interval))
+
+
+def _with_limits(intervals: Mapping[str, Interval]) -> dict[str, Floats]:
+    return {
+        f"{name}{end}": x
+        for name, interval in intervals.items()
+        for end, x in zip(("", "_low", "_high"), interval, strict=True)
+    }

@@ -169,7 +169,8 @@ class _Population:
             return
         state = {name: x[torch.from_numpy(chosen)] for name, x in self.state.items()}
         seeds = [self.seeds[s] for s in chosen]
-        measure = partial(probe.measure, state["theta"], part("critic", state), seeds, self.iteration)
+        states = part("critic", state), part("optimizer", state)
+        measure = partial(probe.measure, state["theta"], states[0], seeds, self.iteration, states[1])
         rows = _explained(measure, seeds, f"probe after iteration {self.iteration}")
         for s, new in zip(chosen, rows, strict=True):
             self.probed[s] += new

@@ -138,7 +138,7 @@ def test_matched_variants_differ_in_the_estimator_alone():
     by_name = {(row["phi"], row["baseline"]): row for row in rows}
     for baseline in ("none", "mean", "loo"):
         a, b = by_name["return", baseline], by_name["rtg", baseline]
-        assert {**a, "phi": ""} == {**b, "phi": ""}
+        np.testing.assert_equal({**a, "phi": ""}, {**b, "phi": ""})
     assert by_name["rtg", "none"]["log_ratio"] == 0
     assert len(rows) == len(config["probe"]["variants"])
 
@@ -219,3 +219,39 @@ def test_false_alarms_of_the_wald_test_on_the_chain():
     p = np.array([row["wald_p"] for (row,) in rows])
     assert np.isfinite(p).mean() > 0.9
     assert (p < 0.05).sum() <= 10
+
+
+def test_noise_in_the_metric_of_the_optimizer_and_by_layer():
+    """From the optimizer's own state after two steps: the noise of what Adam steps along."""
+    config = compose("env=chain", "phi=rtg", "optimizer=adam", "policy.hidden=[8]", "probe.episodes=64").config
+    learner, probe = build.learner(config), build.probe(config)
+    state = learner.initial([3])
+    for iteration in (1, 2):
+        state, _ = learner.iterate(state, [3], iteration)
+    moments = part("optimizer", state)
+    ((row,),) = probe.measure(state["theta"], {}, [3], 2, moments)
+    v = moments["v"][0].double().numpy() / (1 - 0.999**2)
+    episodes = probe._collect("probe", state["theta"], [3], 2)
+    weights = probe._weights(state["theta"], episodes, Signals(episodes.rewards, episodes.mask, probe.gamma))
+    g = torch.cat(list(gradient_chunks(probe.policy, state["theta"], episodes, weights)))[:, 0, 0].double().numpy()
+    scaled = g / (np.sqrt(v) + 1e-8)
+    assert row["optimizer_trace_variance"] == pytest.approx(scaled.var(0, ddof=1).sum(), rel=1e-4)
+    layers = probe.policy.network.parts()
+    shares = {name: g[:, where].var(0, ddof=1).sum() / g.var(0, ddof=1).sum() for name, where in layers.items()}
+    for name, share in shares.items():
+        assert row[f"share_{name}"] == pytest.approx(share, rel=1e-4)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert row["work_variance"] == pytest.approx(row["trace_variance"] * episodes.lengths.mean(), rel=1e-9)
+    ((start,),) = probe.measure(state["theta"], {}, [3], 0, moments)
+    assert np.isnan(start["optimizer_trace_variance"])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+def test_the_scale_of_an_optimizer_is_that_of_its_next_step(optimizer):
+    """With betas and decay such that the last gradient is all that v knows: the step along it is lr x scale x g."""
+    from ablate.optimizers import SGD, Adam, RMSProp
+
+    made = {"adam": Adam(0.1, beta1=0.0, beta2=0.0), "rmsprop": RMSProp(0.1, decay=0.0), "sgd": SGD(0.1)}[optimizer]
+    theta, g = torch.zeros(1, 3), torch.tensor([[0.5, -2.0, 3.0]])
+    after, moments = made.ascend(theta, g, made.initial(theta), 1)
+    torch.testing.assert_close(after, 0.1 * made.scale(after, moments, 1) * g)

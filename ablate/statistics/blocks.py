@@ -61,6 +61,10 @@ class Blocks:
             everything[place] = np.square(rows @ rows.T).sum()
         return everything, sum_in_order(np.square(self.lengths / self.per_block(self.counts)))
 
+    def sums_of(self, x: Floats) -> Floats:
+        """The sum over each block of x [N], a number for each trajectory: [B]."""
+        return np.add.reduceat(x, np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(int))
+
     def per_block(self, x: Floats) -> Floats:
         """x [B] made to broadcast against [B, ..., K]."""
         return x.reshape(-1, *[1] * (self.scatter.ndim - 1))

@@ -26,6 +26,7 @@ import numpy as np
 from ablate.statistics import limits
 from ablate.statistics.blocks import Blocks, blocks_of, observations, sum_in_order
 from ablate.statistics.interval import Floats, Interval, inverse
+from ablate.statistics.limits import Bools
 
 
 def trace_variance(blocks: Blocks) -> Interval:
@@ -156,17 +157,35 @@ def in_metric(blocks: Blocks, factor: Floats) -> tuple[Blocks, float]:
     return blocks_of(rows * factor if factor.ndim == 1 else rows @ factor), n
 
 
+def fisher(scores: Floats) -> Floats | None:
+    """L with L L' = F^+, [P, r], F = E Z Z' the Fisher matrix of a trajectory, from the scores Z = sum_t z_t [N, P].
+
+    E Z Z' = E sum_t z_t z_t', as scores are martingale differences. tr F^+ C is the noise in the metric of the natural
+    gradient, which does not depend on how the policy is parametrised. None where there are not `PER_DIRECTION`
+    trajectories for each of the r directions that the scores span: the inverse of so small a sample is not F's. What is
+    measured with it has no limits: those that take F as known cover 13% to 100%, as some directions are hardly seen.
+    """
+    if len(scores) < PER_DIRECTION:
+        return None
+    values, vectors = np.linalg.eigh(scores.T @ scores / len(scores))
+    kept = values > limits.SINGLE**2 * values.max(initial=0.0)
+    if not 0 < PER_DIRECTION * kept.sum() <= len(scores):
+        return None
+    return vectors[:, kept] / np.sqrt(values[kept])
+
+
+PER_DIRECTION = 8
+
+
 def work(blocks: Blocks, steps: Floats) -> Interval:
     """tr C times the mean env steps of a trajectory, [..., K]: variance x steps, which is what a budget of steps buys.
 
     The mean of N trajectories has variance tr C / N and takes N E[steps]. steps [B]: env steps of each block.
     """
     T, _ = limits.trace_variance(blocks)
-    per_trajectory = blocks.per_block(steps)
-    found = limits.logarithmic(blocks.scatter, np.broadcast_to(per_trajectory, blocks.scatter.shape), power=1)
-    value = T * steps.sum() / blocks.count
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return _exponential(value, _shifted(found, value / np.exp(found.value)))
+    found = limits.logarithmic(blocks.scatter, blocks.per_block(steps), power=1)
+    N = blocks.count
+    return _exponential(T * steps.sum() / N, _shifted(found, 1 / (N * (N - 1))))
 
 
 # ------------------------------------------------------------------------------------------------ comparisons
@@ -183,8 +202,10 @@ def paired_log_ratio(blocks: Blocks, reference: int) -> Interval:
     with np.errstate(invalid="ignore"):
         share = c / sum_in_order(c)
         apart = np.sqrt(sum_in_order(np.square(share - share[..., [reference]])) * len(c))
-    same = apart < limits.SINGLE
-    return Interval(value, np.where(same, value, low), np.where(same, value, high))
+    enough = limits.informative(blocks) >= limits.FEWEST  # one lone episode carries all of any two variants
+    same = (apart < limits.SINGLE) & enough | _is(reference, value)
+    known = same & ~np.isnan(value)
+    return Interval(value, np.where(known, value, low), np.where(known, value, high))
 
 
 def unpaired_log_ratio(blocks: Blocks, reference: int) -> Interval:
@@ -201,6 +222,19 @@ def unpaired_log_ratio(blocks: Blocks, reference: int) -> Interval:
         up = np.hypot(high - value, (value - low)[..., [reference]])
         found = Interval(difference, difference - down, difference + up)
     return limits.bounded(found, np.isfinite(down) & np.isfinite(up))
+
+
+def distance_squared(blocks: Blocks, reference: int) -> Interval:
+    """|mu_X - mu_Y|^2, Y = `reference`, on the same trajectories; at times negative: the bias^2 of X where Y has none.
+
+    The squared signal of g_X - g_Y, from block means. Exactly 0 where the two are the same function. [..., K].
+    """
+    rows, _ = observations(blocks)
+    apart = rows - rows[..., [reference], :]
+    found = squared_signal(blocks_of(apart))
+    enough = limits.informative(blocks) >= limits.FEWEST
+    same = ~apart.any((0, -1)) & enough | _is(reference, found.value)
+    return Interval(*(np.where(same, 0.0, x) for x in found))
 
 
 def mean_squared_error_at(bias_squared: Floats, trace_variance: Floats, episodes: Floats) -> Floats:
@@ -258,6 +292,11 @@ def unit(x: Floats) -> Floats:
     """x / |x| over the last axis, 0 for 0."""
     length = np.sqrt(np.square(x).sum(-1, keepdims=True))
     return np.divide(x, length, out=np.zeros_like(x, dtype=np.float64), where=length > 0)
+
+
+def _is(variant: int, x: Floats) -> Bools:
+    """Whether it is this one, for [..., K]."""
+    return np.broadcast_to(np.arange(x.shape[-1]) == variant, x.shape)
 
 
 def _log_trace(blocks: Blocks) -> Interval:

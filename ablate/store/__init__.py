@@ -47,12 +47,27 @@ Columns of probe.parquet, a row per (iteration, estimator); NAME_low and NAME_hi
     informative                 how many of the probe's episodes (or batches, where episodes share b) carry the noise,
                                 (sum |g_i - m|^2)^2 / sum |g_i - m|^4; below 8 every interval is unbounded
     trace_variance              tr C of the one-trajectory gradient; N Var of the estimate where episodes share b
+    work_variance               trace_variance x mean env steps of an episode: what a budget of env steps buys. (Not
+                                its seconds: they would differ from one repetition to another; see wall_time)
+    optimizer_trace_variance, optimizer_snr
+                                trace_variance and snr of g / (sqrt(v) + eps), along which Adam and RMSprop step, at the
+                                run's own v (NaN before its first step); for SGD those of g
+    fisher_trace_variance, fisher_snr
+                                tr F^+ C and mu' F^+ mu over it, F the Fisher matrix of an episode by the sample: the
+                                noise that no change of parameters alters. NaN where the sample has fewer than 8
+                                episodes for each direction of the scores, or theta more than 1024 numbers. No limits
+    share_layer_1, ..., share_free
+                                the shares of trace_variance of each layer's parameters and of a free log sigma
+    split_directional_variance  the variance along the direction of the mean of half of the episodes, in the other half
     squared_signal              |mu|^2, unbiased and so at times negative
     snr, nsr                    |mu|^2 / tr C and its inverse, inf where the sample sets no bound
     pairwise_cosine             between the means of 16 batches of the probe's episodes
     log_ratio                   log of trace_variance over the reference's, on the same trajectories (matched, exact)
     log_ratio_unpaired          the same as if each had had trajectories of its own (matched)
     effective_rank              (tr C)^2 / tr C^2 (matched)
+    distance_squared            |mu - mu of the reference|^2, unbiased: bias^2 where the reference has none (matched)
+    crossover                   up to how many episodes distance_squared + tr C / N is below the reference's tr C / N
+                                (matched; inf: always, 0: never)
     bias_squared, mse           against grad J, where it is known; mse of the estimate of N episodes
     cosine                      of batch means to grad J;  directional_variance: the variance along grad J
     projection                  <mu, grad J> / |grad J|^2, 1 where unbiased;  wald_p: the p-value of mu = grad J,
