@@ -63,12 +63,14 @@ MEANINGS = {
     "own": "whether it is the variant that was trained",
     "policy": "first or last of the run",
     "mode": "online: the run's own estimator; matched: all variants on shared trajectories; exact: computed",
-    "trace_variance": "tr C, the summed variance of the gradient of one trajectory; median over seeds",
+    "trace_variance": "tr C, the summed variance of the gradient of one trajectory; median over seeds, limits 0 and ∞ "
+    "where in too many of them fewer than 8 episodes carry the noise",
     "trace_variance_first": "tr C of the run's own estimator, before any learning",
     "trace_variance_last": "tr C of the run's own estimator, at the end of its training",
-    "nsr": "tr C / |mean|²; ∞ where the signal cannot be told from 0",
-    "nsr_first": "tr C / |mean|² before any learning; ∞ where the signal cannot be told from 0",
-    "nsr_last": "tr C / |mean|² at the end of training; ∞ where the signal cannot be told from 0",
+    "nsr": "tr C / |mean|²; unbounded where the signal cannot be told from 0; limits 0 and ∞ where in too many seeds "
+    "fewer than 8 episodes carry the noise",
+    "nsr_first": "tr C / |mean|² before any learning; unbounded where the signal cannot be told from 0",
+    "nsr_last": "tr C / |mean|² at the end of training; unbounded where the signal cannot be told from 0",
     "ratio": "trace variance over that of the probe's reference, on the same trajectories",
     "bias_squared": "|mean − grad J|²",
     "mse": "of the estimate of a whole batch, bias included",

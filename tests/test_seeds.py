@@ -162,8 +162,10 @@ def test_seeds_whose_probes_had_too_few_informative_episodes_set_no_bound() -> N
     rows = probed(list(np.arange(1.0, 11)))
     assert seeds.noise_to_signal(rows.assign(informative=20.0)) == seeds.noise_to_signal(rows)
     few = rows.assign(informative=[7.0, 3.0] + [20.0] * 8)
-    assert seeds.noise_to_signal(few).value == np.inf
+    assert seeds.noise_to_signal(few) == (1 / 5.5, 0, np.inf), "the signal is told from 0, the noise is not"
     assert seeds.trace_variance(few)[1:] == (0, np.inf)
+    silent = probed([0.0] * 6).assign(informative=np.nan)
+    assert seeds.trace_variance(silent) == (0, 0, np.inf), "no reward came, so nothing varied"
     assert seeds.noise_to_signal(few.assign(mode="exact")) == seeds.noise_to_signal(rows)
 
 

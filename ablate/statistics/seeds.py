@@ -154,10 +154,17 @@ def trace_variance(rows: "pd.DataFrame") -> Interval:
 
 
 def noise_to_signal(rows: "pd.DataFrame") -> Interval:
-    """NSR over seeds, 1 / the SNR of `over_probes`: inf, "unbounded", where the SNR's lower limit is not above 0."""
+    """NSR over seeds, the inverse of the SNR of `over_probes`.
+
+    inf, "unbounded", where the seeds do not tell the signal from 0: where the lower limit of their SNRs is not above 0.
+    Where they do, but too few episodes carry the noise, the ratio is an estimate with the limits (0, inf).
+    """
     ratio = over_probes(rows, "snr")
+    low, values = ratio.low, rows["snr"].to_numpy(float)
+    if len(values) >= FEWEST:
+        low = np.asarray(order_limits(np.where(np.isnan(values), -np.inf, values))[0])
     found = inverse(ratio)
-    return found if ratio.low > 0 else found._replace(value=np.asarray(np.inf))
+    return found if low > 0 else found._replace(value=np.asarray(np.inf))
 
 
 def over_probes(rows: "pd.DataFrame", name: str) -> Interval:
@@ -171,7 +178,7 @@ def over_probes(rows: "pd.DataFrame", name: str) -> Interval:
     value = np.asarray(np.median(values[known]) if known.any() else np.nan)
     if len(values) >= FEWEST:
         if "informative" in rows:
-            known &= exact | ~(rows["informative"].to_numpy(float) < limits.FEWEST)
+            known &= exact | (rows["informative"].to_numpy(float) >= limits.FEWEST)  # NaN where nothing varied
         low, high = (order_limits(np.where(known, values, far))[end] for end, far in ((0, -np.inf), (1, np.inf)))
         return Interval(value, np.asarray(low), np.asarray(high))
     lows, highs = (

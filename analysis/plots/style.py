@@ -146,6 +146,8 @@ def logarithmic(panel: Axes, which: str) -> None:
     getattr(panel, f"set_{which}scale")("log")
     axis = panel.xaxis if which == "x" else panel.yaxis
     low, high = getattr(panel, f"get_{which}lim")()
+    if not 0 < low < high:  # nothing is drawn but what has no bound
+        low, high = getattr(panel, f"set_{which}lim")(0.1, 10)
     wide = np.log10(high) - np.log10(low) > 2
     axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=8))
     axis.set_minor_formatter(NullFormatter())
