@@ -64,16 +64,17 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     steady()
+    typed = sys.argv[1:]
     try:
         if sys.argv[1:2] and sys.argv[1] in commands.NAMES:
             sys.exit(commands.run(sys.argv[1], sys.argv[2:]))
-        sys.argv[1:] = arranged(sys.argv[1:])
+        sys.argv[1:] = arranged(typed)
         job()
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)  # once more ends at once
         error("interrupted. What is finished is kept and what was under way is saved; the same command goes on:")
-        again = [word for word in sys.argv[1:] if not word.startswith("overwrite=")]  # that would begin anew
+        again = [word for word in typed if not word.startswith("overwrite=")]  # that would begin anew
         print(f"  python -m ablate {shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
     except Exception as problem:
