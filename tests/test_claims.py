@@ -480,8 +480,11 @@ def test_a_probability_comes_back_from_its_entropy(p: float) -> None:
 
 
 def test_a_step_size_is_not_chosen_where_tuning_seeds_are_missing() -> None:
-    table = pd.DataFrame({"rate": [0.1, 0.1, 0.2, 0.2], "seed": [0, 100, 0, 100], "area": [1.0, 1.0, 2.0, 2.0]})
+    """0.2 is the better one; but where its run on seed 101 diverged and is not there, 0.1 is chosen."""
+    rows = [(0.1, 0, 1.0), (0.1, 100, 1.0), (0.1, 101, 1.0), (0.2, 0, 2.0), (0.2, 100, 2.0), (0.2, 101, 2.0)]
+    table = pd.DataFrame(rows, columns=["rate", "seed", "area"])
     assert learning.best_rate(table, "area") == 0.2
-    for lacking in (table[:3], table[table["seed"] < 100]):
+    assert learning.best_rate(table[:5], "area") == 0.1
+    for lacking in (table.drop(index=[1, 5]), table[table["seed"] < 100]):
         with pytest.raises(Refusal, match="tuning seeds"):
             learning.best_rate(lacking, "area")

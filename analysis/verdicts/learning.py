@@ -52,12 +52,14 @@ def optimal(mdp: MDP) -> float:
 
 
 def best_rate(table: pd.DataFrame, column: str) -> Any:
-    """The rate with the best mean of a column over the tuning seeds. Raises Refusal where a rate lacks some of them."""
+    """The rate with the best mean of a column over the tuning seeds, of those that have all of them: a rate at which a
+    run diverged is not chosen. Raises Refusal where none has."""
     tuning = table[table["seed"] >= TUNING]
-    seeds = tuning.groupby("rate")["seed"].nunique().reindex(table["rate"].unique(), fill_value=0)
-    if seeds.min() < max(seeds.max(), 1):
-        raise Refusal("some step sizes lack tuning seeds, so none can be chosen; run the claim's commands again")
-    return tuning.groupby("rate")[column].mean().idxmax()
+    counts = tuning.groupby("rate")["seed"].nunique()
+    whole = counts.index[counts == tuning["seed"].nunique()]
+    if not len(whole):
+        raise Refusal("every step size lacks tuning seeds, so none can be chosen; run the claim's commands again")
+    return tuning[tuning["rate"].isin(whole)].groupby("rate")[column].mean().idxmax()
 
 
 def judged(table: pd.DataFrame) -> pd.DataFrame:
