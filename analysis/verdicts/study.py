@@ -34,14 +34,17 @@ class Study:
         """Probe rows of the same."""
         return self._table(wanted, keep, "probe")
 
-    def runs(self) -> Iterator[tuple[store.Cell, dict[str, Any], int]]:
-        """(cell, configuration, seed) of every complete run that one of the commands asks for; none without a study."""
+    def runs(self, wanted: Wanted | None = None) -> Iterator[tuple[store.Cell, dict[str, Any], int]]:
+        """(cell, configuration, seed) of every complete run that one of the commands asks for and that has the `wanted`
+        settings; none without a study."""
         asked = [asked_for(command) for command in self.commands]
         try:
             cells = _cells(self.outputs, self.name)
         except Refusal:
             return
         for cell, config in cells:
+            if not all(_matches(_get(config, key), value) for key, value in (wanted or {}).items()):
+                continue
             fitting = [seeds for settings, seeds in asked if _fits(config, settings)]
             for seed in cell.seeds() if fitting else ():
                 if any(seed in seeds for seeds in fitting) and cell.status(seed) == "complete":
@@ -61,10 +64,9 @@ class Study:
         is found: a verdict on no data would look like one on data.
         """
         frames = []
-        for cell, config, seed in self.runs():
-            if all(_matches(_get(config, key), value) for key, value in wanted.items()):
-                rows = cell.curves(seed) if kind == "curves" else cell.probe(seed)
-                frames.append(rows.assign(seed=seed, **{key: _get(config, key) for key in keep}))
+        for cell, config, seed in self.runs(wanted):
+            rows = cell.curves(seed) if kind == "curves" else cell.probe(seed)
+            frames.append(rows.assign(seed=seed, **{key: _get(config, key) for key in keep}))
         if not frames:
             chosen = ", ".join(f"{key}={value}" for key, value in wanted.items())
             raise Refusal(f"no complete run with {chosen} in {self.outputs}/{self.name}; run the claim's command again")
