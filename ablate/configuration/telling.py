@@ -9,12 +9,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ablate.configuration.ranges import RANGES
 from ablate.configuration.settings import choices, meant, meant_choice
+from ablate.files import TROUBLES
 from ablate.refusal import shown
 from ablate.words import GROUPS, key, parsed
 
 COMPOSING = HydraException, OmegaConfBaseException, RecursionError
 # Bad input that Hydra answers with an exception of Python's own.
 PLAIN = "Config group override must be", "The --resolve flag can only", "Only one of --run", "Exceeds the limit"
+FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO
 LISTED = "`python -m ablate --help` lists them"
 
 
@@ -22,13 +24,16 @@ def is_bad_input(problem: Exception, words: Sequence[str]) -> bool:
     if isinstance(problem, COMPOSING):
         return True
     if isinstance(problem, OSError):  # of a folder that Hydra was told to make, or a file that it looked for
-        return problem.errno == errno.ENAMETOOLONG or any(key(word).startswith("hydra.") for word in words)
+        known = problem.errno in FULL or problem.errno == errno.ENAMETOOLONG
+        return known or any(key(word).startswith("hydra.") for word in words)
     return str(problem).startswith(PLAIN)
 
 
 def told(problem: Exception, words: Sequence[str]) -> str:
     """`words`: the command line."""
     if isinstance(problem, OSError) and not isinstance(problem, COMPOSING):
+        if problem.errno in FULL:
+            return f"{TROUBLES[problem.errno]}: {problem.filename or 'here'}; make room and type the same again"
         if problem.errno == errno.ENAMETOOLONG:
             return f"{shown(max(words, key=len))} is too long to be the name of anything here; {LISTED}"
         word = next(word for word in words if key(word).startswith("hydra."))
