@@ -481,7 +481,7 @@ def test_a_configuration_on_disk_has_the_hash_of_its_cell(config: dict[str, Any]
 
 
 def test_an_unknown_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"no study 'nope' in .*outputs="):
+    with pytest.raises(Refusal, match=r"no study 'nope' in .*--outputs"):
         cells(tmp_path, "nope")
 
 
