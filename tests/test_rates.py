@@ -78,6 +78,22 @@ def test_limits_cover_the_ratio_of_the_population() -> None:
     assert covered / 200 > 0.87
 
 
+def test_limits_of_shrunk_rates_cover_too() -> None:
+    """4 answers a prompt, 100 prompts of Beta(2, 8), 20 samples: 15 or more hold the truth. Under the prior of the
+    whole sample alone 40% do, as the shrunk rates hardly vary."""
+    rng = np.random.default_rng(5)
+    p = rng.beta(2, 8, 200_000)
+    m, q = rates.group_moments(p, 4, advantages.leave_one_out)
+    truth = (q.mean() - m.mean() ** 2) / 64 / m.mean() ** 2
+    covered = 0
+    for _ in range(20):
+        found = rates.observed(rng.binomial(4, rng.beta(2, 8, 100)), np.full(100, 4.0))
+        table = rates.by_group_size(found, 256, [4]).iloc[0]
+        assert table["nsr_low"] < table["nsr"] < table["nsr_high"]
+        covered += table["nsr_low"] <= truth <= table["nsr_high"]
+    assert covered >= 15
+
+
 def test_the_command_prints_writes_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "rates.csv"
     pd.DataFrame({"prompt": ["a", "b", "c"], "k": [0, 3, 8], "n": [8, 8, 8]}).to_csv(path, index=False)
