@@ -230,7 +230,8 @@ def _sentence(answer: Answer) -> str:
         told += f" {capital(listed(decided))}."
     if open_:
         told += f" Not told apart: {listed(open_)}."
-    return told if pairs else told + " No paired test: it takes two seeds that both have."
+    few = ", and more episodes that carry the noise (probe.episodes=)" if question in (NOISE, RATIO) else ""
+    return told if pairs else told + f" No paired test: it takes two seeds that both have{few}."
 
 
 def _value(question: Question, row: pd.Series) -> str:

@@ -41,6 +41,7 @@ paired_differences  label, against          two cells of one part: an environmen
                     noise_ratio, noise_p    trace variance at the first policy over that of `against`, of the variants
                                             that train, geometric mean; Student's t of its logarithm, Holm
                     snr_difference, snr_p   of the signal-to-noise ratios there
+                                            neither is tested where too few episodes carry the noise, `seeds.enough`
 
 side_by_side        share_solved, final_return, worst_quarter, env_steps_to_solve, auc; iqr_across_seeds, cvar_drawdown;
                     trace_variance and nsr of the run's own estimator at the first policy and the last
@@ -200,13 +201,15 @@ def _paired_differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first_noise(study: Study) -> pd.DataFrame:
-    """cell, seed, log_trace and snr of each run's own estimator at its first policy."""
+    """cell, seed, log_trace and snr of each run's own estimator at its first policy, and whether enough episodes carry
+    its noise."""
     if study.probe.empty:
-        return pd.DataFrame(columns=["cell", "seed", "log_trace", "snr"])
+        return pd.DataFrame(columns=["cell", "seed", "log_trace", "snr", "told"])
     own = study.own_noise()
     first = own[own["iteration"] == 0].drop_duplicates(["cell", "seed"]).astype({"cell": str})
     trace = first["trace_variance"]
-    return first[["cell", "seed", "snr"]].assign(log_trace=np.log(trace.where(trace > 0)))
+    told = seeds.informative(first)
+    return first[["cell", "seed", "snr"]].assign(log_trace=np.log(trace.where(trace > 0)), told=told)
 
 
 def _pairs(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -238,9 +241,11 @@ def _compared(one: pd.DataFrame, other: pd.DataFrame, alpha: float) -> dict[str,
         row[f"{name}_detectable"] = detectable(d.std(ddof=1), len(d), alpha) if np.ptp(d) > 0 else np.nan
     if one["solve_steps"].notna().all():
         row["sooner"], row["sooner_p"] = seeds.sign_test(one["solve_steps"], other["solve_steps"])
-    ratio = _difference("noise_ratio", "noise_p", (one["log_trace"] - other["log_trace"]).to_numpy(float))
+    told = one["told"].eq(True) & other["told"].eq(True)
+    known = 1.0 if seeds.enough(told) else np.nan
+    ratio = _difference("noise_ratio", "noise_p", known * (one["log_trace"] - other["log_trace"]).to_numpy(float))
     row |= {name: value if name == "noise_p" else float(np.exp(value)) for name, value in ratio.items()}
-    return row | _difference("snr_difference", "snr_p", (one["snr"] - other["snr"]).to_numpy(float))
+    return row | _difference("snr_difference", "snr_p", known * (one["snr"] - other["snr"]).to_numpy(float))
 
 
 def _difference(name: str, p: str, d: st.Floats) -> dict[str, float]:

@@ -172,6 +172,22 @@ def test_seeds_whose_probes_had_too_few_informative_episodes_set_no_bound() -> N
 # Two samples
 
 
+def test_a_ratio_that_the_probes_do_not_bound_is_not_bounded_by_more_seeds() -> None:
+    """The mean of logarithms of estimates that few episodes make is too low: of 20 seeds 5 may be unbounded, not 6."""
+    logs = np.linspace(0.9, 1.1, 20)
+    for unbounded, finite in ((0, True), (5, True), (6, False), (20, False)):
+        ends = np.where(np.arange(20) < unbounded, np.inf, 0.5)
+        rows = pd.DataFrame({"log_ratio": logs, "log_ratio_low": logs - ends, "log_ratio_high": logs + ends})
+        found = seeds.variance_ratio(rows)
+        assert found.value == pytest.approx(np.e)
+        assert bool(np.isfinite(found.high)) is finite
+        assert bool(found.low > 0) is finite
+    two = seeds.variance_ratio(rows.iloc[:2])
+    assert (two.low, two.high) == (0, np.inf)
+    exact = seeds.variance_ratio(rows.assign(log_ratio_low=np.nan, log_ratio_high=np.nan))
+    assert np.isfinite(exact.high)
+
+
 def test_a_paired_difference_is_the_t_test() -> None:
     x, y = np.random.default_rng(2).standard_normal((2, 9))
     theirs = stats.ttest_rel(x, y)

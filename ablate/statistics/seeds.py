@@ -19,7 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ablate.statistics import limits
@@ -124,9 +124,14 @@ def order_limits(x: ArrayLike) -> tuple[float, float]:
     ordered = np.sort(np.asarray(x, float))
     if len(ordered) < FEWEST:
         return np.nan, np.nan
-    below = special.bdtr(np.arange(len(ordered)), len(ordered), 0.5)  # P(X <= k) for k = 0, 1, ...
-    k = max(1, int((below <= (1 - LEVEL) / 2).sum()))
+    k = _rank(len(ordered))
     return float(ordered[k - 1]), float(ordered[-k])
+
+
+def _rank(n: int) -> int:
+    """The k of `order_limits`."""
+    below = special.bdtr(np.arange(n), n, 0.5)  # P(X <= k) for k = 0, 1, ...
+    return max(1, int((below <= (1 - LEVEL) / 2).sum()))
 
 
 def median(x: ArrayLike) -> Interval:
@@ -177,8 +182,7 @@ def over_probes(rows: "pd.DataFrame", name: str) -> Interval:
     known = ~np.isnan(values)
     value = np.asarray(np.median(values[known]) if known.any() else np.nan)
     if len(values) >= FEWEST:
-        if "informative" in rows:
-            known &= exact | (rows["informative"].to_numpy(float) >= limits.FEWEST)  # NaN where nothing varied
+        known &= informative(rows)
         low, high = (order_limits(np.where(known, values, far))[end] for end, far in ((0, -np.inf), (1, np.inf)))
         return Interval(value, np.asarray(low), np.asarray(high))
     lows, highs = (
@@ -191,14 +195,37 @@ def over_probes(rows: "pd.DataFrame", name: str) -> Interval:
 
 def variance_ratio(rows: "pd.DataFrame") -> Interval:
     """exp of the mean over seeds of `log_ratio`, the log trace variance over the reference's, with Student's limits of
-    that mean; of one seed the probe's own. NaN where one of the two has no noise at all."""
+    that mean; of one seed the probe's own. NaN where one of the two has no noise at all.
+
+    The limits are (0, inf) where `enough` probes do not bound the ratio: the mean of logarithms of estimates that a few
+    episodes make is too low, and more seeds make it no better.
+    """
     logs = rows["log_ratio"].to_numpy(float)
     if not np.isfinite(logs).all():
         return bare(np.nan)
     found = mean_difference(logs)
-    if len(logs) == 1 and {"log_ratio_low", "log_ratio_high"} <= set(rows):
-        found = Interval(found.value, *(np.asarray(rows[f"log_ratio_{end}"].iloc[0]) for end in ("low", "high")))
+    if {"log_ratio_low", "log_ratio_high"} <= set(rows):
+        ends = rows[["log_ratio_low", "log_ratio_high"]].to_numpy(float)
+        if len(logs) == 1:
+            found = Interval(found.value, *map(np.asarray, ends[0]))
+        elif not enough(~np.isinf(ends).any(1)):
+            found = Interval(found.value, np.asarray(-np.inf), np.asarray(np.inf))
     return Interval(*map(np.exp, found))
+
+
+def enough(told: ArrayLike) -> bool:
+    """Whether so many seeds' probes had enough informative episodes that a median over the seeds is bounded, where the
+    others count as infinite: all but k - 1, k of `order_limits`; all, of fewer than 5 seeds. told [seeds], bool."""
+    known = np.asarray(told, bool)
+    return int((~known).sum()) < (_rank(len(known)) if len(known) >= FEWEST else 1)
+
+
+def informative(rows: "pd.DataFrame") -> NDArray[np.bool_]:
+    """Which probes had enough informative episodes, one a row; all that do not say, and exact ones."""
+    if "informative" not in rows:
+        return np.ones(len(rows), bool)
+    known: NDArray[np.bool_] = rows["informative"].to_numpy(float) >= limits.FEWEST  # NaN where nothing varied
+    return known | (rows["mode"] == "exact").to_numpy()
 
 
 # ------------------------------------------------------------------------------------------------ two samples
