@@ -5,7 +5,7 @@ from typing import Any
 
 import hydra.utils
 
-from ablate import user_code
+from ablate import global_generators, user_code
 from ablate.configuration.completion import needs as needs
 from ablate.envs.base import Discrete, Environment
 
@@ -36,6 +36,9 @@ def estimator(variant: Config, config: Config) -> Any:
     names = {axis: f"{axis}={variant[axis]['name']}" for axis in ("phi", "baseline")}
     axes = {axis: part(variant[axis]) for axis in ("advantage", "aggregation") if axis in variant}
     phi, baseline = part(variant["phi"]), part(variant["baseline"])
+    for axis, made in (("phi", phi), ("baseline", baseline)):
+        if user_code.is_users(variant[axis]):
+            global_generators.keep(made)
     return Estimator(
         phi=user_code.UserPhi(phi, names["phi"]) if user_code.is_users(variant["phi"]) else phi,
         baseline=user_code.UserBaseline(baseline, names["baseline"])
@@ -55,7 +58,10 @@ def critic(node: Config | None, needs: Iterable[str], env: Environment, policy: 
     if not node:
         return None
     made = part(node, wanted=frozenset(needs), env=env, policy=policy)
-    return user_code.UserCritic(made, f"critic={node['name']}") if user_code.is_users(node) else made
+    if not user_code.is_users(node):
+        return made
+    global_generators.keep(made)
+    return user_code.UserCritic(made, f"critic={node['name']}")
 
 
 def optimizer(config: Config) -> Any:

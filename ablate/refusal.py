@@ -30,6 +30,14 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     return f"{told[: longest - 3 - tail]}...{told[-tail:]}"
 
 
+def said(error: BaseException) -> str:
+    """What an exception of anybody's says, in one line; "" where its own code fails to say it."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:
+        return ""
+
+
 def shown(value: Any) -> str:
     """A setting's value as it is typed, the middle of a long one left out."""
     return "null" if value is None else one_line(str(value).replace(" ", ""), VALUE)

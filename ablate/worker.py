@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ablate.refusal import Refusal
+from ablate.refusal import Refusal, said
 from ablate.standard_streams import steady
 from ablate.store import Cell
 
@@ -118,7 +118,7 @@ def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int
 
 
 def _one_line(error: BaseException) -> str:
-    kind, said = type(error).__name__, " ".join(str(error).split())
+    kind, told = type(error).__name__, said(error)
     if isinstance(error, Exception):
-        return (f"{kind}: {said}" if said else kind)[:200]
-    return f"its code raised {kind}({said[:100]})" + (", as sys.exit does" if kind == "SystemExit" else "")
+        return (f"{kind}: {told}" if told else kind)[:200]
+    return f"its code raised {kind}({told[:100]})" + (", as sys.exit does" if kind == "SystemExit" else "")

@@ -61,6 +61,45 @@ class Torchs(Five):
         return float(torch.rand(()))
 
 
+MODULES, OLD, PYTHONS = np.random.default_rng(0), np.random.RandomState(0), random.Random(0)
+
+
+class Modules(Five):
+    def reward(self, action: Any) -> float:
+        return float(MODULES.random())
+
+
+class Old(Five):
+    def reward(self, action: Any) -> float:
+        return float(OLD.randn()) + PYTHONS.gauss(0, 1)
+
+
+class Classs(Five):
+    generator = torch.Generator()
+
+    def reward(self, action: Any) -> float:
+        return float(torch.rand((), generator=self.generator))
+
+
+class Fixed(Five):
+    """Each has a generator of its own, and all of these have the same seed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = np.random.default_rng(0)
+
+    def reward(self, action: Any) -> float:
+        return float(self.generator.random())
+
+
+class System(Fixed):
+    """Each has a generator of its own, whose seed is the operating system's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = np.random.default_rng()
+
+
 class AtReset(Five):
     def reset(self, **more: Any) -> tuple[Any, dict[str, Any]]:
         self.prize = random.random()
@@ -160,6 +199,8 @@ def _ends(kind: str) -> None:
             os._exit(0)
         case "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
+        case "silent":
+            raise Silent
         case "abort":
             os.abort()
         case "killed":
@@ -168,6 +209,11 @@ def _ends(kind: str) -> None:
             time.sleep(3600)
         case "thread":
             threading.Thread(target=time.sleep, args=(3600,)).start()
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise ValueError("nothing to say")
 
 
 class Ends(Five):
@@ -194,7 +240,8 @@ class Unmakeable(Five):
 
 
 KINDS = (
-    Unmakeable, Unseeded, Samples, NumPys, Normal, Pythons, Torchs, AtReset, AtBirth, Rarely, OneBuffer,
+    Unmakeable, Unseeded, Samples, Modules, Old, Classs, Fixed, System,
+    NumPys, Normal, Pythons, Torchs, AtReset, AtBirth, Rarely, OneBuffer,
     NanReward, HugeReward, InfiniteObservation, NanFromTheStart, Ends,
 )  # fmt: skip
 for _kind in KINDS:

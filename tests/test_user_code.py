@@ -45,7 +45,23 @@ def trained(outputs: Path, *blocks: Sequence[int], job: Job, stop_after: int | N
 
 
 @pytest.mark.parametrize(
-    "kind", ["NumPys", "Normal", "Pythons", "Torchs", "AtReset", "AtBirth", "Rarely", "Unseeded", "Samples"]
+    "kind",
+    [
+        "NumPys",
+        "Normal",
+        "Pythons",
+        "Torchs",
+        "AtReset",
+        "AtBirth",
+        "Rarely",
+        "Unseeded",
+        "Samples",
+        "Modules",
+        "Old",
+        "Classs",
+        "Fixed",
+        "System",
+    ],
 )
 def test_global_generators_are_each_seeds_own(kind: str, tmp_path: Path) -> None:
     """Independent seeds; the same numbers in one block, in several, in another order, and interrupted in the middle."""

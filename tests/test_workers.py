@@ -46,6 +46,7 @@ ENDS = {
     "os._exit": "its process ended with exit code 0, as by os._exit",
     "crash": "its process was ended by SIGSEGV, a segmentation fault",
     "abort": "its process aborted (SIGABRT)",
+    "silent": "Silent",
     "killed": "its process was killed by SIGKILL, perhaps out of memory",
 }
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ablate import global_generators
 from ablate.envs.base import Bools, Continuous, Discrete, Float32, need, need_count
 from ablate.envs.checked import Checked, fitting
-from ablate.refusal import Refusal
+from ablate.randomness import stream
+from ablate.refusal import Refusal, said
 
 SPACES = "action_space", "observation_space"
 IDS = 'python -c "import gymnasium; print(*gymnasium.registry)"'
@@ -44,6 +45,8 @@ class Gymnasium:
         need_count("horizon", limit)
         self.horizon = limit
         self._vector = self._vectorise(1)
+        if global_generators.keep(self._vector.envs[0].unwrapped):
+            self._vector = self._vectorise(1)  # to see whether it draws from these as it is made
         self._action_space: Any = self._vector.single_action_space
         self.observation_size = spaces.flatdim(self._vector.single_observation_space)
         if isinstance(self._action_space, spaces.Discrete):
@@ -143,6 +146,10 @@ class OneEpisode(gymnasium.Wrapper):
         for name in SPACES:
             with suppress(Exception):
                 getattr(self.unwrapped, name).seed(seed)
+        with suppress(Exception):
+            for name, own in vars(self.unwrapped).items():
+                if name != "_np_random":
+                    global_generators.seed(own, int(stream(seed, f"generator {name}").integers(2**63)))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         if self._ended:
@@ -174,4 +181,4 @@ def find(id: str) -> EnvSpec:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return said(error) or type(error).__name__
