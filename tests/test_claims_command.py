@@ -68,6 +68,9 @@ def test_a_claim_whose_runs_cannot_be_made_is_inconclusive_and_says_why(tmp_path
     assert evidence is None
     assert verdict.word == "INCONCLUSIVE"
     assert "no space is left" in verdict.sentence
+    untold, _ = command._judged(claim, str(tmp_path), "quick", {}, quiet)
+    assert "in study lecture_quick" in untold.sentence
+    assert str(tmp_path) not in command.to_json([claim], [untold], "quick")
 
 
 def test_the_page_shows_every_claim_with_a_picture_where_there_is_evidence(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class Study:
             frames.append(rows.assign(seed=seed, **{key: _get(config, key) for key in keep}))
         if not frames:
             chosen = ", ".join(f"{key}={value}" for key, value in wanted.items())
-            raise Refusal(f"no complete run with {chosen} in {self.outputs}/{self.name}; run the claim's command again")
+            raise Refusal(f"no complete run with {chosen} in study {self.name}; run the claim's command again")
         return pd.concat(frames, ignore_index=True)
 
 
