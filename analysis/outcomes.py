@@ -13,7 +13,8 @@
 |                   | never does; NaN without a threshold                                                           |
 | solved            | whether it does                                                                               |
 | detrended_iqr     | IQR of the differences between successive iterations' returns                                 |
-| drawdown_cvar     | mean of the largest quarter of the drawdowns from the best return so far                      |
+| drawdown_cvar     | mean of the largest quarter of the drawdowns from the best return so far; like detrended_iqr  |
+|                   | NaN where there is one return only                                                            |
 | collapse          | 1 where the run, once solved, lost more than half of its gain, else 0; NaN where never solved |
 
 Runs whose return is never known (TD, Bellman iteration) have no row.
@@ -131,7 +132,7 @@ def _block(runs: Runs, cells: pd.DataFrame, until: pd.Series) -> pd.DataFrame:
         solve_steps=np.where(np.isfinite(threshold), time, np.nan),
         solved=np.isfinite(time),
         detrended_iqr=st.detrended_iqr(values),
-        drawdown_cvar=st.drawdown_cvar(values),
+        drawdown_cvar=st.drawdown_cvar(values) if values.shape[-1] > 1 else np.full(len(values), np.nan),
         collapse=st.collapses(values, threshold),
     ).assign(env=env)
 

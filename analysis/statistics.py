@@ -107,8 +107,8 @@ def interquartile_range(x: ArrayLike, axis: int = -1) -> Floats:
 
 
 def detrended_iqr(values: Floats) -> Floats:
-    """IQR of v_t - v_{t-1}, the jumps from one iteration to the next; 0 for a single one. [..., T] to [...]."""
-    return interquartile_range(np.diff(values)) if values.shape[-1] > 1 else np.zeros(values.shape[:-1])
+    """IQR of v_t - v_{t-1}, the jumps from one iteration to the next; NaN for a single one. [..., T] to [...]."""
+    return interquartile_range(np.diff(values)) if values.shape[-1] > 1 else np.full(values.shape[:-1], np.nan)
 
 
 def drawdown_cvar(values: Floats, share: float = TAIL) -> Floats:

@@ -157,6 +157,15 @@ def test_noise_that_a_few_episodes_make_is_not_tested(tmp_path: Path) -> None:
         assert any("more episodes that carry the noise" in text for text in headline(study)) == (few == 2)
 
 
+def test_one_return_tells_nothing_of_steadiness(tmp_path: Path) -> None:
+    """Not that it was steady: no value, where 0 [0, 0] would be the steadiest run there is."""
+    made = cell(tmp_path, "phi=rtg", "iterations=1")
+    for seed in range(5):
+        run(made, seed, [1.0 * seed])
+    (found,) = [line for _, line in tables.stability(frames.load(tmp_path, "main")).iterrows()]
+    assert found.filter(regex="iqr_along_run|cvar_drawdown").isna().all()
+
+
 def test_only_what_had_the_same_budget_is_compared(tmp_path: Path) -> None:
     """Cells of one iteration, as of a probe alone, do not cut the others' areas off, nor meet them in pairs."""
     for overrides, length in ((["phi=rtg"], 20), (["phi=return"], 20), (["phi=rtg"], 1), (["phi=q"], 1)):
