@@ -213,7 +213,7 @@ def _summary(place: str, asked: Sequence[Answer]) -> Iterator[str]:
     if unsettled:
         told.append(f"Not settled: {listed(unsettled)}.")
     if told:
-        yield capital(place + " ".join(told))
+        yield capital(place + " ".join([told[0], *map(capital, told[1:])]))
 
 
 def _sentence(answer: Answer) -> str:

@@ -105,6 +105,18 @@ def test_a_clear_leader_is_called_one_by_the_paired_test(outputs: Path) -> None:
     assert rest[1].endswith("Reward-to-go ends above return (p = 0.031).")
 
 
+def test_every_sentence_of_the_headline_begins_with_a_capital_letter(tmp_path: Path) -> None:
+    """Reward-to-go learns more and the return is less noisy, so that two variants lead."""
+    for phi, top, noise in (("rtg", 100, 50.0), ("return", 20, 2.0)):
+        made = cell(tmp_path, "split", f"phi={phi}")
+        for seed in range(6):
+            finish(made, seed, climb(top, seed), noise + 0.5 * (seed % 3))
+    first = headline(tmp_path, "split")[0]
+    assert "Reward-to-go has" in first
+    assert "Return has" in first
+    assert not re.search(r"\. [a-z]", first)
+
+
 def test_what_no_test_decides_is_not_settled_and_nobody_is_called_ahead(outputs: Path) -> None:
     first, *rest = headline(outputs, "close")
     assert first.startswith("By no measure is one variant ahead of every other")
