@@ -340,7 +340,7 @@ def _read(path: Path, refuse: Refuse) -> dict[str, Any]:
         raise refuse(error.strerror or "cannot be read", "give the path of a readable JSON file") from None
     except (ValueError, RecursionError) as error:
         detail = str(error).splitlines()[0] if str(error) else "too deep"
-        raise refuse(f"not JSON ({detail})", "see `MDP files` in the README for the format") from None
+        raise refuse(f"not JSON ({detail})", "see docs/exact.md for the format") from None
     if not isinstance(raw, dict):
         raise refuse("not a JSON object", 'write {"P": ..., "R": ..., "rho0": ..., "horizon": ...}')
     return raw
