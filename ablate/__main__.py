@@ -1,10 +1,13 @@
 """The command line: Hydra composes, run() runs. Imports no torch."""
 
+import atexit
 import multiprocessing
 import os
 import shlex
 import signal
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,6 +63,26 @@ def _resolved(composed: DictConfig, overrides: list[str]) -> Job:
 
 def main() -> None:
     """Run the command line; exits with 0, 1 (something failed), 2 (refused) or 130 (interrupted)."""
+    try:
+        _main()
+    except SystemExit as left:
+        if isinstance(left.code, int):
+            _end(left.code)
+        raise
+
+
+def _end(exit_code: int) -> None:
+    """End without waiting for threads that user code has left where it was tried, before the workers got it."""
+    if any(not x.daemon for x in threading.enumerate() if x is not threading.main_thread()):
+        with suppress(Exception):
+            atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(exit_code)
+
+
+def _main() -> None:
     traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C

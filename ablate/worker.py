@@ -96,8 +96,6 @@ def _stopping() -> bool:
 
 
 def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int) -> tuple[str, Any]:
-    from ablate.train import train
-
     def report(done: int, steps: int, mean_return: float) -> None:
         _Here.progress[3 * slot : 3 * slot + 3] = [done, steps, mean_return]
 
@@ -106,6 +104,8 @@ def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int
 
     _Here.at_work, _Here.save = True, None
     try:
+        from ablate.train import train
+
         return "done", train(cell, seeds, checkpoint_seconds, report, _stopping, hold)
     except Refusal as refusal:  # a full disk, say, which another try does not mend
         return "refused", (str(refusal), "")

@@ -222,6 +222,8 @@ class Ends(Five):
     def __init__(self, kind: str = "exit", one_in: int = 1) -> None:
         super().__init__()
         self.kind, self.one_in = kind, one_in
+        if kind == "thread at birth":
+            _ends("thread")
 
     def reset(self, **more: Any) -> tuple[Any, dict[str, Any]]:
         found = super().reset(**more)

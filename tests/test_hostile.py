@@ -154,6 +154,16 @@ def test_a_cell_renamed_out_of_the_pattern_is_listed(tmp_path: Path, name: str) 
     assert "name" in stray["reason"]
 
 
+@pytest.mark.parametrize("name", ["x", "{cell}"])
+def test_a_cell_moved_into_another_is_listed(tmp_path: Path, name: str) -> None:
+    cell = good(tmp_path)
+    moved = other(tmp_path)
+    moved = moved.path.rename(cell.path / name.format(cell=moved.name))
+    found = load(tmp_path, "main")
+    assert found.strays["path"].tolist() == [str(moved)]
+    assert complete(found) == [(cell.name, 0), (cell.name, 1)]
+
+
 def test_a_cell_with_another_first_half_of_its_name_is_the_same_cell(tmp_path: Path) -> None:
     cell = good(tmp_path)
     renamed = cell.path.rename(cell.path.with_name(f"mine-{cell.name[-16:]}"))

@@ -131,8 +131,9 @@ def test_the_death_of_the_command_leaves_no_process(launcher: tuple[str, ...], t
         sweep.kill()
 
 
-def test_threads_that_user_code_leaves_hold_nothing_up(tmp_path: Path) -> None:
-    words = "env=gym", "env.id=odd_environments:Ends-v0", "+env.kwargs.kind=thread", "iterations=1", "episodes=2"
+@pytest.mark.parametrize("kind", ["thread", "thread at birth"])
+def test_threads_that_user_code_leaves_hold_nothing_up(kind: str, tmp_path: Path) -> None:
+    words = "env=gym", "env.id=odd_environments:Ends-v0", f"+env.kwargs.kind={kind!r}", "iterations=1", "episodes=2"
     path = os.pathsep.join(filter(None, sys.path))
     done = ablate(*words, "probe=off", "seed=0", cwd=tmp_path, PYTHONPATH=path)
     assert row(done.stdout, "env=gym") == [1, 0, 0]

@@ -41,6 +41,7 @@ def survey(outputs: str | Path, study: str) -> tuple[list[Cell], list[Stray]]:
             if cell := _cell(path):
                 ranked.append((not is_original(cell.name, cell.overrides), cell))
                 strays += [Stray(at, "its name is not that of a seed") for at in _misnamed(cell.path)]
+                strays += [Stray(at, "it is a cell inside a cell; move it out") for at in _inner(cell.path)]
         except Damaged as damage:
             strays.append(Stray(path, damage.flaw))
         except Refusal as refusal:
@@ -79,3 +80,9 @@ def _left(folder: Path) -> bool:
 def _misnamed(folder: Path) -> list[Path]:
     with refusing(folder):
         return [path for path in entries(folder) if path.name.startswith("seed=") and seed_in(path.name) is None]
+
+
+def _inner(folder: Path) -> list[Path]:
+    """What was moved into a cell, though runs had left something in it."""
+    with refusing(folder):
+        return [path for path in entries(folder) if not path.name.startswith((".", "seed=")) and _left(path)]
