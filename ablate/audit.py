@@ -217,14 +217,18 @@ def definitions(subject: Subject, size: int) -> list[Definition]:
 
 
 def _objective(subject: Subject) -> list[Finding]:
-    small, large = moments(subject, 2), moments(subject, 3)
-    if not np.isfinite([small.variance, large.variance]).all():
+    """The gradient of what, up to N = 4.
+
+    A group of 2 or 3 that has right and wrong answers has one deviation, whatever their chances, so that dividing by it
+    only scales; from 4 on it weighs prompts by their difficulty.
+    """
+    found = {size: moments(subject, size) for size in (2, 3, 4)}
+    if not np.isfinite([each.variance for each in found.values()]).all():
         return [Finding("objective", "not finite on some batch of right and wrong answers", True)]
-    own = [_in_words(found, size) for found, size in ((small, 2), (large, 3))]
+    told = f"tr Cov g = {found[3].variance:.4g}, noise / signal of one update {found[3].nsr:.4g}"
     return [
-        Finding("objective, N = 2", own[0]),
-        Finding("objective, N = 3", own[1]),
-        Finding("variance, N = 3", f"tr Cov g = {large.variance:.4g}, noise / signal of one update {large.nsr:.4g}"),
+        *(Finding(f"objective, N = {size}", _in_words(each, size)) for size, each in found.items()),
+        Finding("variance, N = 3", told),
     ]
 
 

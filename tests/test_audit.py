@@ -1,5 +1,6 @@
 """The audit of another trainer's advantage or loss: it names what is right, and finds what was planted."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -193,3 +194,22 @@ def test_the_documentation_shows_the_audit_of_public_trainers_as_it_is() -> None
     root = Path(__file__).parents[1]
     table = runpy.run_path(str(root / "benchmarks" / "trainers.py"))["table"]()
     assert table in (root / "docs" / "post_training.md").read_text()
+
+
+def test_that_the_deviation_weighs_prompts_shows_from_groups_of_four_on() -> None:
+    """Groups of 3 with right and wrong answers all have the deviation sqrt(1/3); of 4, 1/2 or sqrt(1/3)."""
+
+    def grpo(rewards: torch.Tensor) -> torch.Tensor:
+        return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)
+
+    found = {f.check: f.found for f in audit(Subject("it", grpo, False))}
+    assert found["objective, N = 3"] == "E g = 1.155 grad J"
+    assert found["objective, N = 4"].startswith("not the gradient of the success rate")
+    weights = []
+    for p in (0.7, 0.2):
+        edge, middle = 4 * p * (1 - p) * (p**2 + (1 - p) ** 2), 6 * p**2 * (1 - p) ** 2
+        # sum_i A_i z_i / N of k right ones of N is k (N - k) / N^2 / deviation
+        weights.append((edge * 3 / 16 / (0.5 + 1e-4) + middle / 4 / (3**-0.5 + 1e-4)) / (p * (1 - p)))
+    told = [float(x) for x in re.findall(r"weighs ([0-9.]+)|p = .2 ([0-9.]+)", found["objective, N = 4"])[0] if x]
+    assert told[0] == pytest.approx(weights[0], rel=1e-3)
+    assert weights[0] != pytest.approx(weights[1], rel=0.01)
