@@ -91,9 +91,9 @@ MEANINGS = {
     "never do, count half",
     "sooner_p": "of one half: the sign test, after Holm's correction",
     "noise_ratio": "of the two variants' own estimators at the first policy, geometric mean over seeds",
-    "noise_p": "as for the final return",
+    "noise_p": "as for the final return; none where too few episodes of the probes carry the noise",
     "snr_difference": "of the two variants' own estimators at the first policy, |mean|² / tr C",
-    "snr_p": "as for the final return",
+    "snr_p": "as for the noise",
 }
 FORMATS = {"own": lambda own: "yes" if own else "no"}
 FORMATS |= {name: lambda ratio: written("nsr", ratio) for name in ("nsr", "nsr_first", "nsr_last")}
