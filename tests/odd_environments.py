@@ -224,6 +224,9 @@ class Ends(Five):
         self.kind, self.one_in = kind, one_in
         if kind == "thread at birth":
             _ends("thread")
+        if kind == "deaf":
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def reset(self, **more: Any) -> tuple[Any, dict[str, Any]]:
         found = super().reset(**more)

@@ -1,6 +1,7 @@
 """Code of the user's own: its random numbers belong to one seed, and it cannot change what is recorded."""
 
 import random
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from conftest import compose
 from ablate import build, global_generators
 from ablate.baselines import leave_one_out
 from ablate.configuration import Job
+from ablate.envs.gym import Gymnasium
 from ablate.phi import Signals, reward_to_go
 from ablate.refusal import Refusal
 from ablate.store import Cell
@@ -344,3 +346,13 @@ def test_a_baseline_that_gives_nan_is_named(probe: str, tmp_path: Path) -> None:
         with pytest.raises(ArithmeticError) as error:
             train(cell, [0], 1e9, lambda *_: None, lambda: False)
         assert str(error.value) == f"probe after iteration 0: {told}"
+
+
+def test_an_environment_that_takes_the_interrupts_leaves_them_to_the_command() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        Gymnasium("odd_environments:Ends-v0", {"kind": "deaf"})
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)

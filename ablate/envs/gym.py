@@ -3,8 +3,10 @@
 import copy
 import difflib
 import importlib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gymnasium
@@ -91,7 +93,8 @@ class Gymnasium:
     def _make(self) -> gymnasium.Env:
         id, limit = self._spec.id, self.horizon
         try:
-            env = gymnasium.make(self._spec, max_episode_steps=limit, disable_env_checker=True, **self._kwargs)
+            with same_handlers():
+                env = gymnasium.make(self._spec, max_episode_steps=limit, disable_env_checker=True, **self._kwargs)
         except Exception as error:  # of anybody's code
             given = f" with env.kwargs={self._kwargs!s:.100}" if self._kwargs else ""
             kind = "" if isinstance(error, gymnasium.error.Error | ImportError) else f"{type(error).__name__}: "
@@ -105,6 +108,18 @@ class Gymnasium:
                 "MultiDiscrete, or Tuple and Dict of these"
             )
         return OneEpisode(FlattenObservation(Checked(env, id)))
+
+
+@contextmanager
+def same_handlers() -> Iterator[None]:
+    """Keep what SIGINT and SIGTERM do, whatever user code makes of them as it is set up: interrupts are ours."""
+    ours = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if ours else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def unflattenable(space: spaces.Space) -> str:
@@ -164,7 +179,8 @@ def find(id: str) -> EnvSpec:
     package, _, name = id.rpartition(":")
     try:
         if package:
-            importlib.import_module(package)
+            with same_handlers():
+                importlib.import_module(package)
         return gymnasium.spec(name)
     except (ImportError, TypeError, ValueError) as error:
         raise Refusal(f"env.id={id}: {_line(error)}; install the package {package}, or correct its name") from error
