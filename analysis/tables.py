@@ -27,6 +27,7 @@ noise               policy                  first or last of the run that it was
                     trace_variance          tr C of the one-trajectory gradient: median over seeds
                     nsr                     tr C / |mean|^2, the inverse of the median SNR; inf is "unbounded"
                     ratio                   trace variance over that of the probe's reference, geometric mean over seeds
+                    work_variance, optimizer_trace_variance, fisher_trace_variance, split_directional_variance,
                     bias_squared, mse, v_s0, v_action, v_transition, v_coupling
                                             medians over seeds, where known
 
@@ -81,6 +82,7 @@ NAMES = {"iqr": "IQR", "cvar": "CVaR", "auc": "AUC", "nsr": "NSR", "lr": "learni
 QUIET = ("left_out", "diverged")  # not shown where all are 0
 TEN = 10  # seeds that a spread has limits of: those of a bootstrap cover less of fewer
 NOTHING = bare(np.nan)
+METRICS = "work_variance", "optimizer_trace_variance", "fisher_trace_variance", "split_directional_variance"
 PARTS = ("v_s0", "v_action", "v_transition", "v_coupling")
 
 
@@ -183,8 +185,8 @@ def _noise(group: pd.DataFrame) -> dict[str, float]:
     row |= _columns("nsr", seeds.noise_to_signal(group))
     if "log_ratio" in group:
         row |= _columns("ratio", seeds.variance_ratio(group))
-    for name in ("bias_squared", "mse", *PARTS):
-        row |= {name: float(group[name].median())} if name in group else {}
+    for name in (*METRICS, "bias_squared", "mse", *PARTS):
+        row |= {name: float(group[name].median())} if name in group and group[name].notna().any() else {}
     return row
 
 

@@ -89,6 +89,16 @@ def test_noise_and_the_three_side_by_side(study: frames.Study) -> None:
     assert (together["trace_variance_first"], together["nsr_last"]) == (150, pytest.approx(10))
 
 
+def test_noise_in_other_metrics_is_the_median_over_seeds_where_it_was_measured(tmp_path: Path) -> None:
+    made = cell(tmp_path, "env=chain", "phi=rtg")
+    for seed, work in enumerate([3.0, 5.0, 40.0]):
+        rows = [row | {"work_variance": work, "fisher_trace_variance": np.nan} for row in online(1.0, 0.5, 2)]
+        run(made, seed, [1.0, 2.0], rows)
+    table = tables.noise(frames.load(tmp_path, "main"))
+    assert table["work_variance"].tolist() == [5.0, 5.0]
+    assert "fisher_trace_variance" not in table
+
+
 def test_paired_differences_are_of_shared_seeds(tmp_path: Path) -> None:
     """Reward-to-go less the return on seeds 1 to 3: 2, 30, 58. Mean 30, deviation 28, and p = 2 / 8, since no flip of
     signs but that of all reaches the sum. What three such seeds find does not depend on the 30. Another environment's
