@@ -72,8 +72,10 @@ def main() -> None:
 
 
 def _end(exit_code: int) -> None:
-    """End without waiting for threads that user code has left where it was tried, before the workers got it."""
-    if any(not x.daemon for x in threading.enumerate() if x is not threading.main_thread()):
+    """End without waiting for threads that user code has left where it was tried, before the workers got it. Those of
+    joblib, a launcher, are told to end by the interpreter."""
+    others = [x for x in threading.enumerate() if x is not threading.main_thread() and not x.daemon]
+    if any(not type(x).__module__.startswith("joblib.") for x in others):
         with suppress(Exception):
             atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
