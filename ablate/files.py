@@ -123,9 +123,8 @@ def make_folder(path: Path) -> None:
     with suppress(FileExistsError):
         os.mkdir(path)
         sync_folder(path.parent)
-    if not path.is_dir():
-        number = errno.ENOTDIR if path.exists() else errno.ENOENT  # another process has removed it
-        raise OSError(number, os.strerror(number), str(path))
+    if not stat.S_ISDIR(os.stat(path).st_mode):  # asked once: another process removes it and makes it again meanwhile
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
 
 
 def move_folder(source: Path, target: Path) -> None:

@@ -5,7 +5,9 @@ import random
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from disks import PowerLoss, full_from
 
 from ablate import store
-from ablate.files import write
+from ablate.files import make_folder, write
 from ablate.refusal import Refusal
 from ablate.store import Cell
 from ablate.store.tables import from_parquet
@@ -205,3 +207,25 @@ def test_a_disk_without_inodes_is_a_full_disk(small_disk: Path) -> None:
     for act in acts(small_disk / "outputs"):
         act()
     assert assert_whole(small_disk / "outputs") == "complete"
+
+
+def test_a_folder_that_another_process_removes_and_makes_again_is_no_file_in_the_way(tmp_path: Path) -> None:
+    folder, ended = tmp_path / "a" / "b", threading.Event()
+
+    def churn() -> None:
+        while not ended.is_set():
+            for change in (folder.parent.mkdir, folder.mkdir, folder.rmdir, folder.parent.rmdir):
+                with suppress(OSError):
+                    change()
+
+    others = [threading.Thread(target=churn) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        for _ in range(40_000):
+            with suppress(FileNotFoundError):
+                make_folder(folder)
+    finally:
+        ended.set()
+        for other in others:
+            other.join()
