@@ -22,15 +22,15 @@ from ablate.configuration import CONF, Impossible, Job, resolve
 from ablate.configuration.arguments import arranged
 from ablate.configuration.telling import is_bad_input, told
 from ablate.refusal import Refusal
-from ablate.screen import Screen, error
+from ablate.runs.screen import Screen, error
 from ablate.standard_streams import steady
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def job(composed: DictConfig) -> None:
     from ablate import store
-    from ablate.run import Summary, run
-    from ablate.workers import follow_parent
+    from ablate.runs.run import Summary, run
+    from ablate.runs.workers import follow_parent
 
     context = HydraConfig.get()
     os.chdir(context.runtime.cwd)  # paths are those of the folder where the command was typed, also for hydra.job.chdir
@@ -105,12 +105,12 @@ def _main() -> None:
     except Exception as problem:
         if not isinstance(problem, Refusal) and (traces or not is_bad_input(problem, sys.argv[1:])):
             raise
-        if "ablate.sweep" in sys.modules:
-            sys.modules["ablate.sweep"].Sweep.refused()
+        if "ablate.runs.sweep" in sys.modules:
+            sys.modules["ablate.runs.sweep"].Sweep.refused()
         error(str(problem) if isinstance(problem, Refusal) else told(problem, sys.argv[1:]))
         sys.exit(2)
-    if "ablate.sweep" in sys.modules:
-        sweep = sys.modules["ablate.sweep"].Sweep
+    if "ablate.runs.sweep" in sys.modules:
+        sweep = sys.modules["ablate.runs.sweep"].Sweep
         if sweep.error:
             raise sweep.error
         sys.exit(sweep.exit_code)

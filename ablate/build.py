@@ -70,14 +70,3 @@ def optimizer(config: Config) -> Any:
 
 def learner(config: Config) -> Any:
     return hydra.utils.get_method(config["algorithm"]["_target_"])(config)
-
-
-def probe(config: Config) -> Any:
-    """The probe of the run, or None for `probe=off`."""
-    if config["probe"]["name"] == "exact":
-        from ablate import exact_probe
-
-        return exact_probe.probe(config)
-    from ablate.probe import probe
-
-    return probe(config)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.envs.base import Continuous, Discrete, Environment
+from ablate.episodes.trajectories import Trajectories
 from ablate.models import Model, known
 from ablate.networks import Network
 from ablate.optimizers import Adam
@@ -18,7 +19,6 @@ from ablate.policies import Policy
 from ablate.randomness import streams
 from ablate.refusal import Refusal
 from ablate.returns import lambda_returns, ordered_sum
-from ablate.trajectories import Trajectories
 
 Floats = NDArray[np.float64]
 State = dict[str, Tensor]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.baselines import ScoreProducts
+from ablate.episodes.trajectories import Trajectories
 from ablate.policies import Policy
-from ablate.trajectories import Trajectories
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]

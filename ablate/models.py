@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ablate import exact, lqg
 from ablate.envs.base import Environment, Float32
+from ablate.episodes.trajectories import Trajectories
 from ablate.mdp import MDP
 from ablate.networks import Network
 from ablate.phi import Signals
 from ablate.policies import Gaussian, Policy
 from ablate.refusal import Refusal
-from ablate.trajectories import Trajectories
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.baselines import ScoreProducts
+from ablate.episodes.trajectories import Trajectories
 from ablate.phi import Signals
 from ablate.refusal import Refusal
-from ablate.trajectories import Trajectories
 
 Floats = NDArray[np.float64]
 OWN = "ablate."  # in front of every target that is not user code

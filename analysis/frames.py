@@ -57,9 +57,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ablate.configuration.words import command, override, ranges
 from ablate.refusal import Refusal
 from ablate.store import study as stored
-from ablate.words import command, override, ranges
 from analysis.configurations import misfit
 from analysis.escapes import clean, printable
 

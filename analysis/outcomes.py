@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.curves import final_return, steps_to_threshold
+from ablate.statistics.curves import final_return, steps_to_threshold
 from analysis import statistics as st
 from analysis.frames import Runs, Study, side_by_side
 

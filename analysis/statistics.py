@@ -1,7 +1,7 @@
 """What tables and figures need to know, in numpy: no drawing here, and no computing there.
 
 Intervals are at 95%. What single numbers over seeds come to is in `ablate.statistics.seeds`, where the table of a sweep
-finds it too; `ablate.curves` has the final return and the steps to a threshold. In this module,
+finds it too; `ablate.statistics.curves` has the final return and the steps to a threshold. In this module,
 
     learning curves     on_grid, area_under_curve
     over seeds          band, optimality_gap, improvement_interval
@@ -19,8 +19,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ablate.curves import smoothed
-from ablate.groups import ADVANTAGES, Bandit, group_moments
+from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
+from ablate.statistics.curves import smoothed
 from ablate.statistics.interval import LEVEL, Floats, Interval
 from ablate.statistics.power import POWER
 from ablate.statistics.seeds import FEWEST, cvar, expanded, interquartile_mean, probability_of_improvement
@@ -224,7 +224,7 @@ def against_reference(frame: pd.DataFrame) -> pd.DataFrame:
 
 def group_curves(sizes: list[int], chances: list[float]) -> pd.DataFrame:
     """Each group estimator on a prompt that is answered rightly with probability p, at group size N: `scale`, its mean
-    in units of the gradient (1 is unbiased), and `nsr`, tr Cov g / |E g|^2. Exact, by `ablate.groups`."""
+    in units of the gradient (1 is unbiased), and `nsr`, tr Cov g / |E g|^2. Exact, by `ablate.exact.groups`."""
     rows = []
     for p in chances:
         prompt = Bandit.deterministic([[1.0, 0.0]], [[np.log(p / (1 - p)), 0.0]])

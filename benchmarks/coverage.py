@@ -18,11 +18,11 @@ from hydra import compose, initialize_config_dir
 
 from ablate import build
 from ablate.configuration import CONF, resolve
+from ablate.episodes.rollout import rollout
 from ablate.gradients import gradient_chunks
 from ablate.models import known
 from ablate.phi import Signals
 from ablate.randomness import streams
-from ablate.rollout import rollout
 from ablate.statistics import bias, limits, noise
 from ablate.statistics.blocks import Accumulator, Blocks
 from ablate.statistics.interval import Floats, Interval

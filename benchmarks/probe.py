@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from ablate.episodes.trajectories import Trajectories
 from ablate.gradients import gradient_chunks
 from ablate.policies import Categorical
 from ablate.statistics.blocks import Accumulator
 from ablate.statistics.noise import trace_variance
-from ablate.trajectories import Trajectories
 
 K = 8
 POLICY = Categorical(4, 2, (64, 64))

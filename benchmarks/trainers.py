@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ablate.audit import Finding, Subject, audit
+from ablate.sequences.audit import Finding, Subject, audit
 
 LONGEST = 6.0  # the constant divisor, max_completion_length
 

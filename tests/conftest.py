@@ -20,12 +20,12 @@ from ablate import build
 from ablate.configuration import CONF, Impossible, Job, resolve
 from ablate.critics import Critic
 from ablate.envs.base import Continuous, Discrete
+from ablate.episodes.trajectories import Trajectories
 from ablate.estimator import Estimator
 from ablate.mdp import MDP
 from ablate.networks import Network
 from ablate.policies import Categorical, Gaussian, Policy
 from ablate.randomness import streams
-from ablate.trajectories import Trajectories
 
 torch.set_num_threads(1)  # as the engine's processes do: bits are promised for one thread
 

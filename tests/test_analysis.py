@@ -15,8 +15,8 @@ from matplotlib import pyplot as plt
 from scipy.stats import binomtest
 
 from ablate.configuration import parse_seeds
+from ablate.runs.train import train
 from ablate.store import Cell, config_hash
-from ablate.train import train
 from analysis import __main__ as command
 from analysis import frames, plots, statistics
 from analysis.__main__ import FIGURES, main

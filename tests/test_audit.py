@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ablate.audit import EXPECTED, Subject, audit, easy_and_hard, moments
 from ablate.commands.audit import main
 from ablate.refusal import Refusal
 from ablate.sequences import advantages, aggregations
 from ablate.sequences import exact as sequences_exact
+from ablate.sequences.audit import EXPECTED, Subject, audit, easy_and_hard, moments
 
 
 def rloo(rewards: Tensor) -> Tensor:

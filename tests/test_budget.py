@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from conftest import compose
 
-from ablate.budget import Budget
 from ablate.configuration import Impossible
 from ablate.refusal import Refusal
+from ablate.runs.budget import Budget
+from ablate.runs.train import train
 from ablate.store import Cell, config_hash
-from ablate.train import train
 
 CARTPOLE = "env=cartpole", "policy.hidden=[8]", "episodes=4", "probe.episodes=16", "probe.every=1000"
 ENV_STEPS = 900

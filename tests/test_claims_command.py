@@ -13,10 +13,10 @@ from rich.console import Console
 from scipy import stats
 
 from ablate.refusal import Refusal
+from ablate.runs.train import train
 from ablate.statistics.bias import projection
 from ablate.statistics.blocks import blocks_of
 from ablate.store import Cell
-from ablate.train import train
 from analysis.__main__ import main
 from analysis.page import render
 from analysis.verdicts import command

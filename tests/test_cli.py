@@ -15,8 +15,8 @@ from commands import PATIENCE, ablate, columns, command, numbers, row
 from conftest import choices, compose
 
 from ablate.configuration import CONF
+from ablate.runs.train import train
 from ablate.store import Cell, cells
-from ablate.train import train
 
 SHORT = ("env=bandit", "iterations=5", "probe=off")
 

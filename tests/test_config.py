@@ -17,8 +17,8 @@ from ablate.configuration import CONF, RANGES, Impossible, Job, parse_seeds, res
 from ablate.configuration.checks import check
 from ablate.configuration.completion import complete
 from ablate.configuration.seeds import MOST
+from ablate.configuration.words import ranges
 from ablate.refusal import Refusal
-from ablate.words import ranges
 
 SEEDS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=20, unique=True)
 

@@ -1,4 +1,4 @@
-"""Groups of episodes that share a context, held against the exact moments of ablate.groups."""
+"""Groups of episodes that share a context, held against the exact moments of ablate.exact.groups."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,13 @@ from conftest import compose, estimator_of, parameters
 from ablate import build
 from ablate.configuration import Impossible
 from ablate.envs.tabular import Grouped, contextual_bandit, random_mdp
+from ablate.episodes.rollout import rollout
+from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
 from ablate.gradients import per_trajectory_gradients
-from ablate.groups import ADVANTAGES, Bandit, group_moments
 from ablate.phi import Signals
 from ablate.randomness import streams
 from ablate.refusal import Refusal
-from ablate.rollout import rollout
+from ablate.runs import train
 
 SUCCESS = [[0.9, 0.2, 0.5], [0.1, 0.6, 0.0]]
 GROUP, GROUPS = 4, 12_000
@@ -77,7 +78,7 @@ def test_the_probe_measures_batches_that_share_a_context() -> None:
     settings = ("env=contextual_bandit", f"env.success={SUCCESS}", "episodes=4", "probe=matched", "probe.episodes=8192")
     job = compose(*settings)
     theta = torch.zeros(1, 9)
-    rows = build.probe(job.config).measure(theta, {}, (0,), 1)[0]
+    rows = train.probe(job.config).measure(theta, {}, (0,), 1)[0]
     names = {("rtg", "none"): "none", ("rtg", "mean"): "mean", ("rtg", "loo"): "loo"}
     for row in rows:
         if name := names.get((row["phi"], row["baseline"])):

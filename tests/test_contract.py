@@ -11,6 +11,7 @@ from conftest import choices, compose
 from ablate import build
 from ablate.configuration import CONF, Impossible, Job
 from ablate.refusal import Refusal
+from ablate.runs import train
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 TWO_STATES = '{"P": [[[0.5, 0.5]], [[0.1, 0.9]]], "R": [[1], [0]], "rho0": [0.5, 0.5], "horizon": 6}'
@@ -48,7 +49,7 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
 
 
 def assert_trains(job: Job) -> None:
-    build.probe(job.config)
+    train.probe(job.config)
     learner = build.learner(job.config)
     state = learner.initial([0, 1])
     state, record = learner.iterate(state, [0, 1], 1)

@@ -16,14 +16,14 @@ from ablate.configuration import Job
 from ablate.critics import Critic, LearnedCritic
 from ablate.envs import tabular
 from ablate.envs.tabular import Tabular
+from ablate.episodes.rollout import rollout
+from ablate.episodes.trajectories import Trajectories
 from ablate.mdp import MDP
 from ablate.networks import Network
 from ablate.phi import Signals
 from ablate.policies import Categorical, Gaussian, Policy
 from ablate.randomness import stream, streams
 from ablate.returns import lambda_returns
-from ablate.rollout import rollout
-from ablate.trajectories import Trajectories
 
 SEEDS = (3, 1, 4)
 LENGTHS = [[5, 1, 9, 4], [2, 2, 1, 3], [12, 7, 1, 40]]

@@ -15,11 +15,11 @@ from ablate.envs.cartpole import CartPole
 from ablate.envs.discretised import LARGEST_GRID, DiscreteActions, GridObservations, one_hot
 from ablate.envs.pendulum import Pendulum
 from ablate.envs.tabular import Tabular, bandit, chain, corridor
+from ablate.episodes.rollout import rollout
 from ablate.networks import Network
 from ablate.policies import GreedyValues
 from ablate.randomness import stream, streams
 from ablate.refusal import Refusal
-from ablate.rollout import rollout
 
 
 def lqg() -> Any:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from ablate.configuration.arguments import arranged
-from ablate.words import parsed
+from ablate.configuration.words import parsed
 from analysis import escapes, tables
 from analysis.frames import _command
 from analysis.page import Code, Page, Section, render

@@ -27,12 +27,12 @@ from torch import Tensor
 
 from ablate import exact
 from ablate.configuration import Job
+from ablate.episodes.trajectories import Trajectories
 from ablate.estimator import Estimator
 from ablate.gradients import policy_gradient, score_products
 from ablate.mdp import MDP
 from ablate.phi import Signals
 from ablate.policies import Categorical, Gaussian, Policy
-from ablate.trajectories import Trajectories
 
 POLICIES: dict[str, Callable[[], Policy]] = {
     "categorical linear": lambda: Categorical(3, 3),

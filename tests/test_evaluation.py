@@ -9,12 +9,12 @@ from conftest import compose
 
 from ablate import build
 from ablate.configuration import Impossible
-from ablate.evaluation import Evaluation, evaluation
 from ablate.networks import Network
 from ablate.policies import Categorical, Gaussian, Greedy, GreedyValues
+from ablate.probes.greedy import Evaluation, evaluation
 from ablate.refusal import Refusal
+from ablate.runs.train import train
 from ablate.store import Cell
-from ablate.train import train
 
 SMALL = "env=chain", "probe=off", "iterations=7", "episodes=4"
 

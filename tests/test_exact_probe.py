@@ -11,9 +11,9 @@ from conftest import compose, parameters
 from ablate import build
 from ablate.configuration import Impossible
 from ablate.exact import GroundTruth, scores, softmax
-from ablate.exact_probe import CRITICS
+from ablate.probes.exact import CRITICS
+from ablate.runs import train
 from ablate.store import Cell
-from ablate.train import train
 
 SMALL = ("env=random_mdp", "env.states=4", "env.actions=2", "env.successors=2", "env.horizon=4", "gamma=0.9")
 SEEDS = (3, 0, 11)
@@ -25,7 +25,7 @@ def measured(*overrides: str, seeds=SEEDS, iteration: int = 1):
     env = build.environment(job.config)
     theta = parameters(build.policy(job.config, env).network, SEEDS)[[SEEDS.index(seed) for seed in seeds]]
     pi = softmax(theta.double().numpy().reshape(len(seeds), env.observation_size, -1))
-    rows = build.probe(job.config).measure(theta, {}, seeds, iteration)
+    rows = train.probe(job.config).measure(theta, {}, seeds, iteration)
     return rows, pi, env.mdp, job.config
 
 
@@ -116,7 +116,7 @@ def test_training_does_not_notice_and_the_schedule_is_kept(tmp_path: Path) -> No
         job = compose(*SMALL, f"probe={probe}", "iterations=5", *every)
         cell = Cell.at(tmp_path, "test", job.overrides, job.config)
         cell.prepare()
-        train(cell, (0, 1), 1e9, lambda *_: None, lambda: False)
+        train.train(cell, (0, 1), 1e9, lambda *_: None, lambda: False)
         curves[probe] = [cell.curves(seed).drop(columns="wall_time") for seed in (0, 1)]
     for off, exact in zip(curves["off"], curves["exact"], strict=True):
         assert off.equals(exact)
@@ -155,7 +155,7 @@ def test_what_has_no_exact_values_is_refused_in_one_line(overrides: tuple[str, .
 
 def test_no_random_number_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     job = compose(*SMALL, "probe=exact")
-    probe = build.probe(job.config)
+    probe = train.probe(job.config)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a random number was asked for")

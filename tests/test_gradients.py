@@ -6,9 +6,9 @@ import torch
 from conftest import episodes_of, parameters, plain_log_prob, relative_error
 from numpy.typing import NDArray
 
+from ablate.episodes.trajectories import ROWS
 from ablate.gradients import per_trajectory_gradients, policy_gradient
 from ablate.policies import Categorical, Gaussian, Policy
-from ablate.trajectories import ROWS
 
 POLICIES: dict[str, Policy] = {
     "categorical": Categorical(3, 2, [16]),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from ablate.groups import ADVANTAGES, EPSILON, Bandit, group_moments
+from ablate.exact.groups import ADVANTAGES, EPSILON, Bandit, group_moments
 from ablate.sequences.advantages import group_mean as mean
 from ablate.sequences.advantages import group_standardised, leave_one_out, leave_one_out_standardised, none
 

@@ -20,6 +20,7 @@ from conftest import compose
 
 from ablate import store
 from ablate.refusal import Refusal
+from ablate.runs.train import train
 from ablate.store import Cell, config_digest, survey
 from ablate.store import study as tables
 from ablate.store.config_file import read_description, written
@@ -27,7 +28,6 @@ from ablate.store.manifest import sealed
 from ablate.store.study import COMPACTED
 from ablate.store.study import load as load_tables
 from ablate.store.tables import to_parquet
-from ablate.train import train
 from analysis import plots
 from analysis.frames import Study, load
 from analysis.report import write

@@ -10,10 +10,10 @@ from conftest import choices, compose, variants
 
 from ablate import build
 from ablate.configuration import Job
+from ablate.episodes.trajectories import Trajectories
 from ablate.exact import J, softmax
 from ablate.learners.base import Record, State
 from ablate.learners.policy_gradient import summary
-from ablate.trajectories import Trajectories
 
 SMALL = ("env.rows=3", "env.columns=2", "env.horizon=25", "episodes=5")  # ragged: some get there, some are cut
 AMONG = (2, 7, 9, 4)

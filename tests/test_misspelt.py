@@ -18,8 +18,8 @@ from ablate.configuration.settings import meant
 from ablate.configuration.settings import settings as known_settings
 from ablate.configuration.shape import check_shape
 from ablate.configuration.telling import is_bad_input, told
+from ablate.configuration.words import GROUPS
 from ablate.refusal import Refusal
-from ablate.words import GROUPS
 
 
 def job(*typed: str) -> Job:

@@ -10,10 +10,10 @@ from conftest import compose, cut_short, parameters
 from ablate import build, exact, lqg
 from ablate.configuration import Impossible
 from ablate.envs.tabular import Tabular
+from ablate.episodes.rollout import rollout
 from ablate.models import known
 from ablate.phi import Signals
 from ablate.randomness import streams
-from ablate.rollout import rollout
 
 SEEDS = [3, 8]
 

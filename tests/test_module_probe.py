@@ -9,12 +9,12 @@ from conftest import compose, plain_log_prob
 from torch import nn
 
 from ablate import build
+from ablate.episodes.rollout import rollout
 from ablate.gradients import per_trajectory_gradients
 from ablate.phi import Signals
 from ablate.probes.module import GradientNoise, per_sample_gradients, probe
 from ablate.randomness import streams
 from ablate.refusal import Refusal
-from ablate.rollout import rollout
 from ablate.statistics import noise
 from ablate.statistics.blocks import blocks_of
 

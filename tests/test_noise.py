@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.groups import ADVANTAGES, Bandit, group_moments
+from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
 from ablate.statistics import bias, limits, noise
 from ablate.statistics.blocks import Accumulator, blocks_of, gradients_of_gram
 from ablate.statistics.noise import paired_log_ratio, snr, trace_variance, unpaired_log_ratio

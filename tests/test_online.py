@@ -9,7 +9,7 @@ from conftest import choices, compose
 
 from ablate import build
 from ablate.envs.base import Continuous, Markov
-from ablate.online import Online
+from ablate.episodes.online import Online
 from ablate.randomness import stream
 
 MARKOV = sorted(set(choices("env")) - {"gym", "mdp"})

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate import gradients
+from ablate.episodes.trajectories import Trajectories
 from ablate.gradients import gradient_chunks, per_trajectory_gradients, policy_gradient, score_products
 from ablate.policies import Categorical, Gaussian, Policy
-from ablate.trajectories import Trajectories
 
 POLICIES: dict[str, Policy] = {
     "categorical linear": Categorical(3, 3),

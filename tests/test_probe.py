@@ -11,15 +11,16 @@ from scipy import stats
 
 from ablate import build, exact
 from ablate.configuration import Impossible
+from ablate.episodes.rollout import rollout
+from ablate.episodes.trajectories import Trajectories
 from ablate.gradients import gradient_chunks
 from ablate.learners.base import part
 from ablate.models import known
 from ablate.phi import Signals
 from ablate.randomness import streams
-from ablate.rollout import rollout
+from ablate.runs import train
 from ablate.statistics import bias, noise
 from ablate.statistics.blocks import blocks_of
-from ablate.trajectories import Trajectories
 
 QUICK = "critic.updates=1", "critic.batch_size=16"  # where it does not matter how good the fitted critic is
 SETTINGS = "gamma=0.9", "discount_scores=true", "episodes=5"
@@ -106,7 +107,7 @@ def test_training_does_not_notice_the_probe(env, probe):
 
     def curves(*more):
         config = compose(*overrides, *more).config
-        learner, measuring = build.learner(config), build.probe(config)
+        learner, measuring = build.learner(config), train.probe(config)
         state = learner.initial([4, 7])
         for iteration in range(1, 4):
             if measuring:
@@ -124,7 +125,7 @@ def test_rows_of_a_seed_do_not_depend_on_its_neighbours(env):
     config = compose(
         f"env={env}", "probe=matched", "probe.episodes=64", "episodes=4", "policy.hidden=[8]", *QUICK
     ).config
-    probe = build.probe(config)
+    probe = train.probe(config)
     theta = build.learner(config).initial([4, 7, 11])["theta"]
     among = probe.measure(theta, {}, [4, 7, 11], 0)
     (alone,) = probe.measure(theta[1:2], {}, [7], 0)
@@ -134,7 +135,7 @@ def test_rows_of_a_seed_do_not_depend_on_its_neighbours(env):
 def test_matched_variants_differ_in_the_estimator_alone():
     """Where two estimators are the same function, their rows are equal: on a bandit, return is reward-to-go."""
     config = compose("env=bandit", "probe=matched", "probe.episodes=160", "episodes=8", *QUICK).config
-    (rows,) = build.probe(config).measure(build.learner(config).initial([3])["theta"], {}, [3], 0)
+    (rows,) = train.probe(config).measure(build.learner(config).initial([3])["theta"], {}, [3], 0)
     by_name = {(row["phi"], row["baseline"]): row for row in rows}
     for baseline in ("none", "mean", "loo"):
         a, b = by_name["return", baseline], by_name["rtg", baseline]
@@ -146,13 +147,13 @@ def test_matched_variants_differ_in_the_estimator_alone():
 def test_batch_baselines_are_measured_from_replicate_batches():
     """trace_variance of `mean` is N times the variance of the N-episode estimate: (1 - 1/N)^2 that of leave-one-out."""
     config = compose("env=bandit", "probe=matched", "probe.episodes=400", "episodes=4", *QUICK).config
-    (rows,) = build.probe(config).measure(build.learner(config).initial([3])["theta"], {}, [3], 0)
+    (rows,) = train.probe(config).measure(build.learner(config).initial([3])["theta"], {}, [3], 0)
     by_name = {row["baseline"]: row for row in rows if row["phi"] == "rtg"}
     assert by_name["mean"]["trace_variance"] == pytest.approx(0.75**2 * by_name["loo"]["trace_variance"], rel=1e-5)
 
 
 def test_schedule():
-    probe = build.probe(compose("iterations=70", "probe.every=30").config)
+    probe = train.probe(compose("iterations=70", "probe.every=30").config)
     assert [k for k in range(71) if probe.due(k)] == [0, 30, 60]
 
 
@@ -180,7 +181,7 @@ def test_a_seed_keeps_its_own_horizon():
 
 def test_whitening_couples_a_batch_whatever_the_baseline():
     config = compose("env=bandit", "whiten=true").config
-    (rows,) = build.probe(config).measure(build.learner(config).initial([3])["theta"], {}, [3], 0)
+    (rows,) = train.probe(config).measure(build.learner(config).initial([3])["theta"], {}, [3], 0)
     assert config["probe"]["episodes"] == 256
     assert np.isfinite(rows[0]["trace_variance"])
 
@@ -207,7 +208,7 @@ def test_linear_quadratic_values_ask_for_a_linear_policy():
 def test_no_p_value_where_few_episodes_reach_the_goal():
     """FrozenLake's first policy is rewarded in 1.4% of episodes: few of 33 directions of the scores have moved."""
     config = compose("env=frozenlake", "phi=rtg", "probe.episodes=256").config
-    for rows in build.probe(config).measure(build.learner(config).initial([0, 1])["theta"], {}, [0, 1], 0):
+    for rows in train.probe(config).measure(build.learner(config).initial([0, 1])["theta"], {}, [0, 1], 0):
         assert np.isnan(rows[0]["wald_p"])
 
 
@@ -215,7 +216,7 @@ def test_false_alarms_of_the_wald_test_on_the_chain():
     """100 probes of an unbiased estimator by the engine: 11 rejections at 5% or more come once in 60 such tests."""
     config = compose("env=chain", "phi=rtg", "probe.episodes=64").config
     seeds = list(range(100))
-    rows = build.probe(config).measure(build.learner(config).initial(seeds)["theta"], {}, seeds, 0)
+    rows = train.probe(config).measure(build.learner(config).initial(seeds)["theta"], {}, seeds, 0)
     p = np.array([row["wald_p"] for (row,) in rows])
     assert np.isfinite(p).mean() > 0.9
     assert (p < 0.05).sum() <= 10
@@ -224,7 +225,7 @@ def test_false_alarms_of_the_wald_test_on_the_chain():
 def test_noise_in_the_metric_of_the_optimizer_and_by_layer():
     """From the optimizer's own state after two steps: the noise of what Adam steps along."""
     config = compose("env=chain", "phi=rtg", "optimizer=adam", "policy.hidden=[8]", "probe.episodes=64").config
-    learner, probe = build.learner(config), build.probe(config)
+    learner, probe = build.learner(config), train.probe(config)
     state = learner.initial([3])
     for iteration in (1, 2):
         state, _ = learner.iterate(state, [3], iteration)

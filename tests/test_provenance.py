@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import compose
 
-from ablate.named_files import held
+from ablate.configuration.named_files import held
 from ablate.refusal import Refusal
+from ablate.runs.train import train
 from ablate.store import Cell
 from ablate.store.provenance import git_revision
-from ablate.train import train
 
 MODEL = {"P": [[[1.0], [1.0]]], "R": [[0.0, 1.0]], "rho0": [1.0], "horizon": 2}
 

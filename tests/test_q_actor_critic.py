@@ -13,12 +13,12 @@ from torch import Tensor
 from ablate import build
 from ablate.critics import Approximator
 from ablate.envs.tabular import Tabular, from_outcomes
+from ablate.episodes.rollout import rollout
 from ablate.exact import J, softmax
 from ablate.learners.q_actor_critic import QActorCritic
 from ablate.learners.q_actor_critic import learner as q_actor_critic
 from ablate.policies import Categorical, Greedy
 from ablate.randomness import streams
-from ablate.rollout import rollout
 
 GAMMA, LR, CRITIC_LR = 0.5, 0.1, 0.2
 

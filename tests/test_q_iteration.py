@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from ablate import build
 from ablate.envs import tabular
+from ablate.episodes.rollout import rollout
 from ablate.exact import J, backup, optimal_values, softmax, stationary_values, values
 from ablate.mdp import MDP
 from ablate.randomness import streams
 from ablate.refusal import Refusal
-from ablate.rollout import rollout
 
 
 def garnet(index: int, gamma: float, states: int = 4, actions: int = 2) -> MDP:

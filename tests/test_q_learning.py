@@ -11,13 +11,13 @@ from conftest import compose
 
 from ablate import build
 from ablate.envs.tabular import Tabular, from_outcomes
+from ablate.episodes.rollout import rollout
 from ablate.exact import J, optimal_values
 from ablate.learners.base import State
 from ablate.learners.q_learning import QLearning, epsilon_greedy
+from ablate.learners.schedules import linear
 from ablate.randomness import streams
 from ablate.refusal import Refusal
-from ablate.rollout import rollout
-from ablate.schedules import linear
 
 GAMMA = 0.5
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import compose
 
-from ablate import build, memory, resources
+from ablate import build
 from ablate.refusal import Refusal
+from ablate.runs import memory, resources
 
 GIB = 2**30
 
@@ -83,7 +84,7 @@ def test_a_quota_of_time_is_a_number_of_cores(files: dict[str, str], cores: int 
 
 
 def test_the_limit_of_address_space_counts() -> None:
-    code = "from ablate import resources; print(resources.memory())"
+    code = "from ablate.runs import resources; print(resources.memory())"
     shell = ["bash", "-c", f'ulimit -v {2 * 1024**2}; "$0" -c "$1"', sys.executable, code]
     assert 0 < int(subprocess.check_output(shell, timeout=60)) < 2 * GIB
 

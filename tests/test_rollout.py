@@ -14,10 +14,10 @@ from ablate.envs.cartpole import CartPole
 from ablate.envs.lqg import build as lqg
 from ablate.envs.pendulum import Pendulum
 from ablate.envs.tabular import Tabular
+from ablate.episodes.rollout import rollout
+from ablate.episodes.trajectories import Trajectories
 from ablate.policies import Categorical, Gaussian, Policy
 from ablate.randomness import stream, streams
-from ablate.rollout import rollout
-from ablate.trajectories import Trajectories
 
 
 class Ragged:

@@ -13,7 +13,7 @@ import pytest
 from commands import Running, ablate, at_seed, checkpoints, manifests, numbers, row
 from conftest import choices
 
-from ablate.run import Standing, blocks
+from ablate.runs.run import Standing, blocks
 from ablate.store import cells
 
 LONG = ("-m", "env=chain", "phi=td,advantage", "seed=0-3", "iterations=400", "episodes=8", "probe=off")

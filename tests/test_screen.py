@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from ablate.screen import plain
+from ablate.runs.screen import plain
 
 
 @given(st.text() | st.sampled_from(["\x1b[31mred", "[red]a[/]", "\u202edlrow", "a\0b", "\x9b31m", "\\\\"]))

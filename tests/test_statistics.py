@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
 
-from ablate.curves import smoothed, steps_to_threshold
+from ablate.statistics.curves import smoothed, steps_to_threshold
 from ablate.statistics.power import samples_needed
 from ablate.statistics.seeds import (
     bootstrap_interval,

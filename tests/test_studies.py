@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from ablate.configuration import CONF, Impossible
 from ablate.configuration.help import description
+from ablate.runs.train import train
 from ablate.store import Cell, cells
-from ablate.train import train
 
 STUDIES = [study for study in choices("study") if study != "main"]
 SMALL = {  # besides the first job of the sweep: what makes a study short

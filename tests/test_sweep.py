@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ablate.run import Summary
+from ablate.configuration.words import ranges
+from ablate.runs.run import Summary
+from ablate.runs.sweep import conclude, ending, merge, solving, table
 from ablate.store import Cell
-from ablate.sweep import conclude, ending, merge, solving, table
-from ablate.words import ranges
 
 MANIFEST = {"iterations": 20, "env_steps": 2000, "wall_time_s": 1.0, "started": "2026-01-01T00:00:00+00:00"}
 CONFIG = {"threshold": 2.5, "phi": {"name": "rtg"}, "baseline": {"name": "none"}, "probe": {"name": "online"}}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from ablate import build, exact
 from ablate.envs.tabular import Tabular, from_outcomes
 from ablate.learners.base import State
+from ablate.learners.schedules import step_sizes
 from ablate.learners.td import TemporalDifference, exact_values
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
-from ablate.schedules import step_sizes
 
 GAMMA = 0.5
 SIXTHS = np.arange(1, 6) / 6

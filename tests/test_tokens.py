@@ -8,11 +8,11 @@ from conftest import compose
 
 from ablate import build
 from ablate.envs.tokens import tokens
+from ablate.episodes.rollout import rollout
 from ablate.gradients import policy_gradient
 from ablate.phi import Signals
 from ablate.randomness import streams
 from ablate.refusal import Impossible, Refusal
-from ablate.rollout import rollout
 from ablate.sequences import advantages, aggregations
 from ablate.sequences.exact import moments
 from ablate.sequences.problem import TokenProblem

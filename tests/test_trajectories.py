@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from ablate.trajectories import ROWS, Rows, Trajectories
+from ablate.episodes.trajectories import ROWS, Rows, Trajectories
 
 
 @st.composite

@@ -19,8 +19,8 @@ from ablate.configuration import Job
 from ablate.envs.gym import Gymnasium
 from ablate.phi import Signals, reward_to_go
 from ablate.refusal import Refusal
+from ablate.runs.train import train
 from ablate.store import Cell
-from ablate.train import train
 from ablate.user_code import UserBaseline, UserCritic, UserPhi, runs_users
 
 SMALL = "iterations=3", "episodes=4", "probe=off", "policy.hidden=[]"
@@ -84,7 +84,7 @@ def test_seeds_that_draw_nothing_stay_together(tmp_path: Path) -> None:
     job = compose("env=gym", "env.id=CartPole-v1", *SMALL)
     assert runs_users(job.config)
     calls: list[int] = []
-    from ablate.apart import ApartLearner
+    from ablate.runs.isolated import IsolatedLearner
 
     learner = build.learner(job.config)
 
@@ -96,7 +96,7 @@ def test_seeds_that_draw_nothing_stay_together(tmp_path: Path) -> None:
             return learner.iterate(state, seeds, iteration)
 
     counting: Any = Counting()
-    apart = ApartLearner(counting)
+    apart = IsolatedLearner(counting)
     state, _ = apart.iterate(apart.initial([0, 1]), [0, 1], 1)
     assert calls == [2]
     assert not apart.drawn
@@ -255,8 +255,8 @@ def test_of_a_critic_its_values_alone_are_taken() -> None:
 
 
 def test_an_environment_may_use_one_buffer_and_write_into_its_action(tmp_path: Path) -> None:
+    from ablate.episodes.rollout import rollout
     from ablate.randomness import streams
-    from ablate.rollout import rollout
 
     job = compose("env=gym", "env.id=odd_environments:OneBuffer-v0", "policy=gaussian", *SMALL)
     env = build.environment(job.config)

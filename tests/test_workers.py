@@ -12,13 +12,13 @@ import pytest
 from commands import PATIENCE, Running, ablate, row
 from conftest import compose
 
-from ablate import run as runs
-from ablate import workers
 from ablate.configuration import Job
-from ablate.run import run
-from ablate.screen import Screen
+from ablate.runs import run as runs
+from ablate.runs import workers
+from ablate.runs.run import run
+from ablate.runs.screen import Screen
+from ablate.runs.workers import ended
 from ablate.store import Cell
-from ablate.workers import ended
 
 SMALL = "iterations=3", "episodes=3", "probe=off", "policy.hidden=[]"
 

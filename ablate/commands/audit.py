@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate import audit
 from ablate.commands import Parser
 from ablate.files import OUT, write
+from ablate.sequences import audit
 
 
 def main(arguments: Sequence[str]) -> int:

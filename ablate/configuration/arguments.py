@@ -5,8 +5,8 @@ from difflib import get_close_matches
 
 from hydra._internal.utils import get_args_parser
 
+from ablate.configuration.words import as_text
 from ablate.refusal import Refusal, shown
-from ablate.words import as_text
 
 
 def arranged(typed: Sequence[str]) -> list[str]:

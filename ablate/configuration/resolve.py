@@ -8,10 +8,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from ablate.configuration.checks import check
 from ablate.configuration.completion import complete
+from ablate.configuration.named_files import digest
 from ablate.configuration.ranges import check_ranges, processes
 from ablate.configuration.seeds import parse_seeds
 from ablate.configuration.shape import check_shape
-from ablate.named_files import digest
 from ablate.refusal import Refusal
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from ablate.configuration.schema import CONF, Config
-from ablate.words import GROUPS
+from ablate.configuration.words import GROUPS
 
 Setting = str  # as it is typed: optimizer.lr
 

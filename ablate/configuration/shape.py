@@ -10,8 +10,8 @@ import hydra.utils
 from ablate.configuration.ranges import Allowed, whole
 from ablate.configuration.schema import Config
 from ablate.configuration.settings import choices, meant, node, settings
+from ablate.configuration.words import GROUPS, key
 from ablate.refusal import Refusal, shown
-from ablate.words import GROUPS, key
 
 Node = Mapping[str, Any]
 INSTANTIATE = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}  # read by Hydra itself

@@ -9,9 +9,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ablate.configuration.ranges import RANGES
 from ablate.configuration.settings import choices, meant, meant_choice
+from ablate.configuration.words import GROUPS, key, parsed
 from ablate.files import TROUBLES
 from ablate.refusal import shown
-from ablate.words import GROUPS, key, parsed
 
 COMPOSING = HydraException, OmegaConfBaseException, RecursionError
 # Bad input that Hydra answers with an exception of Python's own.

@@ -69,7 +69,7 @@ class Markov(Environment, Protocol):
     step carries from one iteration to the next, and a checkpoint keeps. States are [S, N, K], of any numeric type.
 
     An episode that lasts `horizon` steps is truncated where the horizon is a `time_limit`, and terminated where it
-    belongs to the problem; `ablate.online` counts the steps.
+    belongs to the problem; `ablate.episodes.online` counts the steps.
     """
 
     time_limit: bool

@@ -234,7 +234,7 @@ def contextual_bandit(success: Sequence[Sequence[float]], gamma: float = 1.0) ->
     """One step: a context x, all equally likely, is seen; arm a earns 1 with probability success[x][a], else nothing.
 
     As in post-training of language models: contexts are prompts, arms answers, and the mean of a row is how likely
-    the first policy is to be right. Exact values of group estimators: `ablate.groups`.
+    the first policy is to be right. Exact values of group estimators: `ablate.exact.groups`.
     """
     rows = list(success) if isinstance(success, Sequence) else []
     regular = bool(rows) and all(isinstance(row, Sequence) and len(row) == len(rows[0]) > 0 for row in rows)

@@ -12,9 +12,9 @@ from torch import Tensor
 from ablate import build
 from ablate.critics import quality
 from ablate.envs.base import Bools, Environment, Markov
+from ablate.episodes.online import Online, Walk
 from ablate.learners.base import Record, State, mean_of_updates, part, prefixed
 from ablate.networks import Network
-from ablate.online import Online, Walk
 from ablate.optimizers import RMSProp, norm
 from ablate.policies import Actor, Greedy, Policy
 from ablate.randomness import streams

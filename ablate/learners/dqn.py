@@ -13,14 +13,14 @@ from torch import Tensor
 from ablate import build
 from ablate.envs.base import Continuous, Environment, Markov
 from ablate.envs.discretised import DiscreteActions
+from ablate.episodes.online import Online, Walk
 from ablate.learners.base import Record, State, mean_of_updates, part, prefixed
+from ablate.learners.schedules import linear
 from ablate.networks import Network
-from ablate.online import Online, Walk
 from ablate.optimizers import Adam
 from ablate.policies import Actor, GreedyValues
 from ablate.randomness import streams
 from ablate.refusal import Refusal
-from ablate.schedules import linear
 
 Floats = NDArray[np.float64]
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from ablate import build
 from ablate.critics import Critic
 from ablate.envs.base import Environment
+from ablate.episodes.rollout import rollout
+from ablate.episodes.trajectories import Trajectories
 from ablate.estimator import Estimator
 from ablate.gradients import policy_gradient, score_products
 from ablate.learners.base import Record, State, part, prefixed
@@ -18,8 +20,6 @@ from ablate.phi import Signals
 from ablate.policies import Actor, Greedy, Policy
 from ablate.randomness import streams
 from ablate.returns import first_plus_mean, ordered_sum
-from ablate.rollout import rollout
-from ablate.trajectories import Trajectories
 
 
 def learner(config: Mapping[str, Any]) -> "PolicyGradient":

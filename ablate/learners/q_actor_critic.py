@@ -11,8 +11,8 @@ from torch import Tensor
 from ablate import build
 from ablate.critics import Approximator
 from ablate.envs.base import Markov
+from ablate.episodes.online import Online
 from ablate.learners.base import Record, State, part, prefixed
-from ablate.online import Online
 from ablate.policies import Greedy, Policy
 from ablate.randomness import streams
 

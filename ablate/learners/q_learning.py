@@ -13,13 +13,13 @@ from ablate import build
 from ablate.envs.base import Discrete, Markov
 from ablate.envs.discretised import DiscreteActions, GridObservations, one_hot
 from ablate.envs.tabular import Tabular
+from ablate.episodes.online import Online
 from ablate.learners.base import Record, State, part, prefixed
+from ablate.learners.schedules import linear, step_sizes
 from ablate.networks import Network
-from ablate.online import Online
 from ablate.policies import GreedyValues
 from ablate.randomness import streams
 from ablate.refusal import Refusal
-from ablate.schedules import linear, step_sizes
 
 Floats = NDArray[np.float64]
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from ablate import build, exact
 from ablate.envs.tabular import Tabular, thresholds
+from ablate.episodes.online import Online
 from ablate.learners.base import Record, State, part, prefixed
 from ablate.learners.q_iteration import with_states_seen
+from ablate.learners.schedules import step_sizes
 from ablate.mdp import MDP
-from ablate.online import Online
 from ablate.randomness import streams
-from ablate.schedules import step_sizes
 
 Floats = NDArray[np.float64]
 

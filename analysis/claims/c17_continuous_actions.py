@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ablate.curves import FINAL, final_return
 from ablate.lqg import LQG, optimum
+from ablate.statistics.curves import FINAL, final_return
 from analysis.verdicts import draw, learning
 from analysis.verdicts.estimates import Mean
 from analysis.verdicts.study import Study

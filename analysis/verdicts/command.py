@@ -1,5 +1,6 @@
 """`python -m analysis claims`: run what is missing, judge every claim, print the table and write the JSON."""
 
+import ast
 import hashlib
 import io
 import json
@@ -30,7 +31,6 @@ from analysis.verdicts.verdict import Verdict, family, interval, percent
 Answer = tuple[Claim, Verdict, pd.DataFrame | None]
 
 FOLDER = ".claims"  # in the study's folder: evidence, and which commands have been run
-TRUTH = ("exact", "curves", "mdp", "lqg", "noise", "randomness", "policies", "envs/tabular")  # what evidence uses
 OTHERS = (
     "page.py",
     "draw.py",
@@ -270,11 +270,36 @@ def _key(study: Study) -> str:
 
 
 def _sources() -> list[bytes]:
-    here, root = Path(str(files(package))), Path(ablate.__file__).parent
-    paths = [*here.glob("*.py"), *here.parent.glob("verdicts/*.py"), here.parent / "statistics.py"]
-    for name in TRUTH:
-        paths += [path for path in (root / f"{name}.py", *(root / name).glob("*.py")) if path.exists()]
-    return [path.read_bytes() for path in sorted(paths) if path.name not in OTHERS]
+    """The code that evidence is made by: the claims, and what they import of this project, and what that imports."""
+    here, roots = Path(str(files(package))), [Path(ablate.__file__).parents[1], Path(str(files(package))).parents[1]]
+    found: set[Path] = set()
+    waiting = list(here.glob("*.py"))
+    while waiting:
+        path = waiting.pop()
+        if path not in found and path.name not in OTHERS:
+            found.add(path)
+            waiting += [source for name in imported_names(path) for source in _files_of(name, roots)]
+    return [path.read_bytes() for path in sorted(found)]
+
+
+def imported_names(path: Path) -> set[str]:
+    """The modules, and names within modules, that a file of source imports, also inside of functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _files_of(name: str, roots: Sequence[Path]) -> list[Path]:
+    """The source of a module or package of this project; none for what is not one."""
+    if name.split(".")[0] not in ("ablate", "analysis"):
+        return []
+    parts = name.split(".")
+    places = [root.joinpath(*parts[:k]) for root in roots for k in range(1, len(parts) + 1)]
+    return [path for place in places for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
 
 
 def _folder(outputs: str, scale: Scale) -> Path:

@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate import exact
-from ablate.curves import FINAL, final_return
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
+from ablate.statistics.curves import FINAL, final_return
 from analysis.verdicts import draw
 from analysis.verdicts.estimates import Mean
 from analysis.verdicts.study import Study

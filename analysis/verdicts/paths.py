@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from ablate.curves import FINAL, Floats
 from ablate.randomness import stream
+from ablate.statistics.curves import FINAL, Floats
 from analysis.statistics import area_under_curve, kendall_tau
 from analysis.verdicts import draw, learning
 from analysis.verdicts.estimates import Estimate, Mean

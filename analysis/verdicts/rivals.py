@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.curves import Floats, final_return, smoothed, steps_to_threshold
+from ablate.statistics.curves import Floats, final_return, smoothed, steps_to_threshold
 from analysis.statistics import collapses, drawdown_cvar
 from analysis.verdicts import learning
 from analysis.verdicts.estimates import Estimate, Mean, Share

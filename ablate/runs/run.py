@@ -7,15 +7,16 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
-from ablate import build, memory, resources
-from ablate.budget import Budget
+from ablate import build
 from ablate.configuration import Job
+from ablate.configuration.words import ranges
 from ablate.refusal import Refusal
-from ablate.resources import cores
-from ablate.screen import Line, Screen
+from ablate.runs import memory, resources
+from ablate.runs.budget import Budget
+from ablate.runs.resources import cores
+from ablate.runs.screen import Line, Screen
+from ablate.runs.workers import Ticket, Workers, uninterrupted
 from ablate.store import Cell, check_writable
-from ablate.words import ranges
-from ablate.workers import Ticket, Workers, uninterrupted
 
 LARGEST_BLOCK = 32  # seeds; more gain no speed
 MEMORY_SHARE = 0.9  # of the memory at hand, which a job may take

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ablate import finite
 from ablate.envs.base import Continuous, Discrete, Environment
+from ablate.episodes.trajectories import Trajectories
 from ablate.policies import Actor
-from ablate.trajectories import Trajectories
 
 WORTH_DROPPING = 0.8  # rows are dropped when at most this share of those that are stepped would be left
 

@@ -21,8 +21,8 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 from ablate.refusal import Refusal
+from ablate.runs.worker import serve
 from ablate.store import Cell
-from ablate.worker import serve
 
 SLOTS = 4096  # blocks that may be under way at once
 INTERRUPTS = signal.SIGINT, signal.SIGTERM
@@ -41,7 +41,7 @@ def _context() -> BaseContext:
         multiprocessing.set_start_method(method, force=True)  # inside joblib's processes: ours know nothing of its own
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(["ablate.served"])
+        context.set_forkserver_preload(["ablate.runs.preload"])
     return context
 
 

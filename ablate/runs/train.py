@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from ablate import build, finite
-from ablate.apart import ApartProbe, apart
-from ablate.budget import Budget
-from ablate.evaluation import evaluation
-from ablate.exact_probe import ExactProbe
+from ablate.configuration.named_files import held
 from ablate.finite import NotFinite
 from ablate.learners.base import Learner, Record, State, part
-from ablate.named_files import held
-from ablate.probe import Probe
+from ablate.probes import exact, sampled
+from ablate.probes.exact import ExactProbe
+from ablate.probes.greedy import evaluation
+from ablate.probes.sampled import Probe
+from ablate.runs.budget import Budget
+from ablate.runs.isolated import IsolatedProbe, isolated
 from ablate.store import Cell, Checkpoint
 from ablate.user_code import runs_users
 
@@ -45,11 +46,11 @@ def train(
     """
     torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
     with held(cell.config):
-        learner, probe, judge = _parts(cell.config)
+        learner, measuring, judge = _parts(cell.config)
     budget = Budget.of(cell.config)
     population = _Population.load(cell, seeds, learner)
-    if probe and not population.iteration:
-        population.measure(probe, budget)
+    if measuring and not population.iteration:
+        population.measure(measuring, budget)
     saved = time.monotonic()
     outcomes: dict[int, Outcome] = {}
     done = steps = 0
@@ -72,8 +73,8 @@ def train(
         earlier = population.state
         population.advance(state, record)
         outcomes |= dict.fromkeys(population.drop_diverged(learner, earlier), "diverged")
-        if probe:
-            population.measure(probe, budget)
+        if measuring:
+            population.measure(measuring, budget)
         done += int((budget.used(iteration, after) - budget.used(iteration - 1, before)).sum())
         steps += int(record["env_steps"].sum())
         known = record["return_mean"][~np.isnan(record["return_mean"])]  # NaN where no episode has ended
@@ -83,10 +84,15 @@ def train(
             saved = time.monotonic()
 
 
+def probe(config: Mapping[str, Any]) -> Probe | ExactProbe | None:
+    """The probe of a run, or None for `probe=off`."""
+    return exact.probe(config) if config["probe"]["name"] == "exact" else sampled.probe(config)
+
+
 def _parts(config: Mapping[str, Any]) -> tuple[Learner, Any, Any]:
     """The learner of a run, its probe and its evaluation; None for the last two where there is none."""
-    parts = build.learner(config), build.probe(config), evaluation(config)
-    return apart(*parts) if runs_users(config) else parts
+    parts = build.learner(config), probe(config), evaluation(config)
+    return isolated(*parts) if runs_users(config) else parts
 
 
 def _iterate(learner: Learner, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
@@ -161,7 +167,7 @@ class _Population:
         """So far, [S]."""
         return np.array([curve["env_steps"][-1] if curve else 0 for curve in self.curves], np.int64)
 
-    def measure(self, probe: Probe | ExactProbe | ApartProbe, budget: Budget) -> None:
+    def measure(self, probe: Probe | ExactProbe | IsolatedProbe, budget: Budget) -> None:
         """Probe the seeds whose turn it is: all of them by the schedule, and those that are at their end."""
         due = budget.spent(self.iteration, self.env_steps) | probe.due(self.iteration)
         chosen = np.flatnonzero(due)

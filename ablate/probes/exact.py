@@ -10,7 +10,7 @@ from torch import Tensor
 from ablate import build
 from ablate.exact import GroundTruth, Moments
 from ablate.models import TabularModel
-from ablate.probe import Schedule
+from ablate.probes.schedule import Schedule
 
 Row = dict[str, Any]
 CRITICS = ("exact", "clockless")  # V_t(s), and V(s) that does not see the time

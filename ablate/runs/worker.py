@@ -104,7 +104,7 @@ def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int
 
     _Here.at_work, _Here.save = True, None
     try:
-        from ablate.train import train
+        from ablate.runs.train import train
 
         return "done", train(cell, seeds, checkpoint_seconds, report, _stopping, hold)
     except Refusal as refusal:  # a full disk, say, which another try does not mend

@@ -1,4 +1,4 @@
-"""When the noise of an estimator is measured, and on which trajectories.
+"""The noise of an estimator, measured on sampled trajectories.
 
 At the first policy, every so many iterations and at the last, with fresh episodes from streams of the probe's own:
 training does not notice. `online` judges the run's own estimator; `matched` judges every variant on the same
@@ -15,6 +15,8 @@ from torch import Tensor
 from ablate import build
 from ablate.critics import Critic
 from ablate.envs.base import Environment
+from ablate.episodes.rollout import rollout
+from ablate.episodes.trajectories import Trajectories
 from ablate.estimator import Estimator
 from ablate.gradients import per_trajectory_gradients, score_products
 from ablate.learners.base import State
@@ -22,13 +24,12 @@ from ablate.models import Model, known
 from ablate.optimizers import Optimizer
 from ablate.phi import Signals
 from ablate.policies import Policy
+from ablate.probes.schedule import Schedule
 from ablate.randomness import streams
 from ablate.returns import Floats, ordered_sum
-from ablate.rollout import rollout
 from ablate.statistics import bias, limits, noise
 from ablate.statistics.blocks import Accumulator, Blocks
 from ablate.statistics.interval import Interval, inverse
-from ablate.trajectories import Trajectories
 
 Row = dict[str, Any]
 EPISODES_AT_ONCE = 64  # per-trajectory gradients that are held at a time
@@ -84,17 +85,6 @@ def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) ->
     couples = node["baseline"]["about"]["couples"] or config["whiten"] or estimator.group is not None
     couples = couples or bool(estimator.advantage or estimator.aggregation)
     return Variant(facts, replace(estimator, group=group), couples)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """At the first policy and after every so many iterations; a run adds its last policy."""
-
-    every: int
-
-    def due(self, iteration: int) -> bool:
-        """Whether the policy after this many iterations is measured."""
-        return iteration % self.every == 0
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ from torch import Tensor
 
 from ablate import global_generators
 from ablate.envs.base import Bools, Environment
-from ablate.evaluation import Evaluation
-from ablate.exact_probe import ExactProbe
 from ablate.learners.base import Learner, Record, State
 from ablate.policies import Actor
-from ablate.probe import Probe, Row
+from ablate.probes.exact import ExactProbe
+from ablate.probes.greedy import Evaluation
+from ablate.probes.sampled import Probe, Row
 
 T = TypeVar("T")
 
 
-class _Apart:
+class _Isolated:
     """Calls on behalf of a block's seeds."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class _Apart:
             global_generators.restore(before)
 
 
-class ApartLearner(_Apart):
+class IsolatedLearner(_Isolated):
     def __init__(self, learner: Learner) -> None:
         super().__init__()
         self._learner = learner
@@ -67,7 +67,7 @@ class ApartLearner(_Apart):
         return self._learner.deterministic(state)
 
 
-class ApartProbe(_Apart):
+class IsolatedProbe(_Isolated):
     def __init__(self, probe: Probe | ExactProbe) -> None:
         super().__init__()
         self._probe = probe
@@ -84,7 +84,7 @@ class ApartProbe(_Apart):
         return [row for part in self.call(rows_of, seeds, "probe", iteration) for row in part]
 
 
-class ApartEvaluation(_Apart):
+class IsolatedEvaluation(_Isolated):
     def __init__(self, evaluation: Evaluation) -> None:
         super().__init__()
         self._evaluation = evaluation
@@ -108,12 +108,12 @@ def _records(parts: Sequence[Record]) -> Record:
     return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def apart(
+def isolated(
     learner: Learner, probe: Probe | ExactProbe | None, evaluation: Evaluation | None
-) -> tuple[ApartLearner, ApartProbe | None, ApartEvaluation | None]:
+) -> tuple[IsolatedLearner, IsolatedProbe | None, IsolatedEvaluation | None]:
     """The three of a run, with the seeds apart."""
     return (
-        ApartLearner(learner),
-        None if probe is None else ApartProbe(probe),
-        None if evaluation is None else ApartEvaluation(evaluation),
+        IsolatedLearner(learner),
+        None if probe is None else IsolatedProbe(probe),
+        None if evaluation is None else IsolatedEvaluation(evaluation),
     )

@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate import screen, store
+from ablate import store
 from ablate.configuration import parse_seeds
-from ablate.curves import FINAL, SMOOTHING, final_return, steps_to_threshold
+from ablate.configuration.words import parsed, ranges
 from ablate.refusal import Refusal, one_line
-from ablate.run import Summary
+from ablate.runs import screen
+from ablate.runs.run import Summary
 from ablate.statistics import seeds
+from ablate.statistics.curves import FINAL, SMOOTHING, final_return, steps_to_threshold
 from ablate.statistics.text import limits, number
-from ablate.words import parsed, ranges
 
 if TYPE_CHECKING:
     import pandas as pd

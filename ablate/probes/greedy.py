@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ablate.episodes.rollout import rollout
 from ablate.learners.base import Learner, Record, State
 from ablate.randomness import streams
 from ablate.returns import first_plus_mean, ordered_sum
-from ablate.rollout import rollout
 
 Bools = NDArray[np.bool_]
 

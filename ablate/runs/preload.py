@@ -3,7 +3,7 @@
 import sys
 from types import TracebackType
 
-import ablate.train  # noqa: F401
+import ablate.runs.train  # noqa: F401
 
 
 def _quiet(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

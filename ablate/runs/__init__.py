@@ -1,0 +1,1 @@
+"""Running: the sweep, its jobs, blocks of seeds, worker processes, and what is seen meanwhile."""
