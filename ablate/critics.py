@@ -18,7 +18,7 @@ from ablate.phi import Signals
 from ablate.policies import Policy
 from ablate.randomness import streams
 from ablate.refusal import Refusal
-from ablate.returns import lambda_returns, ordered_sum
+from ablate.returns import first_plus_mean, lambda_returns, ordered_sum
 
 Floats = NDArray[np.float64]
 State = dict[str, Tensor]
@@ -219,6 +219,39 @@ def exact(wanted: frozenset[str], env: Environment, policy: Policy, **shape: Any
     if model is None:
         raise Refusal("critic=exact has no model of this environment and policy; write critic=lambda")
     return ExactCritic(model)
+
+
+@dataclass(frozen=True)
+class RunningMean:
+    """V(s) = b, the mean return of the batches before: b = sum_k d^k m_k / sum_k d^k, m_k that of the k-th last batch
+    and d the ``decay``; 0 before the first. The baseline of Williams (1992), known before the episodes it judges."""
+
+    decay: float
+
+    def initial(self, seeds: Sequence[int]) -> State:
+        zero = torch.zeros(len(seeds), dtype=torch.float64)
+        return {"sum": zero, "weight": zero.clone()}
+
+    def judge(self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+        total, weight = state["sum"].numpy(), state["weight"].numpy()
+        b = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+        values = b[:, None, None] * signals.mask
+        last = np.arange(signals.mask.shape[2]) == episodes.lengths[..., None] - 1
+        following = np.where(last & episodes.terminated[..., None], 0.0, values)
+        return replace(signals, values=values, next_values=following)
+
+    def fit(
+        self, state: State, episodes: Trajectories, signals: Signals, seeds: Sequence[int], iteration: int
+    ) -> tuple[State, dict[str, Floats]]:
+        mean = torch.from_numpy(first_plus_mean(signals.returns, axis=1))
+        return {"sum": self.decay * state["sum"] + mean, "weight": self.decay * state["weight"] + 1}, {}
+
+
+def running_mean(wanted: frozenset[str], env: Environment, policy: Policy, decay: float, **shape: Any) -> RunningMean:
+    """Raises Refusal where Q is wanted."""
+    if "Q" in wanted:
+        raise Refusal("critic=running_mean knows no Q; write critic=lambda")
+    return RunningMean(decay)
 
 
 def learned(wanted: frozenset[str], env: Environment, policy: Policy, **settings: Any) -> LearnedCritic:

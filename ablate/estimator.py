@@ -10,6 +10,7 @@ from ablate import finite
 from ablate.baselines import ScoreProducts
 from ablate.phi import Signals
 from ablate.returns import discounted_sum, ordered_sum
+from ablate.sequences.advantages import takes
 
 Floats = NDArray[np.float64]
 OfBatch = Callable[[Floats], Floats]
@@ -27,7 +28,8 @@ class Estimator:
     | discount_scores | w_t = gamma^t, the exact gradient of J; else w_t = 1, the usual practice, biased if gamma < 1|
     | whiten          | divide Phi - b, less its mean, by its standard deviation: biased at every scale              |
     | group           | neighbouring episodes that make the batch of a baseline and of whitening; None: all N        |
-    | advantage       | A of each episode from the returns [S,B,N] of B groups, in place of Phi - b; None: as it is  |
+    | advantage       | A of each episode from the returns [S,B,N] of B groups, in place of Phi - b, and what else it|
+    |                 | takes (`sequences.advantages`); None: as it is                                               |
     | aggregation     | weights of the episodes from their lengths [S,B,N], in place of 1/N; None: as it is          |
     | names           | what a message calls Phi and b                                                               |
     """
@@ -38,7 +40,7 @@ class Estimator:
     discount_scores: bool = True
     whiten: bool = False
     group: int | None = None
-    advantage: OfBatch | None = None
+    advantage: Callable[..., Floats] | None = None
     aggregation: OfBatch | None = None
     names: tuple[str, str] = ("phi", "baseline")
 
@@ -47,21 +49,33 @@ class Estimator:
 
         ``score_products(u, v)`` gives <sum_t u_t z_t, sum_t v_t z_t> of each trajectory, [S,N], for weights [S,N,T].
         """
-        weights = self._advantages(signals) if self.advantage else self._differences(signals, score_products)
+        share = self._shares(signals.mask)
+        if self.advantage:
+            return share * self._advantages(signals, score_products, share)
+        weights = self._differences(signals, score_products)
+        return weights if self.aggregation is None else share * weights
+
+    def _shares(self, mask: NDArray[np.bool_]) -> Floats:
+        """N times the weight of each episode, at its steps, [S,N,T]: 1 where episodes count alike."""
         if self.aggregation is None:
-            return weights
-        lengths = self._grouped(signals.mask.sum(2))
-        aggregated = self.aggregation(lengths).reshape(weights.shape[:2])
-        return weights * (weights.shape[1] * aggregated)[..., None]
+            return mask.astype(np.float64)
+        lengths = self._grouped(mask.sum(2))
+        return mask.shape[1] * self.aggregation(lengths).reshape(mask.shape[:2])[..., None] * mask
 
     def _grouped(self, x: NDArray) -> NDArray:
         """[S,N] as [S,B,N/B]."""
         return x.reshape(len(x), -1, self.group or x.shape[1])
 
-    def _advantages(self, signals: Signals) -> Floats:
+    def _advantages(self, signals: Signals, score_products: ScoreProducts, share: Floats) -> Floats:
         """One number an episode, at all its steps."""
         assert self.advantage is not None
-        A = self.advantage(self._grouped(signals.returns)).reshape(signals.returns.shape)
+        facts: dict[str, Callable[[], Floats]] = {
+            "lengths": lambda: signals.mask.sum(2).astype(np.float64),
+            "norms": lambda: score_products(share, share),
+            "values": lambda: _of_the_start(signals),
+        }
+        wanted = {name: self._grouped(facts[name]()) for name in takes(self.advantage)}
+        A = self.advantage(self._grouped(signals.returns), **wanted).reshape(signals.returns.shape)
         finite.check(f"what {self.names[0]} gives", A, "seed episode")
         return A[..., None] * signals.mask
 
@@ -92,6 +106,12 @@ class Estimator:
         """w_t, [T]."""
         discount = signals.gamma if self.discount_scores and self.measured_from == "step" else 1.0
         return np.power(discount, np.arange(signals.mask.shape[-1]))
+
+
+def _of_the_start(signals: Signals) -> Floats:
+    """V(s_0), [S,N]."""
+    assert signals.values is not None
+    return signals.values[..., 0]
 
 
 def _whitened(x: Floats, mask: NDArray[np.bool_], rounding: Floats) -> Floats:

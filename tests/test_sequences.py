@@ -1,6 +1,6 @@
 """Group and sequence estimators: definitions by hand, and exact moments against all batches, one by one."""
 
-from functools import partial
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
@@ -27,6 +27,9 @@ ADVANTAGES = {
     "leave-one-out standardised": partial(adv.leave_one_out_standardised, epsilon=0.1),
     "batch standardised": adv.batch_standardised,
     "group mean, batch standardised": adv.group_mean_batch_standardised,
+    "leave-one-out optimal": adv.leave_one_out_optimal,
+    "length-weighted mean": adv.length_weighted_mean,
+    "leave-one-out max": adv.leave_one_out_max,
 }
 AGGREGATIONS = {
     "sequence sum": agg.sequence_sum,
@@ -35,7 +38,11 @@ AGGREGATIONS = {
     "token mean": agg.token_mean,
     "token mean of 2 micro-batches": partial(agg.micro_batched, aggregation=agg.token_mean, micro_batches=2),
 }
-SIZES = [(2, 1, 3, 2), (2, 5, 1, 4), (3, 2, 2, 2), (4, 1, 3, 2), (3, 3, 1, 2), (2, 2, 2, 3), (4, 2, 1, 2), (3, 1, 2, 3)]
+SIZES = [
+    (V, H, P, N)
+    for V, H, P, N in product(range(2, 5), range(1, 6), range(1, 4), range(2, 5))
+    if len(answers(V, H)) ** (P * N) <= 2500
+]
 
 
 def random_problem(seed: int, V: int, H: int, P: int) -> tuple[TokenProblem, np.ndarray]:
@@ -43,6 +50,17 @@ def random_problem(seed: int, V: int, H: int, P: int) -> tuple[TokenProblem, np.
     rng = np.random.default_rng(seed)
     problem = TokenProblem.of(V, H, P, lambda x, y: float(rng.integers(0, 3)) / 2)
     return problem, rng.normal(size=(P, len(problem.prefixes), V))
+
+
+@cache
+def listed(seed: int, V: int, H: int, P: int) -> tuple[TokenProblem, np.ndarray, np.ndarray, np.ndarray]:
+    """A random problem, and log pi [P, Y] and S [P, Y, D] of its answers."""
+    problem, logits = random_problem(seed, V, H, P)
+    Y = len(problem.answers)
+    log_prob, S = np.empty((P, Y)), np.empty((P, Y, logits[0].size))
+    for x, y in product(range(P), range(Y)):
+        log_prob[x, y], S[x, y] = score(problem, logits, x, y)
+    return problem, logits, log_prob, S
 
 
 def score(problem: TokenProblem, logits: np.ndarray, x: int, y: int) -> tuple[float, np.ndarray]:
@@ -56,17 +74,15 @@ def score(problem: TokenProblem, logits: np.ndarray, x: int, y: int) -> tuple[fl
     return log_prob.item(), theta.grad.numpy().ravel()
 
 
-def brute_force(problem: TokenProblem, logits: np.ndarray, N: int, advantage, aggregation) -> tuple[np.ndarray, float]:
+def brute_force(problem, log_prob, S, N: int, advantage, aggregation) -> tuple[np.ndarray, float]:
     """E g and tr Cov g over every batch of answers, each with its own chance."""
     P, Y = problem.rewards.shape
-    log_prob = np.empty((P, Y))
-    S = np.empty((P, Y, logits[0].size))
-    for x, y in product(range(P), range(Y)):
-        log_prob[x, y], S[x, y] = score(problem, logits, x, y)
     batches = np.array(list(product(range(Y), repeat=P * N))).reshape(-1, P, N)
     row = np.arange(P)[:, None]
     chances = np.exp(log_prob[row, batches].sum((1, 2)))
-    A, w = advantage(problem.rewards[row, batches]), aggregation(problem.lengths[batches])
+    w, lengths = aggregation(problem.lengths[batches]), problem.lengths[batches]
+    norms = np.square(w) * np.square(S).sum(-1)[row, batches]
+    A = adv.of_batch(advantage, problem.rewards[row, batches], lengths=lengths, norms=norms)
     g = ((w * A)[..., None] * S[row, batches]).sum(2)
     mean = np.tensordot(chances, g, 1)
     return mean, float(chances @ np.square(g - mean).sum((1, 2)))
@@ -75,12 +91,15 @@ def brute_force(problem: TokenProblem, logits: np.ndarray, N: int, advantage, ag
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("advantage", ADVANTAGES)
 def test_moments_are_those_of_all_batches(advantage: str, aggregation: str) -> None:
+    """Of 30 random problems and more."""
+    assert len(SIZES) >= 30
     for seed, (V, H, P, N) in enumerate(SIZES):
-        problem, logits = random_problem(seed, V, H, P)
         if aggregation.endswith("micro-batches") and P * N % 2:
             continue
-        found = moments(problem, logits, N, ADVANTAGES[advantage], AGGREGATIONS[aggregation])
-        mean, variance = brute_force(problem, logits, N, ADVANTAGES[advantage], AGGREGATIONS[aggregation])
+        problem, logits, log_prob, S = listed(seed, V, H, P)
+        A, w = ADVANTAGES[advantage], AGGREGATIONS[aggregation]
+        found = moments(problem, logits, N, A, w)
+        mean, variance = brute_force(problem, log_prob, S, N, A, w)
         np.testing.assert_allclose(found.mean, mean, rtol=1e-10, atol=1e-12)
         assert found.variance == pytest.approx(variance, rel=1e-10, abs=1e-13)
 
@@ -90,7 +109,7 @@ def test_which_estimators_are_the_gradient(seed: int) -> None:
     """E g = grad J of none, a constant and leave-one-out with sequence sums; (1 - 1/N) of it with the group mean."""
     V, H, P, N = SIZES[seed % len(SIZES)]
     problem, logits = random_problem(100 + seed, V, H, P)
-    for name in ("none", "constant", "leave-one-out"):
+    for name in ("none", "constant", "leave-one-out", "leave-one-out optimal"):
         found = moments(problem, logits, N, ADVANTAGES[name])
         np.testing.assert_allclose(found.mean, found.gradient, atol=1e-12)
     centred = moments(problem, logits, N, adv.group_mean)
@@ -200,7 +219,9 @@ def test_against_numpys_means_and_deviations(r: np.ndarray) -> None:
 @pytest.mark.parametrize("name", [name for name in ADVANTAGES if name not in ("none", "constant")])
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e9 + 0.1, -1 / 3])
 def test_a_dead_batch_has_no_advantage_at_all(name: str, value: float) -> None:
-    assert np.array_equal(ADVANTAGES[name](np.full((2, 5), value)), np.zeros((2, 5)))
+    lengths, norms = np.arange(1.0, 11).reshape(2, 5), np.random.default_rng(0).random((2, 5))
+    found = adv.of_batch(ADVANTAGES[name], np.full((2, 5), value), lengths=lengths, norms=norms)
+    assert np.array_equal(found, np.zeros((2, 5)))
 
 
 @given(rewards, st.floats(-100, 100, width=32))

@@ -9,7 +9,8 @@ from conftest import compose
 from ablate import build
 from ablate.envs.tokens import tokens
 from ablate.episodes.rollout import rollout
-from ablate.gradients import policy_gradient
+from ablate.episodes.trajectories import Trajectories
+from ablate.gradients import policy_gradient, score_products
 from ablate.phi import Signals
 from ablate.randomness import streams
 from ablate.refusal import Impossible, Refusal
@@ -47,6 +48,9 @@ def test_the_mdp_is_the_token_problem() -> None:
             aggregations.token_mean,
         ),
         (("advantage=group_mean", "aggregation=sequence_mean"), advantages.group_mean, aggregations.sequence_mean),
+        (("advantage=leave_one_out_optimal",), advantages.leave_one_out_optimal, aggregations.sequence_sum),
+        (("advantage=length_weighted_mean",), advantages.length_weighted_mean, aggregations.sequence_sum),
+        (("advantage=leave_one_out_max",), advantages.leave_one_out_max, aggregations.sequence_sum),
     ],
 )
 def test_what_trains_has_the_exact_mean_and_variance(words: tuple, advantage, aggregation) -> None:
@@ -60,7 +64,7 @@ def test_what_trains_has_the_exact_mean_and_variance(words: tuple, advantage, ag
     theta[:, :9] = torch.from_numpy(logits.reshape(-1)).float()
     sources = (streams(seeds, f"test {what}", 0) for what in ("environment", "actions"))
     episodes = rollout(policy, theta, env, 4, *sources)
-    weights = estimator.weights(Signals(episodes.rewards, episodes.mask, 1.0), None)
+    weights = estimator.weights(Signals(episodes.rewards, episodes.mask, 1.0), score_products(policy, theta, episodes))
     g = policy_gradient(policy, theta, episodes, weights)[0][:, :9].double().numpy()
     exact = moments(TokenProblem.exact_match(3, 2, RIGHT), logits, 4, advantage, aggregation)
     error = g.std(0) / np.sqrt(len(g)) + 1e-9
@@ -76,7 +80,64 @@ def test_a_leave_one_out_advantage_is_the_return_less_the_leave_one_out_baseline
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize("advantage", ["group_standardised", "leave_one_out_standardised", "batch_standardised"])
+def test_the_estimated_optimum_takes_the_norms_of_the_scores() -> None:
+    """Of the weighted scores, and within a group."""
+    words = "env=tokens", "env.group=2", "episodes=4", "phi=return", "aggregation=sequence_mean"
+    config = compose(*words, "advantage=leave_one_out_optimal").config
+    rewards = np.array([[[0.0, 1.0], [0.5, 0.0], [2.0, 0.0], [1.0, 4.0]]])
+    mask = np.array([[[True, True], [True, False], [True, False], [True, True]]])
+
+    def products(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Each step's score is a unit vector of its own."""
+        return (u * v).sum(2)
+
+    A = advantages.leave_one_out_optimal([[1.0, 0.5], [2.0, 5.0]], [[0.5, 1.0], [1.0, 0.5]]).reshape(4)
+    expected = A[:, None] * mask[0] / np.array([[2], [1], [1], [2]])
+    found = build.estimator(config, config).weights(Signals(rewards, mask, 1.0), products)
+    np.testing.assert_allclose(found[0], expected)
+
+
+def test_the_running_mean_is_that_of_earlier_batches() -> None:
+    """b = 0 before the first batch, its mean after it, and a moving average then; the gradient is less by it."""
+    config = compose(*QUICK, "advantage=running_mean", "critic.decay=0.5").config
+    learner = build.learner(config)
+    state, means = learner.initial([3, 4]), []
+    for iteration in (1, 2, 3):
+        b = learner.critic.judge(
+            {"sum": state["critic.sum"], "weight": state["critic.weight"]}, None, None, *a_batch(2)
+        ).values[:, 0, 0]
+        weights = 0.5 ** np.arange(len(means))[::-1]
+        np.testing.assert_allclose(b, weights @ np.array(means) / weights.sum() if means else np.zeros(2))
+        state, record = learner.iterate(state, [3, 4], iteration)
+        means.append(record["return_mean"])
+    ones = np.ones((1, 16, 1))
+    signals = Signals(ones, ones > 0, 1.0, values=0.25 * ones)
+    np.testing.assert_allclose(build.estimator(config, config).weights(signals, None), 0.75 * ones)
+
+
+def a_batch(seeds: int) -> tuple[Trajectories, Signals]:
+    config = compose(*QUICK).config
+    env = build.environment(config)
+    policy = build.policy(config, env)
+    sources = (streams(range(seeds), f"test {what}", 0) for what in ("environment", "actions"))
+    episodes = rollout(policy, torch.zeros(seeds, policy.network.num_parameters), env, 4, *sources)
+    return episodes, Signals(episodes.rewards, episodes.mask, 1.0)
+
+
+def test_a_running_mean_is_a_baseline_of_any_environment_too() -> None:
+    config = compose("env=chain", "phi=rtg", "baseline=value", "critic=running_mean", "probe=off").config
+    assert build.learner(config).critic.decay == 0.9
+    with pytest.raises(Refusal, match="critic=running_mean knows no Q"):
+        build.learner(compose("env=chain", "phi=q", "critic=running_mean", "probe=off").config)
+
+
+@pytest.mark.parametrize(
+    "advantage",
+    [
+        *("group_standardised", "leave_one_out_standardised", "batch_standardised"),
+        *("leave_one_out_optimal", "length_weighted_mean", "leave_one_out_max", "running_mean"),
+    ],
+)
 def test_a_seed_has_the_same_bits_in_any_company(advantage: str) -> None:
     words = f"advantage={advantage}", "aggregation=token_mean", "env.group=4", "episodes=8"
     assert_bits(compose(*QUICK, *words).config)

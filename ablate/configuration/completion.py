@@ -75,8 +75,9 @@ def variants(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def needs(variant: Mapping[str, Any]) -> set[str]:
-    """Which of V and Q a variant (its `phi` and `baseline`) asks a critic for."""
-    return {*variant["phi"]["about"]["needs"], *variant["baseline"]["about"]["needs"]}
+    """Which of V and Q a variant (its `phi` and `baseline`, or its `advantage`) asks a critic for."""
+    own = variant.get("advantage", {}).get("about", {}).get("needs", [])
+    return {*variant["phi"]["about"]["needs"], *variant["baseline"]["about"]["needs"], *own}
 
 
 def needed_by_probe(config: dict[str, Any]) -> set[str]:

@@ -49,7 +49,7 @@ ABOUT: dict[str, dict[str, Allowed]] = {
 }
 """What an algorithm, a Phi and a baseline say of themselves, also a user's own."""
 ESTIMATOR = {"phi", "baseline", "advantage", "aggregation"}
-OPTIONAL = {"description", "iteration_steps", "env_has", "actions"}
+OPTIONAL = {"description", "iteration_steps", "env_has", "actions", "needs"}
 EXAMPLES = {"phi": "rtg", "baseline": "value", "algorithm": "policy_gradient"} | {
     "advantage": "none",
     "aggregation": "token_mean",

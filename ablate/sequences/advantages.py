@@ -4,12 +4,19 @@ Each function takes rewards [..., B, N] and returns advantages [..., B, N]. Mean
 that a group whose rewards agree, rounding aside ("dead"), has A = 0 exactly. 0/0 is 0. Two conventions of the standard
 deviation are in use, ddof = 0 and 1, and several epsilon: they are settings, because the results differ (by
 sqrt((N-1)/N), 0.707 at N = 2).
+
+A function that takes one of these by name is given it, [..., B, N] as well: `lengths` in tokens, `norms` |w S|^2 of the
+weighted scores, `values` what a critic says of the prompt.
 """
+
+import inspect
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+FACTS = "lengths", "norms", "values"
 
 
 def none(rewards: ArrayLike) -> Floats:
@@ -70,6 +77,58 @@ def group_mean_batch_standardised(rewards: ArrayLike, ddof: int = 1, epsilon: fl
     return _ratio(centred, spread + epsilon)
 
 
+def leave_one_out_optimal(rewards: ArrayLike, norms: ArrayLike) -> Floats:
+    """A_i = r_i - sum_{j != i} q_j r_j / sum_{j != i} q_j, q = norms: the constant of least variance, E[q r] / E[q]
+    (Greensmith, Bartlett & Baxter 2004), estimated from the others; unbiased. The mean of the others where their q are
+    0.
+
+    Raises ValueError where N < 2.
+    """
+    r, q = np.asarray(rewards, np.float64), np.asarray(norms, np.float64)
+    _others(r)
+    d = _differences(r)
+    weighted, weight = _sum_of_others(q * d), _sum_of_others(q)
+    lean = weight <= 8 * np.finfo(np.float64).eps * q.sum(-1, keepdims=True)
+    baseline = np.divide(weighted, weight, out=np.zeros(r.shape), where=~lean)
+    return np.where(lean, leave_one_out(r), d - baseline)
+
+
+def length_weighted_mean(rewards: ArrayLike, lengths: ArrayLike) -> Floats:
+    """A_i = r_i - sum_j L_j r_j / sum_j L_j: the optimal constant where |S|^2 is in proportion to the length. OPO (Hao
+    et al. 2025); E g is not grad J, since r_i is in its own baseline."""
+    d, L = _differences(np.asarray(rewards, np.float64)), np.asarray(lengths, np.float64)
+    return d - (L * d).sum(-1, keepdims=True) / L.sum(-1, keepdims=True)
+
+
+def leave_one_out_max(rewards: ArrayLike) -> Floats:
+    """A_i = N (max_j r_j - max_{j != i} r_j): what i adds to the best of the group. With sequence sums E g is the
+    gradient of E max_j r_j, pass@N for right and wrong answers (Tang et al. 2025), and not of E r.
+
+    Raises ValueError where N < 2.
+    """
+    r = np.asarray(rewards, np.float64)
+    ordered = np.sort(r, axis=-1)
+    gain = ordered[..., -1:] - ordered[..., -2:-1]
+    return (_others(r) + 1) * np.where(r == ordered[..., -1:], gain, 0.0)
+
+
+def running_mean(rewards: ArrayLike, values: ArrayLike) -> Floats:
+    """A_i = r_i - b, b the mean reward of earlier batches, a moving average (`values`; in training that of
+    critic=running_mean): unbiased, as b is known before the answers are drawn."""
+    return np.asarray(rewards, np.float64) - np.asarray(values, np.float64)
+
+
+def takes(advantage: Callable[..., Floats]) -> list[str]:
+    """Which of FACTS an advantage must be given besides the rewards."""
+    parameters = inspect.signature(advantage).parameters
+    return [name for name in FACTS if name in parameters and parameters[name].default is inspect.Parameter.empty]
+
+
+def of_batch(advantage: Callable[..., Floats], rewards: Floats, **facts: Floats) -> Floats:
+    """A of the rewards and of those of `facts` that it takes."""
+    return advantage(rewards, **{name: facts[name] for name in takes(advantage)})
+
+
 COUPLES_PROMPTS = frozenset({batch_standardised, group_mean_batch_standardised})
 """Whose advantages depend on the rewards of other prompts."""
 
@@ -86,6 +145,11 @@ def _sum_of_differences(r: Floats) -> Floats:
     """sum_j (r_i - r_j), [..., N]."""
     d = _differences(r)
     return r.shape[-1] * d - d.sum(-1, keepdims=True)
+
+
+def _sum_of_others(x: Floats) -> Floats:
+    """sum_{j != i} x_j, [..., N]."""
+    return x.sum(-1, keepdims=True) - x
 
 
 def _squares(r: Floats) -> Floats:

@@ -30,7 +30,7 @@ from ablate.sequences import advantages, aggregations
 from ablate.sequences.problem import TokenProblem
 
 Floats = NDArray[np.float64]
-OfBatch = Callable[[Floats], Floats]  # [..., B, N] -> [..., B, N]
+OfBatch = Callable[..., Floats]  # [..., B, N] -> [..., B, N]
 MOST_BATCHES = 4_000_000  # that are summed over
 AT_ONCE = 4_000_000  # numbers that are held at a time
 
@@ -46,6 +46,7 @@ class Kinds:
     | lengths | [K]    | tokens                                                             |
     | means   | [2,K,D]| E[S | v], for A >= 0 and for A < 0                                 |
     | squares | [2,K]  | E[|S|^2 | v]                                                       |
+    | norms   | [K]    | |S|^2 of every answer of the kind, where an advantage looks at it   |
     """
 
     chances: Floats
@@ -53,6 +54,7 @@ class Kinds:
     lengths: Floats
     means: Floats
     squares: Floats
+    norms: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,32 @@ def moments(
 
     Raises Refusal where there are more batches to sum over than memory stands.
     """
-    kinds = kinds_of(problem, logits, surrogate)
-    gradient = problem.gradient(logits)
+    kinds = kinds_of(problem, logits, surrogate, by_norm="norms" in advantages.takes(advantage))
     mean, variance = kind_moments(kinds, size, advantage, aggregation)
-    return Moments(mean, variance, gradient)
+    return Moments(mean, variance, problem.gradient(logits))
+
+
+def running_mean_moments(
+    problem: TokenProblem, logits: ArrayLike, size: int, decay: float, aggregation: OfBatch = aggregations.sequence_sum
+) -> Moments:
+    """The same with A_i = r_i - b, b the moving average of the rewards of many earlier batches of the same policy.
+
+    b has the mean J and the variance Var(mean reward of a batch) (1 - d) / (1 + d), d = `decay`, and g = g_1 - b g_0
+    with b independent of both, so that E g is linear and E |g|^2 quadratic in it: three constants tell them.
+    """
+    kinds = kinds_of(problem, logits)
+    first = sum(float(k.chances @ k.rewards) for k in kinds) / len(kinds)
+    of_one = sum(float(k.chances @ k.rewards**2) - float(k.chances @ k.rewards) ** 2 for k in kinds) / len(kinds)
+    second = first**2 + of_one / (len(kinds) * size) * (1 - decay) / (1 + decay)
+
+    def at(b: float) -> tuple[Floats, float]:
+        mean, variance = kind_moments(kinds, size, partial(advantages.constant, baseline=b), aggregation)
+        return mean, variance + float(np.square(mean).sum())
+
+    (none, zero), (up, plus), (_, minus) = at(0.0), at(1.0), at(-1.0)
+    mean = none + first * (up - none)
+    square = zero + first * (plus - minus) / 2 + second * ((plus + minus) / 2 - zero)
+    return Moments(mean, square - float(np.square(mean).sum()), problem.gradient(logits))
 
 
 def kind_moments(kinds: list[Kinds], size: int, advantage: OfBatch, aggregation: OfBatch) -> tuple[Floats, float]:
@@ -166,11 +190,13 @@ def _multipliers(
     """w A, and 1 where A < 0, of the prompts' answers by their kinds, [C, prompts, N]. Where the others do not matter
     they stand there with reward 0 and length 1."""
     shape = len(which), len(kinds), which.shape[2]
-    rewards, lengths = np.zeros(shape), np.ones(shape)
+    rewards, lengths, norms = np.zeros(shape), np.ones(shape), np.zeros(shape)
     for k, x in enumerate(prompts):
         rewards[:, x], lengths[:, x] = kinds[x].rewards[which[:, k]], kinds[x].lengths[which[:, k]]
-    A, w = advantage(rewards)[:, prompts], aggregation(lengths)[:, prompts]
-    return w * A, (A < 0).astype(np.int64)
+        norms[:, x] = 0.0 if (own := kinds[x].norms) is None else own[which[:, k]]
+    w = aggregation(lengths)
+    A = advantages.of_batch(advantage, rewards, lengths=lengths, norms=w**2 * norms)[:, prompts]
+    return w[:, prompts] * A, (A < 0).astype(np.int64)
 
 
 def _batches(
@@ -217,8 +243,11 @@ def _micro_batches(aggregation: OfBatch) -> int:
     return int(aggregation.keywords["micro_batches"])  # type: ignore[attr-defined]
 
 
-def kinds_of(problem: TokenProblem, logits: ArrayLike, surrogate: Surrogate | None = None) -> list[Kinds]:
-    """The kinds of answer to each prompt, and the moments of their scores."""
+def kinds_of(
+    problem: TokenProblem, logits: ArrayLike, surrogate: Surrogate | None = None, by_norm: bool = False
+) -> list[Kinds]:
+    """The kinds of answer to each prompt, and the moments of their scores; with `by_norm` answers of different |S|^2,
+    S = sum_t z_t, are different kinds."""
     log_pi, z = problem.token_log_probs(logits), problem.token_scores(logits)
     if surrogate is None:
         chances = np.exp(log_pi.sum(-1))
@@ -233,13 +262,14 @@ def kinds_of(problem: TokenProblem, logits: ArrayLike, surrogate: Surrogate | No
         S = np.einsum("sxyh,xyhd->sxyd", kept * ratio, z)
     found = []
     for x in range(problem.prompts):
-        keys = np.stack([problem.rewards[x], problem.lengths], 1)
+        norms = np.square(z[x].sum(1)).sum(-1) * by_norm
+        keys = np.stack([problem.rewards[x], problem.lengths, norms], 1)
         values, which = np.unique(keys, axis=0, return_inverse=True)
         member = np.eye(len(values))[which.reshape(-1)].T * chances[x]  # [K, Y]
         total = member.sum(1)
         given = np.divide(member, total[:, None], out=np.zeros_like(member), where=total[:, None] > 0)
         squares = np.einsum("ky,sy->sk", given, np.square(S[:, x]).sum(-1))
-        found.append(Kinds(total, values[:, 0], values[:, 1], given @ S[:, x], squares))
+        found.append(Kinds(total, values[:, 0], values[:, 1], given @ S[:, x], squares, values[:, 2]))
     return found
 
 
