@@ -21,16 +21,16 @@ class Estimate(NamedTuple):
     entropy: Floats  # [S], mean over the steps taken
 
 
-def policy_gradient(policy: Policy, theta: Tensor, episodes: Trajectories, phi: Floats) -> Estimate:
-    """g = (1/N) sum_i sum_t grad log pi(a_it|s_it) Phi_it: sum over time, mean over episodes.
+def policy_gradient(policy: Policy, theta: Tensor, episodes: Trajectories, weights: Floats) -> Estimate:
+    """g = (1/N) sum_i sum_t grad log pi(a_it|s_it) W_it: sum over time, mean over episodes.
 
-    theta [S, P], phi [S, N, T] -> gradient [S, P]. One forward and backward pass over the steps that were taken, in
-    blocks that stay in cache. Equal to autograd's gradient of the slide's loss -sum log pi(a|s) Phi with the sign of
-    ascent (slide "PyTorch pseudocode").
+    theta [S, P], weights W_it = w_t (Phi_it - b_it) [S, N, T] -> gradient [S, P]. One forward and backward pass over
+    the steps that were taken, in blocks that stay in cache. Equal to autograd's gradient of the slide's loss
+    -sum log pi(a|s) W with the sign of ascent (slide "PyTorch pseudocode").
     """
     rows = episodes.rows
     observations, _, actions = (torch.from_numpy(x) for x in episodes.steps)
-    weights = torch.from_numpy(rows.pack(phi).astype(np.float32) / np.float32(phi.shape[1]))
+    shares = torch.from_numpy(rows.pack(weights).astype(np.float32) / np.float32(weights.shape[1]))
     valid = torch.from_numpy(rows.valid.astype(np.float32))
     gradient = torch.zeros_like(theta)
     entropy = torch.zeros(len(theta))
@@ -38,35 +38,35 @@ def policy_gradient(policy: Policy, theta: Tensor, episodes: Trajectories, phi: 
         seeds = slice(None) if len(active) == len(theta) else torch.from_numpy(active)
         here = theta[seeds]
         outputs, inputs = policy.network.forward(here, observations[seeds, block])
-        scores = policy.score(outputs, actions[seeds, block]).mul_(weights[seeds, block, None])
+        scores = policy.score(outputs, actions[seeds, block]).mul_(shares[seeds, block, None])
         gradient[seeds] += policy.network.gradient(here, inputs, scores)
         entropy[seeds] += (policy.entropy(outputs) * valid[seeds, block]).sum(1)
     return Estimate(gradient, entropy.numpy().astype(np.float64) / np.maximum(rows.counts, 1))
 
 
-def per_trajectory_gradients(policy: Policy, theta: Tensor, episodes: Trajectories, phis: Floats) -> Tensor:
-    """g_i = sum_t grad log pi(a_it|s_it) Phi_it of each episode i, under each of K variants.
+def per_trajectory_gradients(policy: Policy, theta: Tensor, episodes: Trajectories, weights: Floats) -> Tensor:
+    """g_i = sum_t grad log pi(a_it|s_it) W_it of each episode i, under each of K variants.
 
-    theta [S, P], phis [K, S, N, T] -> [K, S, N, P], float32. Many episodes are better taken from `gradient_chunks`.
+    theta [S, P], weights [K, S, N, T] -> [K, S, N, P], float32. Many episodes are better taken from `gradient_chunks`.
     """
-    return torch.cat(list(gradient_chunks(policy, theta, episodes, phis))).permute(2, 1, 0, 3)
+    return torch.cat(list(gradient_chunks(policy, theta, episodes, weights))).permute(2, 1, 0, 3)
 
 
-def gradient_chunks(policy: Policy, theta: Tensor, episodes: Trajectories, phis: Floats) -> Iterator[Tensor]:
+def gradient_chunks(policy: Policy, theta: Tensor, episodes: Trajectories, weights: Floats) -> Iterator[Tensor]:
     """The same in chunks [n, S, K, P] of consecutive episodes, about 8 MB each, as `noise.Accumulator` takes them.
 
-    The score is the same for every Phi: one forward and backward pass gives each layer's input h_t and output score
-    d_t, and a variant adds only the products sum_t Phi_t h_t d_t'. Every episode is a matrix of its own, padded with
+    The score is the same for every variant: one forward and backward pass gives each layer's input h_t and output score
+    d_t, and a variant adds only the products sum_t W_t h_t d_t'. Every episode is a matrix of its own, padded with
     zeros to the next multiple of `STEPS`: how its numbers are computed depends on its own length alone.
     """
-    K, S, N, _ = phis.shape
+    K, S, N, _ = weights.shape
     P = theta.shape[1]
     size = max(1, CHUNK // (S * K * P))
     for start in range(0, N, size):
         chunk = range(start, min(start + size, N))
         gradients = torch.empty(len(chunk), S, K, P)
         for i, s, steps in _batches(episodes.lengths[:, chunk]):
-            gradients.numpy()[i, s] = _gradients_of(policy, theta, episodes, phis, s, start + i, steps).numpy()
+            gradients.numpy()[i, s] = _gradients_of(policy, theta, episodes, weights, s, start + i, steps).numpy()
         yield gradients
 
 
@@ -95,7 +95,7 @@ def _batches(lengths: NDArray[np.int64]) -> Iterator[tuple[Indices, Indices, int
 
 
 def _gradients_of(
-    policy: Policy, theta: Tensor, episodes: Trajectories, phis: Floats, s: Indices, i: Indices, steps: int
+    policy: Policy, theta: Tensor, episodes: Trajectories, weights: Floats, s: Indices, i: Indices, steps: int
 ) -> Tensor:
     """[E, K, P] for the episodes i [E] of seeds s [E], all taken as `steps` long."""
 
@@ -104,8 +104,8 @@ def _gradients_of(
         y[:, : x.shape[1]] = x
         return torch.from_numpy(y)
 
-    weights = np.where(episodes.mask[s, i, :steps], phis[:, s, i, :steps], 0).transpose(1, 2, 0).astype(np.float32)
+    taken = np.where(episodes.mask[s, i, :steps], weights[:, s, i, :steps], 0).transpose(1, 2, 0).astype(np.float32)
     here = theta[torch.from_numpy(s)]
     outputs, inputs = policy.network.forward(here, padded(episodes.observations[s, i, :steps]))
     scores = policy.score(outputs, padded(episodes.actions[s, i, :steps]))
-    return policy.network.weighted_gradients(here, inputs, scores, padded(weights))
+    return policy.network.weighted_gradients(here, inputs, scores, padded(taken))

@@ -23,12 +23,12 @@ class Actor(Protocol):
     @property
     def network(self) -> Network: ...
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         """The randomness of actions, drawn ahead: shape (episodes, steps) -> [episodes, steps, ...]."""
         ...
 
-    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
-        """a ~ pi(.|s), a function of the outputs [S, R, O] and the noise [S, R, ...]."""
+    def sample(self, outputs: Tensor, draws: NDArray) -> NDArray:
+        """a ~ pi(.|s), a function of the outputs [S, R, O] and the draws [S, R, ...]."""
         ...
 
 
@@ -75,15 +75,15 @@ class Categorical:
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", _network(self.observation_size, self.action_size, self.hidden))
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         return stream.random(shape)
 
-    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
+    def sample(self, outputs: Tensor, draws: NDArray) -> NDArray:
         """Inverse-CDF: the first a with u * sum_b exp(f_b) < sum_{b <= a} exp(f_b)."""
         logits = outputs.numpy()
         weights = np.exp(logits - logits.max(-1, keepdims=True))
         cdf = np.cumsum(weights, axis=-1)
-        return (noise[..., None] * cdf[..., -1:] >= cdf[..., :-1]).sum(-1)
+        return (draws[..., None] * cdf[..., -1:] >= cdf[..., :-1]).sum(-1)
 
     def mode(self, outputs: Tensor) -> NDArray:
         return outputs.numpy().argmax(-1)
@@ -134,12 +134,12 @@ class Gaussian:
             return mu, torch.full_like(mu, log(self.sigma))
         return mu, outputs[..., self.action_size :] + log(self.sigma)
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         return stream.standard_normal((*shape, self.action_size))
 
-    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
+    def sample(self, outputs: Tensor, draws: NDArray) -> NDArray:
         mu, log_sigma = (x.numpy() for x in self.mean_and_log_sigma(outputs))
-        return (mu + np.exp(log_sigma) * noise).astype(np.float32)
+        return (mu + np.exp(log_sigma) * draws).astype(np.float32)
 
     def mode(self, outputs: Tensor) -> NDArray:
         return self.mean_and_log_sigma(outputs)[0].numpy()
@@ -178,10 +178,10 @@ class Greedy:
     def network(self) -> Network:
         return self.policy.network
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         return np.empty((*shape, 0))
 
-    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
+    def sample(self, outputs: Tensor, draws: NDArray) -> NDArray:
         return self.policy.mode(outputs)
 
 
@@ -191,8 +191,8 @@ class GreedyValues:
 
     network: Network
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         return np.empty((*shape, 0))
 
-    def sample(self, outputs: Tensor, noise: NDArray) -> NDArray:
+    def sample(self, outputs: Tensor, draws: NDArray) -> NDArray:
         return outputs.numpy().argmax(-1)

@@ -130,7 +130,7 @@ def episodes_of(policy: Policy, theta: Tensor, lengths: ArrayLike, seed: int = 0
     S, N, T = *steps.shape, int(steps.max())
     mask = np.arange(T) < steps[..., None]
     observations = rng.normal(size=(S, N, T + 1, policy.network.sizes[0])).astype(np.float32)
-    noise = policy.noise(rng, (S * N, T + 1))
+    noise = policy.draws(rng, (S * N, T + 1))
     outputs = policy.network.forward(theta, torch.from_numpy(observations.reshape(S, N * (T + 1), -1)))[0]
     actions = policy.sample(outputs, noise.reshape(S, N * (T + 1), *noise.shape[2:]))
     actions = actions.reshape(S, N, T + 1, *actions.shape[2:])

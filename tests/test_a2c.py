@@ -157,7 +157,7 @@ def test_the_gradient_is_that_of_a_plain_loop_with_backward(case: str) -> None:
     learner = A2C(env, policy, RMSProp(0.01), 0.9, **shape, value_coefficient=0.7, entropy_coefficient=0.3)
     seeds = [1, 2]
     state = learner.initial(seeds)
-    noise = np.stack([learner.policy.noise(source, (9, 5)) for source in streams(seeds, "actions", 1)], axis=1)
+    noise = np.stack([learner.policy.draws(source, (9, 5)) for source in streams(seeds, "actions", 1)], axis=1)
     generator = torch.Generator().manual_seed(0)
     weights = 0.5 * torch.randn(state["weights"].shape, generator=generator)
     steps = learner.collect(weights, learner.online.walk(part("online", state), seeds, 1, 9), noise)
@@ -189,7 +189,7 @@ def test_what_a_walk_is_collected_as_is_what_happened() -> None:
     """One action leads on from s: s + 1 is what is next observed, and what is observed next but where it ended."""
     learner = A2C(ragged(), Categorical(4, 2), RMSProp(0.01), 0.9, **SHAPE | {"environments": 3}, **COEFFICIENTS)
     state = learner.initial([5])
-    noise = np.stack([learner.policy.noise(source, (8, 3)) for source in streams([5], "actions", 1)], axis=1)
+    noise = np.stack([learner.policy.draws(source, (8, 3)) for source in streams([5], "actions", 1)], axis=1)
     steps = learner.collect(state["weights"], learner.online.walk(part("online", state), [5], 1, 8), noise)
     s, following = steps.observations.argmax(-1), steps.next_observations.argmax(-1)
     assert np.array_equal(following, np.where(steps.actions == 1, s + 1, np.maximum(s - 1, 0)))

@@ -37,7 +37,7 @@ def test_actions_are_evenly_spaced_values_of_the_environment_underneath(make) ->
         plain.time_limit,
     )
     states = env.starts(stream(0, "a test"), (2, 5))
-    noise = env.noise(stream(1, "a test"), (2, 5))
+    noise = env.draws(stream(1, "a test"), (2, 5))
     choice = np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]])
     for found, wanted in zip(
         env.transition(states, choice, noise),

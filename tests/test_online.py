@@ -54,7 +54,7 @@ def test_a_walk_is_a_plain_loop_of_transitions(name: str) -> None:
         state = env.starts(stream(seed, "environment"), (N,))[chosen]
         source = stream(seed, "environment", 1)
         fresh = env.starts(source, (STEPS, N))[:, chosen]
-        noise = env.noise(source, (STEPS, N))[:, chosen]
+        noise = env.draws(source, (STEPS, N))[:, chosen]
         time, earned = 0, 0.0
         for t, ((states, times, observations), action, step) in enumerate(seen):
             assert np.array_equal(states[s, chosen], state)

@@ -34,7 +34,7 @@ def outputs_of(policy: Policy, rows: int = 50, scale: float = 1.0) -> Tensor:
 
 
 def actions_of(policy: Policy, outputs: Tensor) -> Tensor:
-    noise = policy.noise(np.random.default_rng(0), tuple(outputs.shape[:2]))
+    noise = policy.draws(np.random.default_rng(0), tuple(outputs.shape[:2]))
     return torch.from_numpy(policy.sample(outputs, noise))
 
 
@@ -126,7 +126,7 @@ def test_actions_are_sampled_as_often_as_they_are_likely(scale: float) -> None:
     policy, draws = POLICIES["categorical 5"], 100_000
     for row in range(5):
         outputs = outputs_of(policy, scale=scale)[:1, row : row + 1].expand(1, draws, 5).contiguous()
-        actions = policy.sample(outputs, policy.noise(stream(row, "sampling test"), (1, draws)))
+        actions = policy.sample(outputs, policy.draws(stream(row, "sampling test"), (1, draws)))
         counts = np.bincount(actions.ravel(), minlength=5)
         expected = draws * torch.softmax(outputs[0, 0].double(), -1).numpy()
         assert ((counts - expected) ** 2 / expected).sum() < chi2(4).isf(1e-6)
@@ -136,7 +136,7 @@ def test_actions_are_sampled_as_often_as_they_are_likely(scale: float) -> None:
 def test_gaussian_actions_are_normal(policy: Gaussian) -> None:
     """Kolmogorov-Smirnov with 50 000 draws; a fair sampler fails one of these 5 tests with 5e-6."""
     outputs = outputs_of(policy)[:1, :1].expand(1, 50_000, -1)
-    actions = policy.sample(outputs, policy.noise(stream(0, "sampling test"), (1, 50_000)))
+    actions = policy.sample(outputs, policy.draws(stream(0, "sampling test"), (1, 50_000)))
     assert actions.dtype == np.float32
     mu, log_sigma = (x[0, 0].double().numpy() for x in policy.mean_and_log_sigma(outputs))
     for j in range(policy.action_size):
@@ -170,7 +170,7 @@ def test_a_seeds_bits_are_the_same_alone_and_among_others(policy: Policy, rows: 
     """At the tail of an array torch's kernels may take other code; what is used here must not."""
     generator = torch.Generator().manual_seed(rows)
     outputs = torch.randn(5, rows, policy.network.sizes[-1] + policy.network.free, generator=generator)
-    noise = policy.noise(np.random.default_rng(0), (5, rows))
+    noise = policy.draws(np.random.default_rng(0), (5, rows))
     actions = policy.sample(outputs, noise)
     chosen = torch.from_numpy(actions)
     together = policy.score(outputs, chosen), policy.entropy(outputs), policy.log_prob(outputs, chosen)

@@ -88,7 +88,7 @@ def test_an_episode_is_what_the_environment_and_the_policy_say_step_by_step(case
     env, policy = CASES[case]()
     seeds, N = [3, 1, 4], 6
     episodes, theta = played(env, policy, seeds, N), parameters(policy.network, seeds)
-    noise = np.stack([policy.noise(stream(seed, "actions", 1), (N, env.horizon + 1)) for seed in seeds])
+    noise = np.stack([policy.draws(stream(seed, "actions", 1), (N, env.horizon + 1)) for seed in seeds])
     observation = env.reset(streams(seeds, "environment", 1), N)
     for t in range(episodes.rewards.shape[2]):
         taken, last = episodes.mask[:, :, t], episodes.lengths == t + 1

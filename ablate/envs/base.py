@@ -78,14 +78,14 @@ class Markov(Environment, Protocol):
         """States s_0 ~ rho_0, [*shape, K]."""
         ...
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """The randomness of `shape` transitions, [*shape, M]; M may be 0."""
         ...
 
     def transition(
-        self, states: NDArray, actions: NDArray, noise: NDArray[np.float64]
+        self, states: NDArray, actions: NDArray, draws: NDArray[np.float64]
     ) -> tuple[NDArray, NDArray[np.float64], Bools]:
-        """s_{t+1} [S,N,K], r_t [S,N] and whether s_{t+1} is terminal [S,N], of s_t, a_t and the noise [S,N,M]."""
+        """s_{t+1} [S,N,K], r_t [S,N] and whether s_{t+1} is terminal [S,N], of s_t, a_t and the draws [S,N,M]."""
         ...
 
     def observe(self, states: NDArray) -> Float32:

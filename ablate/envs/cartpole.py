@@ -56,10 +56,10 @@ class CartPole:
     def starts(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         return stream.uniform(-0.05, 0.05, size=(*shape, 4))
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         return np.empty((*shape, 0))
 
-    def transition(self, states: Floats, actions: NDArray, noise: Floats) -> tuple[Floats, Floats, Bools]:
+    def transition(self, states: Floats, actions: NDArray, draws: Floats) -> tuple[Floats, Floats, Bools]:
         state = np.moveaxis(states, -1, 0).copy()
         self._advance(state, actions, np.empty((2, *actions.shape)))
         return np.moveaxis(state, 0, -1), np.ones(actions.shape), self._fallen(state)

@@ -40,11 +40,11 @@ class Wrapper:
     def starts(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         return self.env.starts(stream, shape)
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-        return self.env.noise(stream, shape)
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        return self.env.draws(stream, shape)
 
-    def transition(self, states: NDArray, actions: NDArray, noise: Floats) -> tuple[NDArray, Floats, Bools]:
-        return self.env.transition(states, self.taken(actions), noise)
+    def transition(self, states: NDArray, actions: NDArray, draws: Floats) -> tuple[NDArray, Floats, Bools]:
+        return self.env.transition(states, self.taken(actions), draws)
 
     def observe(self, states: NDArray) -> Float32:
         return self.seen(self.env.observe(states))

@@ -52,11 +52,11 @@ class LinearQuadratic:
     def starts(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         return self.lqg.s0_mean + apply(self._start_root, stream.standard_normal((*shape, self.observation_size)))
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         return apply(self._noise_root, stream.standard_normal((*shape, self.observation_size)))
 
-    def transition(self, states: Floats, actions: NDArray, noise: Floats) -> tuple[Floats, Floats, Bools]:
-        successors, reward = self._advance(states, actions, noise)
+    def transition(self, states: Floats, actions: NDArray, draws: Floats) -> tuple[Floats, Floats, Bools]:
+        successors, reward = self._advance(states, actions, draws)
         return successors, reward, np.zeros(reward.shape, bool)
 
     def observe(self, states: Floats) -> Float32:

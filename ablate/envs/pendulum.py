@@ -50,10 +50,10 @@ class Pendulum:
         high = np.array([DEFAULT_X, DEFAULT_Y])
         return stream.uniform(-high, high, size=(*shape, 2))
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         return np.empty((*shape, 0))
 
-    def transition(self, states: Floats, actions: NDArray, noise: Floats) -> tuple[Floats, Floats, Bools]:
+    def transition(self, states: Floats, actions: NDArray, draws: Floats) -> tuple[Floats, Floats, Bools]:
         state, cost = self._advance(np.moveaxis(states, -1, 0), actions)
         return np.moveaxis(state, 0, -1), -cost, np.zeros(cost.shape, bool)
 

@@ -86,11 +86,11 @@ class Tabular:
     def starts(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         return np.searchsorted(self._start, stream.random((*shape, 1)), side="right")
 
-    def noise(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         return stream.random((*shape, 1))
 
-    def transition(self, states: NDArray, actions: NDArray, noise: Floats) -> tuple[NDArray, Floats, Bools]:
-        successors, rewards, terminated = self._outcomes(states[..., 0], actions, noise[..., 0])
+    def transition(self, states: NDArray, actions: NDArray, draws: Floats) -> tuple[NDArray, Floats, Bools]:
+        successors, rewards, terminated = self._outcomes(states[..., 0], actions, draws[..., 0])
         return successors[..., None], rewards, terminated
 
     def observe(self, states: NDArray) -> Float32:

@@ -42,9 +42,9 @@ class Online:
         sources = streams(seeds, "environment", iteration)
         shape = steps, self.environments
         fresh = np.stack([self.env.starts(source, shape) for source in sources], axis=1)  # [steps, S, N, K]
-        noise = np.stack([self.env.noise(source, shape) for source in sources], axis=1)
+        draws = np.stack([self.env.draws(source, shape) for source in sources], axis=1)
         states, times, earned = (state[name].numpy().copy() for name in ("state", "time", "earned"))
-        return Walk(self.env, states, times, earned, fresh, noise)
+        return Walk(self.env, states, times, earned, fresh, draws)
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Walk:
     `states` [S,N,K], `times` [S,N] (steps into the episode) and `observations` [S,N,D] are those of the next step.
     """
 
-    def __init__(self, env: Markov, states: NDArray, times: NDArray, earned: Floats, fresh: NDArray, noise: Floats):
-        self._env, self._fresh, self._noise = env, fresh, noise
+    def __init__(self, env: Markov, states: NDArray, times: NDArray, earned: Floats, fresh: NDArray, draws: Floats):
+        self._env, self._fresh, self._draws = env, fresh, draws
         self.states, self.times, self._earned = states, times, earned
         self.observations = env.observe(states)
         self._taken = 0
@@ -81,7 +81,7 @@ class Walk:
 
     def step(self, actions: NDArray) -> Step:
         """Take actions [S,N] (or [S,N,A]); an episode that ends is followed by the first state of the next."""
-        states, rewards, terminated = self._env.transition(self.states, actions, self._noise[self._taken])
+        states, rewards, terminated = self._env.transition(self.states, actions, self._draws[self._taken])
         times, earned = self.times + 1, self._earned + rewards
         over = times >= self._env.horizon
         truncated = over & ~terminated if self._env.time_limit else np.zeros_like(terminated)

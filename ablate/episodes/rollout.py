@@ -31,8 +31,8 @@ def rollout(
     S, N, H = len(theta), episodes, env.horizon
     observation = env.reset(environment_streams, N)
     finite.check("the first observation", observation, "seed episode")
-    noise = np.stack([policy.noise(stream, (N, H + 1)) for stream in action_streams])
-    noise = np.ascontiguousarray(noise.reshape(S * N, H + 1, *noise.shape[3:]).swapaxes(0, 1))  # [H+1, S*N, ...]
+    draws = np.stack([policy.draws(stream, (N, H + 1)) for stream in action_streams])
+    draws = np.ascontiguousarray(draws.reshape(S * N, H + 1, *draws.shape[3:]).swapaxes(0, 1))  # [H+1, S*N, ...]
     observations = np.zeros((H, S * N, env.observation_size), np.float32)
     match env.actions:
         case Discrete():
@@ -50,7 +50,7 @@ def rollout(
     for t in range(H):
         at = rows.ravel()
         outputs, _ = network(torch.from_numpy(observation))
-        action = policy.sample(outputs, noise[t].take(at, axis=0).reshape(*rows.shape, *noise.shape[2:]))
+        action = policy.sample(outputs, draws[t].take(at, axis=0).reshape(*rows.shape, *draws.shape[2:]))
         observations[t, at] = observation.reshape(at.size, -1)
         actions[t, at] = action.reshape(at.size, *actions.shape[2:])
         observation, reward, ends, cut = env.step(action)
@@ -84,7 +84,7 @@ def rollout(
         x[after] = 0
     finals = final.reshape(S, N, -1)
     outputs, _ = policy.network.forward(theta, torch.from_numpy(finals))
-    final_actions = policy.sample(outputs, noise[H].reshape(S, N, *noise.shape[2:]))
+    final_actions = policy.sample(outputs, draws[H].reshape(S, N, *draws.shape[2:]))
     return Trajectories(*taken, lengths.reshape(S, N), terminated.reshape(S, N), finals, final_actions)
 
 

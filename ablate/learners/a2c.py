@@ -93,11 +93,11 @@ class A2C:
         weights, moments = state["weights"], part("optimizer", state)
         walk = self.online.walk(part("online", state), seeds, iteration, self.updates * self.n_steps)
         shape = self.updates * self.n_steps, self.environments
-        noise = np.stack([self.policy.noise(source, shape) for source in streams(seeds, "actions", iteration)], axis=1)
+        draws = np.stack([self.policy.draws(source, shape) for source in streams(seeds, "actions", iteration)], axis=1)
         estimates = []
         for update in range(self.updates):
             first = update * self.n_steps
-            steps = self.collect(weights, walk, noise[first : first + self.n_steps])
+            steps = self.collect(weights, walk, draws[first : first + self.n_steps])
             estimates.append(self.estimate(weights, steps))
             step = (iteration - 1) * self.updates + update + 1
             weights, moments = self.optimizer.ascend(weights, estimates[-1].gradient, moments, step)
@@ -110,11 +110,11 @@ class A2C:
         record |= quality(values, targets, np.full(len(seeds), values.shape[1]))
         return {"weights": weights} | prefixed("optimizer", moments) | prefixed("online", walk.state()), record
 
-    def collect(self, weights: Tensor, walk: Walk, noise: NDArray) -> "Steps":
-        """The next n steps of every environment, with the noise of their actions [n, S, N, ...]."""
+    def collect(self, weights: Tensor, walk: Walk, draws: NDArray) -> "Steps":
+        """The next n steps of every environment, with the draws of their actions [n, S, N, ...]."""
         act = self.policy.network.at(self.actor_and_critic(weights)[0])
         rows = []
-        for z in noise:
+        for z in draws:
             observations, times = walk.observations, walk.times
             actions = self.policy.sample(act(torch.from_numpy(observations))[0], z)
             step = walk.step(actions)

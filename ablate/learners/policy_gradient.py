@@ -66,8 +66,8 @@ class PolicyGradient:
         signals = Signals(episodes.rewards, episodes.mask, self.gamma)
         if self.critic:
             signals = self.critic.judge(critic, self.policy, theta, episodes, signals)
-        phi = self.estimator.weights(signals, score_products(self.policy, theta, episodes))
-        gradient, entropy = policy_gradient(self.policy, theta, episodes, phi)
+        weights = self.estimator.weights(signals, score_products(self.policy, theta, episodes))  # w_t (Phi_t - b_t)
+        gradient, entropy = policy_gradient(self.policy, theta, episodes, weights)
 
         # 4. Ascend.
         theta, moments = self.optimizer.ascend(theta, gradient, moments, iteration)

@@ -64,15 +64,15 @@ class QActorCritic:
         w = self.critic.network.initial(streams(seeds, "critic Q weights"))
         online = Online(self.env, 1).initial(seeds)
         s = torch.from_numpy(self.env.observe(online["state"].numpy()))
-        noise = np.stack([self.policy.noise(source, (1,)) for source in streams(seeds, "actions")])
-        a = self.policy.sample(self.policy.network.forward(theta, s)[0], noise)
+        draws = np.stack([self.policy.draws(source, (1,)) for source in streams(seeds, "actions")])
+        a = self.policy.sample(self.policy.network.forward(theta, s)[0], draws)
         return {"theta": theta, "w": w, "action": torch.from_numpy(a)} | prefixed("online", online)
 
     def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
         theta, w, a = state["theta"], state["w"], state["action"]
         walk = Online(self.env, 1).walk(part("online", state), seeds, iteration, self.steps)
         sources = streams(seeds, "actions", iteration)
-        noise = np.stack([self.policy.noise(source, (self.steps, 2)) for source in sources], axis=1)  # [steps, S, 2]
+        draws = np.stack([self.policy.draws(source, (self.steps, 2)) for source in sources], axis=1)  # [steps, S, 2]
         squares = np.zeros(len(seeds))
 
         for n in range(self.steps):
@@ -80,7 +80,7 @@ class QActorCritic:
             step = walk.step(a.numpy())
             # s' and, where it ended the episode, the first state of the next; an action for each.
             following = torch.from_numpy(np.concatenate([step.next_observations, walk.observations], axis=1))
-            drawn = torch.from_numpy(self.policy.sample(self.policy.network.forward(theta, following)[0], noise[n]))
+            drawn = torch.from_numpy(self.policy.sample(self.policy.network.forward(theta, following)[0], draws[n]))
 
             q, inputs = self.critic.predict(w, s, a)
             following_q, _ = self.critic.predict(w, following[:, :1], drawn[:, :1])

@@ -92,13 +92,13 @@ class QLearning:
     def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
         q, visits = state["q"].numpy().copy(), state["visits"].numpy().copy()
         walk = Online(self.env, 1).walk(part("online", state), seeds, iteration, self.steps)
-        noise = np.stack([source.random((self.steps, 2)) for source in streams(seeds, "actions", iteration)], axis=1)
+        draws = np.stack([source.random((self.steps, 2)) for source in streams(seeds, "actions", iteration)], axis=1)
         seed, squares = np.arange(len(seeds)), np.zeros(len(seeds))
 
         for n in range(self.steps):
             s = walk.observations[:, 0].argmax(-1)
             epsilon = self.exploration((iteration - 1) * self.steps + n)
-            a = epsilon_greedy(q[seed, s], epsilon, noise[n])
+            a = epsilon_greedy(q[seed, s], epsilon, draws[n])
             step = walk.step(a[:, None])
             following = q[seed, step.next_observations[:, 0].argmax(-1)].max(-1)
 
@@ -125,11 +125,11 @@ class QLearning:
         return self.env, GreedyValues(network), (state["q"] - state["q"].amax(-1, keepdim=True)).flatten(1).float()
 
 
-def epsilon_greedy(values: Floats, epsilon: float, noise: Floats) -> NDArray[np.int64]:
+def epsilon_greedy(values: Floats, epsilon: float, draws: Floats) -> NDArray[np.int64]:
     """With probability epsilon any action, else one of those of the highest value, all alike likely.
 
-    values [S,A], noise [S,2] uniform in [0, 1) -> [S]. Source: Sutton & Barto (2018), section 2.2.
+    values [S,A], draws [S,2] uniform in [0, 1) -> [S]. Source: Sutton & Barto (2018), section 2.2.
     """
-    allowed = (values == values.max(-1, keepdims=True)) | (noise[:, :1] < epsilon)
-    place = np.floor(noise[:, 1] * allowed.sum(-1))  # take the allowed action number `place`, counted from 0
+    allowed = (values == values.max(-1, keepdims=True)) | (draws[:, :1] < epsilon)
+    place = np.floor(draws[:, 1] * allowed.sum(-1))  # take the allowed action number `place`, counted from 0
     return np.minimum((allowed.cumsum(-1) <= place[:, None]).sum(-1), values.shape[1] - 1)  # NaN allows none

@@ -78,13 +78,13 @@ class TemporalDifference:
     def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
         V, visits = state["values"].numpy().copy(), state["visits"].numpy().copy()
         walk = Online(self.env, 1).walk(part("online", state), seeds, iteration, self.steps)
-        noise = np.stack([source.random(self.steps) for source in streams(seeds, "actions", iteration)], axis=1)
+        draws = np.stack([source.random(self.steps) for source in streams(seeds, "actions", iteration)], axis=1)
         cdf, last = thresholds(self.pi), len(self.values) - 1
         seed, squares = np.arange(len(seeds)), np.zeros(len(seeds))
 
         for n in range(self.steps):
             s, t = walk.states[:, 0, 0], np.minimum(walk.times[:, 0], last)
-            a = (noise[n, :, None] >= cdf[s]).sum(-1)
+            a = (draws[n, :, None] >= cdf[s]).sum(-1)
             step = walk.step(a[:, None])
             following = V[seed, np.minimum(t + 1, last), step.next_observations[:, 0].argmax(-1)]
 
