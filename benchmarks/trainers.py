@@ -2,9 +2,9 @@
 
     python benchmarks/trainers.py
 
-Read in TRL (`GRPOConfig`, commit 006d32c) and verl (`core_algos.py`, commit 012be9d). Each is taken on the policy that
-wrote the answers, without KL term; what a trainer does besides (sampling corrections, masks of truncated answers) is
-left out. The audit hands over B prompts of N answers: rewards [B, N], log_probs and mask [B, N, L].
+Each is taken on the policy that wrote the answers, without KL term; what a trainer does besides (sampling corrections,
+masks of truncated answers) is left out. The audit hands over B prompts of N answers: rewards [B, N], log_probs and mask
+[B, N, L]. Where a trainer's loss is a mean over the tokens of what it is handed, that is one micro-batch here.
 """
 
 from collections.abc import Callable
@@ -84,6 +84,94 @@ def verl_opo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
     return token_mean(log_probs, rewards - baseline if rewards.shape[1] > 1 else rewards, mask)
 
 
+def whitened(A: Tensor, mask: Tensor, ddof: int) -> Tensor:
+    """(A - mean) / std over the tokens of the batch, A [B, N]."""
+    tokens, count = A[..., None] * mask, mask.sum()
+    mean = tokens.sum() / count
+    variance = ((tokens - mean) ** 2 * mask).sum() / (count - ddof)
+    return (tokens - mean) * torch.rsqrt(variance.clamp(min=1e-8)) * mask
+
+
+def loo(rewards: Tensor) -> Tensor:
+    n = rewards.shape[1]
+    return rewards - (rewards.sum(1, keepdim=True) - rewards) / (n - 1)
+
+
+def openrlhf_reinforce(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage_estimator=reinforce: whitened over the tokens of all experiences, population variance."""
+    return token_mean(log_probs, whitened(rewards, mask, 0), mask)
+
+
+def openrlhf_reinforce_baseline(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage_estimator=reinforce_baseline: the same of rewards less their group's mean."""
+    return token_mean(log_probs, whitened(centred(rewards), mask, 0), mask)
+
+
+def openrlhf_rloo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage_estimator=rloo."""
+    return token_mean(log_probs, loo(rewards), mask)
+
+
+def openrlhf_group_norm(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage_estimator=group_norm."""
+    return token_mean(log_probs, standardised(rewards, 1e-9), mask)
+
+
+def openrlhf_dr_grpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage_estimator=dr_grpo: no deviation, and still a mean over tokens rather than a constant divisor."""
+    return token_mean(log_probs, centred(rewards), mask)
+
+
+def nemo_rl(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """use_leave_one_out_baseline and normalize_rewards: over the deviation of the others where it is above 0."""
+    n = rewards.shape[1]
+    if n == 1:
+        return token_mean(log_probs, rewards * 0, mask)
+    mean = (rewards.sum(1, keepdim=True) - rewards) / (n - 1)
+    square = ((rewards**2).sum(1, keepdim=True) - rewards**2) / (n - 1)
+    deviation = (square - mean**2).sqrt().nan_to_num(0)
+    A = rewards - mean
+    return token_mean(log_probs, torch.where(deviation > 0, A / deviation, A), mask)
+
+
+def open_instruct(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage_normalization_type=standard, masked_mean_axis unset: population deviation, mean over tokens."""
+    A = centred(rewards) / (rewards.std(1, unbiased=False, keepdim=True) + 1e-8)
+    return token_mean(log_probs, A, mask)
+
+
+def torchtune(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """GRPOSimpleLoss with the advantages of the GRPO recipe."""
+    return sequence_mean(log_probs, standardised(rewards, 1e-4), mask)
+
+
+def prime_rl(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """The group's mean as baseline; the loss over the number of tokens of the batch."""
+    return token_mean(log_probs, centred(rewards), mask)
+
+
+def prime_rl_length_weighted(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage.length_weighted_mean."""
+    L = mask.sum(-1)
+    return token_mean(log_probs, rewards - (L * rewards).sum(1, keepdim=True) / L.sum(1, keepdim=True), mask)
+
+
+def r1_zero_dr_grpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """critic_type=drgrpo: the sum over tokens over the maximal length."""
+    return -((log_probs * mask).sum(-1) * centred(rewards)).mean() / LONGEST
+
+
+def r1_zero_grpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """critic_type=grpo."""
+    return sequence_mean(log_probs, standardised(rewards, 1e-8), mask)
+
+
+def skyrl_rloo_token_sum(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage_estimator=rloo, loss_reduction=seq_mean_token_sum_norm; 0 for a group of one."""
+    A = loo(rewards) if rewards.shape[1] > 1 else rewards * 0
+    return -((log_probs * mask).sum(-1) * A).mean() / LONGEST
+
+
 ESTIMATORS: list[tuple[str, Callable[..., Tensor]]] = [
     ("TRL grpo", trl_grpo),
     ("TRL dapo", trl_dapo),
@@ -93,8 +181,33 @@ ESTIMATORS: list[tuple[str, Callable[..., Tensor]]] = [
     ("verl rloo, seq-mean-token-sum", verl_rloo_sequences),
     ("verl reinforce_plus_plus_baseline", verl_reinforce_plus_plus_baseline),
     ("verl opo", verl_opo),
+    ("OpenRLHF reinforce", openrlhf_reinforce),
+    ("OpenRLHF reinforce_baseline", openrlhf_reinforce_baseline),
+    ("OpenRLHF rloo", openrlhf_rloo),
+    ("OpenRLHF group_norm", openrlhf_group_norm),
+    ("OpenRLHF dr_grpo", openrlhf_dr_grpo),
+    ("NeMo-RL leave-one-out, normalised", nemo_rl),
+    ("Open-Instruct standard", open_instruct),
+    ("torchtune GRPOSimpleLoss", torchtune),
+    ("prime-rl", prime_rl),
+    ("prime-rl length_weighted_mean", prime_rl_length_weighted),
+    ("understand-r1-zero drgrpo", r1_zero_dr_grpo),
+    ("understand-r1-zero grpo", r1_zero_grpo),
+    ("SkyRL rloo, seq_mean_token_sum_norm", skyrl_rloo_token_sum),
 ]
-SHOWN = ("definition", "objective, N = 3", "micro-batches", "all rewards equal", "one of four differs")
+SOURCES = {
+    "TRL": "`GRPOConfig`, commit 006d32c",
+    "verl": "`core_algos.py`, commit 012be9d",
+    "OpenRLHF": "`experience_maker.py`, commit 89308a0, and `models/loss.py`, commit 09f5ace",
+    "NeMo-RL": "`algorithms/grpo.py`, commit 00fa242, and `loss_functions.py`, commit 0286b3a",
+    "Open-Instruct": "`grpo_fast.py`, commit d526c5d",
+    "torchtune": "`dev/grpo/loss.py`, commit 0a08c2f, and the recipe `grpo_full_finetune_distributed`",
+    "prime-rl": "`orchestrator/advantage.py`, commit 072062c",
+    "understand-r1-zero": "`train_zero_math.py`, commit 14046dc",
+    "SkyRL": "`ppo_utils.py`, commit 041ed9e",
+}
+"""Where each was read."""
+SHOWN = ("definition", "objective, N = 4", "micro-batches", "all rewards equal", "one of four differs")
 
 
 def table() -> str:
@@ -107,5 +220,10 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def sources() -> str:
+    """A sentence on each trainer."""
+    return "; ".join(f"{name}: {where}" for name, where in SOURCES.items())
+
+
 if __name__ == "__main__":
-    print(table())
+    print(f"{table()}\n\nRead in {sources()}.")

@@ -13,7 +13,7 @@ from ablate.commands.audit import main
 from ablate.refusal import Refusal
 from ablate.sequences import advantages, aggregations
 from ablate.sequences import exact as sequences_exact
-from ablate.sequences.audit import EXPECTED, Subject, audit, easy_and_hard, moments
+from ablate.sequences.audit import EXPECTED, Subject, audit, easy_and_hard, groups, ignores_order, moments
 
 
 def rloo(rewards: Tensor) -> Tensor:
@@ -109,7 +109,73 @@ def order_matters(rewards: Tensor) -> Tensor:
     return rewards - rewards.cumsum(1) / torch.arange(1, rewards.shape[1] + 1)
 
 
+def ddof_by_prompt(rewards: Tensor) -> Tensor:
+    deviations = torch.stack([row.std(unbiased=bool(b % 2)) for b, row in enumerate(rewards)])
+    return dr_grpo(rewards) / (deviations[:, None] + 1e-6)
+
+
+def token_mean_of_halves(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """The mean of two micro-batches of neighbouring answers, each over its own tokens."""
+    A = grpo(rewards).flatten()
+    parts = zip(log_probs.flatten(0, 1).chunk(2), A.chunk(2), mask.flatten(0, 1).chunk(2), strict=True)
+    return torch.stack([-(lp * a[:, None] * m).sum() / m.sum() for lp, a, m in parts]).mean()
+
+
+def token_mean_of_prompts(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    tokens = mask.sum((1, 2))
+    return (-(log_probs * grpo(rewards)[..., None] * mask).sum((1, 2)) / tokens).mean()
+
+
+def padded_mean(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -(log_probs * grpo(rewards)[..., None] * mask).mean()
+
+
+def late_mask(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """The mask is a token late: prompt and answer are shifted against each other."""
+    return token_mean(log_probs, rewards, mask.roll(1, -1))
+
+
+def early_mask(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """The end token is left out."""
+    ends = torch.cat([mask[..., 1:], torch.zeros_like(mask[..., :1])], -1)
+    return -(log_probs * grpo(rewards)[..., None] * ends).sum() / mask.sum()
+
+
+def clamped_leave_one_out_std(rewards: Tensor) -> Tensor:
+    n = rewards.shape[1]
+    mean = (rewards.sum(1, keepdim=True) - rewards) / (n - 1)
+    square = ((rewards**2).sum(1, keepdim=True) - rewards**2) / (n - 1)
+    return (rewards - mean) / (square - mean**2).clamp(min=0).sqrt().clamp(min=1e-4)
+
+
+def infinite_leave_one_out_std(rewards: Tensor) -> Tensor:
+    n = rewards.shape[1]
+    mean = (rewards.sum(1, keepdim=True) - rewards) / (n - 1)
+    square = ((rewards**2).sum(1, keepdim=True) - rewards**2) / (n - 1)
+    return (rewards - mean) / (square - mean**2).clamp(min=0).sqrt()
+
+
+def descends(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -sequence_sum(log_probs, rewards, mask)
+
+
+def batch_std_of_the_group_means(rewards: Tensor) -> Tensor:
+    """Meant to be the deviation of the batch; computed of the group's rewards before they are centred."""
+    return torch.stack([row - row.mean() for row in rewards]) / (rewards.std(1, keepdim=True) + 1e-8)
+
+
 PLANTED = [
+    (ddof_by_prompt, None, "order of prompts", "it matters"),
+    (token_mean_of_halves, None, "micro-batches", "depends on how the batch is cut"),
+    (token_mean_of_halves, "dapo", "definition", "where dapo is"),
+    (token_mean_of_prompts, "dapo", "definition", "token mean of each prompt"),
+    (padded_mean, None, "padding", "padded tokens change the gradient"),
+    (late_mask, None, "padding", "padded tokens change the gradient"),
+    (early_mask, None, "tokens", "has no gradient"),
+    (clamped_leave_one_out_std, None, "one of four differs", "explodes"),
+    (infinite_leave_one_out_std, None, "one of four differs", "not a finite number"),
+    (descends, None, "objective, N = 2", "points away"),
+    (batch_std_of_the_group_means, "reinforce++_baseline", "definition", "group standardised"),
     (batch_std_per_group, "reinforce++", "definition", "group standardised"),
     (token_mean, "grpo", "micro-batches", "depends on how the batch is cut"),
     (mixed_ddof, None, "definition", "changes with the group size"),
@@ -194,6 +260,14 @@ def test_the_documentation_shows_the_audit_of_public_trainers_as_it_is() -> None
     root = Path(__file__).parents[1]
     table = runpy.run_path(str(root / "benchmarks" / "trainers.py"))["table"]()
     assert table in (root / "docs" / "post_training.md").read_text()
+
+
+def test_multisets_are_enough_where_the_order_of_answers_does_not_matter() -> None:
+    assert ignores_order(Subject("it", rloo, False))
+    assert not ignores_order(Subject("it", order_matters, False))
+    together, apart = (groups(3, 4, as_multisets) for as_multisets in (True, False))
+    assert sum(n for _, n in together) == len(apart) == 81
+    assert [n for group, n in together if sorted(group) == [0, 0, 1, 2]] == [12]
 
 
 def test_that_the_deviation_weighs_prompts_shows_from_groups_of_four_on() -> None:

@@ -36,6 +36,17 @@ def test_the_mean_weighted_by_length_by_hand(r: np.ndarray, L: np.ndarray) -> No
     np.testing.assert_allclose(adv.length_weighted_mean(r, np.full((2, 4), 7.0)), adv.group_mean(r), atol=1e-12)
 
 
+@given(numbers, arrays(np.int64, (2, 4), elements=st.integers(1, 9)), st.sampled_from([0, 1]))
+def test_token_standardised_by_writing_out_the_tokens(r: np.ndarray, L: np.ndarray, ddof: int) -> None:
+    tokens = np.repeat(r.ravel(), L.ravel())
+    expected = (r - tokens.mean()) / np.sqrt(tokens.var(ddof=ddof) + 0.5)
+    np.testing.assert_allclose(adv.token_standardised(r, L, ddof, 0.5), expected, atol=1e-9)
+    centred = r - r.mean(1, keepdims=True)
+    found = adv.group_mean_token_standardised(r, L, ddof, 0.5)
+    tokens = np.repeat(centred.ravel(), L.ravel())
+    np.testing.assert_allclose(found, (centred - tokens.mean()) / np.sqrt(tokens.var(ddof=ddof) + 0.5), atol=1e-9)
+
+
 @given(numbers, st.floats(-5, 5, width=32))
 def test_baselines_are_invariant_to_a_shift_of_the_rewards_and_scale_with_them(r: np.ndarray, shift: float) -> None:
     facts = {"lengths": np.arange(1.0, 9).reshape(2, 4), "norms": np.arange(2.0, 10).reshape(2, 4)}

@@ -30,6 +30,8 @@ ADVANTAGES = {
     "leave-one-out optimal": adv.leave_one_out_optimal,
     "length-weighted mean": adv.length_weighted_mean,
     "leave-one-out max": adv.leave_one_out_max,
+    "token standardised": adv.token_standardised,
+    "group mean, token standardised": partial(adv.group_mean_token_standardised, ddof=0),
 }
 AGGREGATIONS = {
     "sequence sum": agg.sequence_sum,

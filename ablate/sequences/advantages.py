@@ -77,6 +77,23 @@ def group_mean_batch_standardised(rewards: ArrayLike, ddof: int = 1, epsilon: fl
     return _ratio(centred, spread + epsilon)
 
 
+def token_standardised(rewards: ArrayLike, lengths: ArrayLike, ddof: int = 1, epsilon: float = 1e-8) -> Floats:
+    """A_i = (r_i - m) / sqrt(v + epsilon) over the tokens of the batch, each with its answer's reward: m = sum L r /
+    sum L, v = sum L (r - m)^2 / (sum L - ddof). REINFORCE++ as trainers have it, who whiten token by token."""
+    r, L = np.asarray(rewards, np.float64), np.asarray(lengths, np.float64)
+    flat, counts = r.reshape(*r.shape[:-2], 1, -1), L.reshape(*L.shape[:-2], 1, -1)
+    centred = length_weighted_mean(flat, counts)
+    square = (counts * centred**2).sum(-1, keepdims=True) / np.maximum(counts.sum(-1, keepdims=True) - ddof, 1)
+    return _ratio(centred, np.sqrt(square + epsilon)).reshape(r.shape)
+
+
+def group_mean_token_standardised(
+    rewards: ArrayLike, lengths: ArrayLike, ddof: int = 1, epsilon: float = 1e-8
+) -> Floats:
+    """The same of r_i - mean of the group: REINFORCE++ with a group baseline as trainers have it."""
+    return token_standardised(group_mean(rewards), lengths, ddof, epsilon)
+
+
 def leave_one_out_optimal(rewards: ArrayLike, norms: ArrayLike) -> Floats:
     """A_i = r_i - sum_{j != i} q_j r_j / sum_{j != i} q_j, q = norms: the constant of least variance, E[q r] / E[q]
     (Greensmith, Bartlett & Baxter 2004), estimated from the others; unbiased. The mean of the others where their q are
@@ -129,7 +146,9 @@ def of_batch(advantage: Callable[..., Floats], rewards: Floats, **facts: Floats)
     return advantage(rewards, **{name: facts[name] for name in takes(advantage)})
 
 
-COUPLES_PROMPTS = frozenset({batch_standardised, group_mean_batch_standardised})
+COUPLES_PROMPTS = frozenset(
+    {batch_standardised, group_mean_batch_standardised, token_standardised, group_mean_token_standardised}
+)
 """Whose advantages depend on the rewards of other prompts."""
 
 

@@ -14,10 +14,11 @@ import inspect
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
+from itertools import combinations_with_replacement, product
+from math import factorial, prod
 from typing import Any
 
 import numpy as np
@@ -25,52 +26,13 @@ import torch
 from numpy.typing import NDArray
 
 from ablate.refusal import Refusal
-from ablate.sequences import advantages, aggregations
-from ablate.sequences.exact import Moments, OfBatch
+from ablate.sequences.definitions import EXPECTED, SAME, definitions
+from ablate.sequences.exact import Moments
 from ablate.sequences.problem import END, TokenProblem
 
 Floats = NDArray[np.float64]
 
-SAME = 2e-5  # relative: single precision, with room
 EXPLODES = 100.0  # an advantage of rewards in [0, 1] that is larger than this
-EPSILONS = (0.0, 1e-8, 1e-6, 1e-5, 1e-4)
-
-
-def _definitions() -> dict[str, OfBatch]:
-    standardised = {
-        "group standardised": advantages.group_standardised,
-        "leave-one-out standardised": advantages.leave_one_out_standardised,
-        "batch standardised": advantages.batch_standardised,
-        "group mean, batch standardised": advantages.group_mean_batch_standardised,
-    }
-    return {
-        "no baseline": advantages.none,
-        "group mean": advantages.group_mean,
-        "leave-one-out": advantages.leave_one_out,
-        **{
-            f"{name}, ddof {ddof}, epsilon {epsilon:g}": partial(function, ddof=ddof, epsilon=epsilon)
-            for name, function in standardised.items()
-            for ddof, epsilon in product((0, 1), EPSILONS)
-        },
-    }
-
-
-ADVANTAGES = _definitions()
-AGGREGATIONS: dict[str, OfBatch] = {
-    "sequence sum": aggregations.sequence_sum,
-    "sequence mean": aggregations.sequence_mean,
-    "token mean": aggregations.token_mean,
-}
-EXPECTED = {
-    "reinforce": ("no baseline", "sequence sum"),
-    "rloo": ("leave-one-out", "sequence sum"),
-    "dr_grpo": ("group mean", "sequence sum"),
-    "grpo": ("group standardised", "sequence mean"),
-    "dapo": ("group standardised", "token mean"),
-    "reinforce++": ("batch standardised", "token mean"),
-    "reinforce++_baseline": ("group mean, batch standardised", "token mean"),
-}
-"""Names of estimators -> advantage and aggregation, the latter up to a constant."""
 
 
 @dataclass(frozen=True)
@@ -158,62 +120,51 @@ def easy_and_hard() -> tuple[TokenProblem, Floats]:
 
 
 def moments(subject: Subject, size: int) -> Moments:
-    """Exact, over all batches of N = `size` answers a prompt of `easy_and_hard`, each handed to the function."""
+    """Exact, over all batches of N = `size` answers a prompt of `easy_and_hard`, each handed to the function; where the
+    order of answers does not matter, each multiset of answers once."""
     problem, logits = easy_and_hard()
     z, chances = problem.token_scores(logits), np.exp(problem.log_probs(logits))
     tokens = problem.token_log_probs(logits)
     mask = np.arange(problem.horizon) < problem.lengths[:, None]
     row = np.arange(problem.prompts)[:, None]
     mean, square = np.zeros((problem.prompts, z.shape[-1])), 0.0
-    for flat in product(range(len(problem.answers)), repeat=problem.prompts * size):
-        batch = np.array(flat).reshape(problem.prompts, size)
+    listed = groups(len(problem.answers), size, ignores_order(subject))
+    for own in product(listed, repeat=problem.prompts):
+        batch, orders = np.array([answers for answers, _ in own]), prod(n for _, n in own)
         c = subject.multipliers(problem.rewards[row, batch], mask[batch], tokens[row, batch])
         g = np.einsum("bnt,bntd->bd", c, z[row, batch])
-        p = chances[row, batch].prod()
+        p = orders * chances[row, batch].prod()
         mean += p * g
         square += p * float(np.square(g).sum())
     return Moments(mean, square - float(np.square(mean).sum()), problem.gradient(logits))
 
 
-@dataclass(frozen=True)
-class Definition:
-    """An advantage and an aggregation that the function under audit equals, up to a factor."""
-
-    advantage: str
-    aggregation: str
-    factor: float
-
-    def __str__(self) -> str:
-        told = f"{self.advantage}; {self.aggregation}".strip("; ")
-        return told if self.factor == 1 else f"{told}, times {self.factor:.4g}"
-
-    def same(self, other: "Definition") -> bool:
-        named = self.advantage == other.advantage and self.aggregation == other.aggregation
-        return named and abs(self.factor - other.factor) <= SAME * abs(self.factor)
-
-    def is_of(self, expected: str) -> bool:
-        advantage, aggregation = EXPECTED[expected]
-        return self.advantage.split(", ddof")[0] == advantage and self.aggregation in ("", aggregation)
+def groups(answers: int, size: int, as_multisets: bool) -> list[tuple[tuple[int, ...], int]]:
+    """Every group of `size` of the answers, and in how many orders it comes: all orders apart, or together."""
+    if not as_multisets:
+        return [(group, 1) for group in product(range(answers), repeat=size)]
+    multisets = combinations_with_replacement(range(answers), size)
+    return [(group, factorial(size) // prod(map(factorial, Counter(group).values()))) for group in multisets]
 
 
-def definitions(subject: Subject, size: int) -> list[Definition]:
-    """Those that it equals on generic rewards and lengths, the nearest first: as they stand, or else up to a factor."""
-    rng = np.random.default_rng(0)
-    trials = []
-    for spread in (1.0, 0.5, 0.01):
-        lengths = rng.integers(1, 7, (2, size))
-        trials.append((spread * rng.random((2, size)), lengths, np.arange(6) < lengths[..., None]))
-    found = [subject.multipliers(rewards, mask) for rewards, _, mask in trials]
-    aggregated = AGGREGATIONS if subject.is_loss else {"": aggregations.sequence_sum}
-    near: dict[bool, list[tuple[float, Definition]]] = {True: [], False: []}
-    for (advantage, A), (aggregation, w) in product(ADVANTAGES.items(), aggregated.items()):
-        known = [(A(r) * w(L.astype(float)))[..., None] * mask for r, L, mask in trials]
-        free = sum(np.vdot(a, b) for a, b in zip(found, known, strict=True)) / sum(np.vdot(b, b) for b in known)
-        for factor, exact in ((1.0, True), (float(free), False)):
-            off = max(np.abs(a - factor * b).max() / np.abs(a).max() for a, b in zip(found, known, strict=True))
-            if off < SAME:
-                near[exact].append((off, Definition(advantage, aggregation, factor)))
-    return [definition for _, definition in sorted(near[True] or near[False], key=lambda each: each[0])]
+def ignores_order(subject: Subject) -> bool:
+    """Whether the multipliers of a shuffled group are the shuffled multipliers."""
+    rewards, mask, log_probs = _an_example()
+    order = [2, 0, 3, 1]
+    whole = subject.multipliers(rewards, mask, log_probs)
+    return _same(subject.multipliers(rewards[:, order], mask[:, order], log_probs[:, order]), whole[:, order])
+
+
+def _an_example() -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Rewards [2, 4], mask and log-probabilities [2, 4, 6] with no two alike."""
+    rng = np.random.default_rng(1)
+    rewards, lengths = rng.random((2, 4)), np.array([[1, 4, 2, 3], [6, 5, 6, 4]])
+    mask = np.arange(6) < lengths[..., None]
+    return rewards, mask, np.where(mask, -rng.random(mask.shape), 0.0)
+
+
+def _same(a: Floats, b: Floats) -> bool:
+    return bool(np.abs(a - b).max() <= SAME * max(np.abs(b).max(), 1e-300))
 
 
 def _objective(subject: Subject) -> list[Finding]:
@@ -227,13 +178,18 @@ def _objective(subject: Subject) -> list[Finding]:
         return [Finding("objective", "not finite on some batch of right and wrong answers", True)]
     told = f"tr Cov g = {found[3].variance:.4g}, noise / signal of one update {found[3].nsr:.4g}"
     return [
-        *(Finding(f"objective, N = {size}", _in_words(each, size)) for size, each in found.items()),
+        *(
+            Finding(f"objective, N = {size}", _in_words(each, size), bool(each.projection < 0))
+            for size, each in found.items()
+        ),
         Finding("variance, N = 3", told),
     ]
 
 
 def _in_words(found: Moments, size: int) -> str:
     easy, hard = found.prompt_weights
+    if found.projection < 0:
+        return f"E g points away from grad J: its projection is {found.projection:.4g}"
     if found.orthogonal > 1e-4:
         return (
             f"not the gradient of the success rate: {found.orthogonal:.1%} of the mean is orthogonal to it; the prompt "
@@ -246,7 +202,7 @@ def _in_words(found: Moments, size: int) -> str:
 
 
 def _definition(subject: Subject, expected: str | None) -> Finding:
-    small, large = definitions(subject, 3), definitions(subject, 5)
+    small, large = (definitions(subject.multipliers, subject.is_loss, size) for size in (3, 5))
     small = [one for one in small if any(map(one.same, large))] or small  # a factor does not change with the size
     told = [str(each[0]) if each else "none of the definitions known here" for each in (small, large)]
     if (small or large) and not any(one.same(other) for one in small for other in large):
@@ -259,26 +215,19 @@ def _definition(subject: Subject, expected: str | None) -> Finding:
 
 
 def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
-    rng = np.random.default_rng(1)
-    rewards, lengths = rng.random((2, 4)), np.array([[1, 4, 2, 3], [6, 5, 6, 4]])
-    mask = np.arange(6) < lengths[..., None]
-    log_probs = np.where(mask, -rng.random(mask.shape), 0.0)
-    c = partial(subject.multipliers)
+    rewards, mask, log_probs = _an_example()
+    c, same = subject.multipliers, _same
     whole = c(rewards, mask, log_probs)
-
-    def same(a: Floats, b: Floats) -> bool:
-        return bool(np.abs(a - b).max() <= SAME * max(np.abs(b).max(), 1e-300))
-
     other = rewards.copy()
-    other[1] = rng.random(4)
-    lengthened = lengths.copy()
+    other[1] = [0.2, 0.9, 0.4, 0.7]
+    lengthened = mask.sum(-1)
     lengthened[1] = [1, 1, 2, 1]
     longer = np.arange(6) < lengthened[..., None]
     couples = not (same(c(other, mask, log_probs)[0], whole[0]) and same(c(rewards, longer)[0], c(rewards, mask)[0]))
     parts = [c(rewards[b : b + 1], mask[b : b + 1], log_probs[b : b + 1]) / 2 for b in range(2)]
     cut = not same(np.concatenate(parts), whole)
-    order = rng.permutation(4)
-    shuffled = c(rewards[:, order], mask[:, order], log_probs[:, order])
+    ordered = ignores_order(subject)
+    turned = same(c(rewards[::-1], mask[::-1], log_probs[::-1])[::-1], whole)
     shift, scaled = c(rewards + 7, mask, log_probs), c(100 * rewards, mask, log_probs)
     size = "in proportion" if same(scaled, 100 * whole) else "neither in proportion nor without influence"
     size = "no influence" if np.allclose(scaled, whole, rtol=2e-3) else size
@@ -289,11 +238,8 @@ def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
             "it depends on how the batch is cut: a prompt at a time is another estimator" if cut else "no influence",
             cut and subject.is_loss and EXPECTED.get(expected or "", ("", ""))[1] != "token mean",
         ),
-        Finding(
-            "order of answers",
-            "no influence" if same(shuffled, whole[:, order]) else "it matters",
-            not same(shuffled, whole[:, order]),
-        ),
+        Finding("order of answers", "no influence" if ordered else "it matters", not ordered),
+        Finding("order of prompts", "no influence" if turned else "it matters", not turned),
         Finding("shift of the rewards", "no influence" if same(shift, whole) else "it matters"),
         Finding("scale of the rewards", size),
     ]
@@ -303,6 +249,9 @@ def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
         padded = c(rewards, wide, noisy)
         clean = same(padded[..., :6], whole) and not np.abs(padded[~wide]).max()
         findings.append(Finding("padding", "no influence" if clean else "padded tokens change the gradient", not clean))
+        silent = (whole == 0) & mask & (np.abs(whole).max(-1, keepdims=True) > 0)
+        told = "one of an answer's has no gradient" if silent.any() else "all of an answer's have a gradient"
+        findings.append(Finding("tokens", told, bool(silent.any())))
     return findings
 
 
