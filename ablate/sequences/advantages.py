@@ -135,6 +135,11 @@ def running_mean(rewards: ArrayLike, values: ArrayLike) -> Floats:
     return np.asarray(rewards, np.float64) - np.asarray(values, np.float64)
 
 
+def differ(rewards: ArrayLike) -> NDArray[np.bool_]:
+    """Whether the rewards of a group differ, [..., B]: else it is dead, and no difference of rewards says anything."""
+    return (_differences(np.asarray(rewards, np.float64)) != 0).any(-1)
+
+
 def takes(advantage: Callable[..., Floats]) -> list[str]:
     """Which of FACTS an advantage must be given besides the rewards."""
     parameters = inspect.signature(advantage).parameters

@@ -14,7 +14,7 @@ Off the policy that wrote the answers, S = sum_t c_t(A) rho_t z_t with the ratio
 and c_t in {0, 1} the clipping of the surrogate, which depends on the sign of A: moments are kept for both signs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations_with_replacement, pairwise
@@ -31,6 +31,7 @@ from ablate.sequences.problem import TokenProblem
 
 Floats = NDArray[np.float64]
 OfBatch = Callable[..., Floats]  # [..., B, N] -> [..., B, N]
+Accept = Callable[[Floats], NDArray[np.bool_]]  # rewards [..., B, N] -> [..., B]
 MOST_BATCHES = 4_000_000  # that are summed over
 AT_ONCE = 4_000_000  # numbers that are held at a time
 
@@ -165,29 +166,47 @@ def kind_moments(kinds: list[Kinds], size: int, advantage: OfBatch, aggregation:
     together = [everyone] if couples_prompts(advantage, aggregation) else [[x] for x in everyone]
     mean, variance = np.zeros((len(kinds), kinds[0].means.shape[-1])), 0.0
     for prompts in together:
-        within = between = 0.0
-        own_mean = np.zeros((len(prompts), mean.shape[1]))
-        for which, chances in _batches(kinds, prompts, size, _micro_batches(aggregation)):
-            v, sign = _multipliers(kinds, prompts, which, advantage, aggregation)
-            means, spreads = np.empty((len(which), *own_mean.shape)), np.zeros(len(which))
-            for k, x in enumerate(prompts):
-                sbar = kinds[x].means[sign[:, k], which[:, k]]  # [C, N, D]
-                spreads += (
-                    np.square(v[:, k]) * (kinds[x].squares[sign[:, k], which[:, k]] - np.square(sbar).sum(-1))
-                ).sum(1)
-                means[:, k] = (v[:, k, :, None] * sbar).sum(1)
-            own_mean += np.tensordot(chances, means, 1)
-            within += float(chances @ spreads)
-            between += float(chances @ np.square(means).sum((1, 2)))
-        mean[prompts] = own_mean
-        variance += within + between - float(np.square(own_mean).sum())
+        _, own, square = sums(kinds, prompts, size, advantage, aggregation)
+        mean[prompts] = own
+        variance += square - float(np.square(own).sum())
     return mean, variance
+
+
+def sums(
+    kinds: list[Kinds],
+    prompts: list[int],
+    size: int,
+    advantage: OfBatch,
+    aggregation: OfBatch,
+    blocks: Sequence[int] | None = None,
+    accept: Accept | None = None,
+) -> tuple[float, Floats, float]:
+    """P(accepted), E[g, accepted] and E[|g|^2, accepted], g the part that some prompts of a batch have in it.
+
+    ``blocks`` are the rows of g that the prompts' parameters have: a prompt that comes twice has one. ``accept`` says
+    of each group whether it is accepted, by its rewards; the batch is, where all of its groups are.
+    """
+    rows = range(len(prompts)) if blocks is None else blocks
+    accepted, total, square = 0.0, np.zeros((max(rows) + 1, kinds[0].means.shape[-1])), 0.0
+    for which, ways in _batches(kinds, prompts, size, _micro_batches(aggregation)):
+        v, sign, rewards = _multipliers(kinds, prompts, which, advantage, aggregation)
+        chances = ways if accept is None else ways * accept(rewards).all(1)
+        means, spreads = np.zeros((len(which), *total.shape)), np.zeros(len(which))
+        for k, x in enumerate(prompts):
+            sbar = kinds[x].means[sign[:, k], which[:, k]]  # [C, N, D]
+            within = kinds[x].squares[sign[:, k], which[:, k]] - np.square(sbar).sum(-1)
+            spreads += (np.square(v[:, k]) * within).sum(1)
+            means[:, rows[k]] += (v[:, k, :, None] * sbar).sum(1)
+        accepted += float(chances.sum())
+        total += np.tensordot(chances, means, 1)
+        square += float(chances @ (spreads + np.square(means).sum((1, 2))))
+    return accepted, total, square
 
 
 def _multipliers(
     kinds: list[Kinds], prompts: list[int], which: NDArray[np.int64], advantage: OfBatch, aggregation: OfBatch
-) -> tuple[Floats, NDArray[np.int64]]:
-    """w A, and 1 where A < 0, of the prompts' answers by their kinds, [C, prompts, N]. Where the others do not matter
+) -> tuple[Floats, NDArray[np.int64], Floats]:
+    """w A, 1 where A < 0, and r of the prompts' answers by their kinds, [C, prompts, N]. Where the others do not matter
     they stand there with reward 0 and length 1."""
     shape = len(which), len(kinds), which.shape[2]
     rewards, lengths, norms = np.zeros(shape), np.ones(shape), np.zeros(shape)
@@ -196,7 +215,7 @@ def _multipliers(
         norms[:, x] = 0.0 if (own := kinds[x].norms) is None else own[which[:, k]]
     w = aggregation(lengths)
     A = advantages.of_batch(advantage, rewards, lengths=lengths, norms=w**2 * norms)[:, prompts]
-    return w[:, prompts] * A, (A < 0).astype(np.int64)
+    return w[:, prompts] * A, (A < 0).astype(np.int64), rewards[:, prompts]
 
 
 def _batches(
@@ -234,6 +253,12 @@ def _multisets(chances: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
     counts = (which[:, :, None] == possible).sum(1)
     log_ways = gammaln(size + 1) - gammaln(counts + 1).sum(1)
     return which, np.exp(log_ways + (counts * np.log(chances[possible])).sum(1))
+
+
+def batches(chances: Floats, size: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+    """Kinds [C, size] and chances [C] of all groups of one prompt, a part at a time."""
+    kinds = Kinds(chances, *(np.empty(0),) * 2, np.empty((2, 0, 1)), np.empty((2, 0)))
+    return ((which[:, 0], ways) for which, ways in _batches([kinds], [0], size, 1))
 
 
 def _micro_batches(aggregation: OfBatch) -> int:
