@@ -2,10 +2,12 @@
 
 import pandas as pd
 
+from ablate.store import PROBE
 from analysis.page import Table
 from analysis.tables import written
 
 TITLES = {
+    "mse": "mean squared error",
     "label": "variant",
     "env": "environment",
     "left_out": "left out",
@@ -19,7 +21,6 @@ TITLES = {
     "trace_variance_first": "trace variance, first policy",
     "trace_variance_last": "trace variance, last policy",
     "spread_across_lr": "spread across learning rates",
-    "mse": "mean squared error",
     "work_variance": "variance × env steps",
     "optimizer_trace_variance": "in the optimizer's metric",
     "fisher_trace_variance": "in the Fisher metric",
@@ -38,7 +39,8 @@ TITLES = {
     "snr_difference": "difference of SNR",
     "snr_p": "p of no difference",
 }
-MEANINGS = {
+MEANINGS = {name: PROBE[name] for name in ("bias_squared", "mse", "v_s0", "v_action", "v_transition", "v_coupling")}
+MEANINGS |= {
     "label": "Phi − baseline, and the settings that tell the cell from others of its name",
     "trained": "the cell that was trained while the probe measured",
     "runs": "complete runs, a seed each",
@@ -80,12 +82,6 @@ MEANINGS = {
     "optimizer_trace_variance": "trace variance of g / (√v + eps), v the optimizer's second moments; median over seeds",
     "fisher_trace_variance": "tr(F⁺ C), F the Fisher information of a trajectory: the same for every parametrisation",
     "split_directional_variance": "the variance along the mean of one half of the episodes, in the other half",
-    "bias_squared": "|mean − grad J|²",
-    "mse": "of the estimate of a whole batch, bias included",
-    "v_s0": "the part of the trace variance that comes from the first state",
-    "v_action": "the part that comes from the actions: all that a baseline can lower",
-    "v_transition": "the part that comes from the transitions",
-    "v_coupling": "the part that comes from the baseline's use of the other episodes",
     "against": "the variant that it is compared with, on the seeds that both have completed",
     "seeds": "complete in both",
     "final_return_difference": "mean over shared seeds of the final return less that of the other variant",

@@ -1,51 +1,16 @@
 """Tables of a study as pandas frames, a row a cell or variant; `save` writes them, `show` puts them on the screen.
 
-NAME_low and NAME_high are 95% limits of NAME. Rows are in the order of the study's cells; `env` and `label` lead.
+sample_efficiency   what is learnt, and at what cost in samples; a row a cell
+stability           how steadily: spread over seeds, and along a run; a row a cell
+noise               what the probe measured, a row a variant at the first and the last policy; `trained` is the label
+                    of the cell that was trained; medians over seeds
+paired_differences  each cell of one part (an environment with the same settings, and budget) less each other one, seed
+                    by seed, over the seeds that both have completed; a part of more than 12 cells is left out
+side_by_side        the measures of the three above that a reader compares first, and the noise of the run's own
+                    estimator at the first policy and the last
 
-sample_efficiency   runs, left_out          complete runs, and those that are not (see Study.left_out)
-                    final_return            IQM over seeds of the last 10% of the iterations; also _mean and _median
-                    worst_quarter           mean of the lowest quarter of the final returns, which the IQM leaves out
-                    optimality_gap          mean shortfall of the final return from the threshold
-                    solved, share_solved    runs that reached the threshold; their share, of complete and diverged
-                                            runs, with exact limits
-                    env_steps_to_solve      half the runs get there; inf where fewer do within their budget
-                    auc                     IQM of the mean return over the first `common_env_steps`, which every run
-                                            of the environment with that budget has made; NaN where that would cut
-                                            off more than half of one of them
-                    evaluation_return       IQM of the last evaluation without exploration, where there are any
-
-stability           iqr_across_seeds        of the final return, limits from 10 seeds on
-                    worst_quarter           as above
-                    iqr_along_run           IQM over seeds of the IQR of differences between successive iterations
-                    cvar_drawdown           IQM over seeds of the mean of the largest quarter of drawdowns
-                    collapse                share of solved runs that lose half of their gain afterwards, exact limits
-                    spread_across_lr        largest less smallest IQM final return over the learning rates of a variant
-                    diverged                runs that ended for want of finite numbers
-
-noise               policy                  first or last of the run that it was measured on, `trained` by which label
-                    own                     whether it is the estimator that the run trained with
-                    trace_variance          tr C of the one-trajectory gradient: median over seeds
-                    nsr                     tr C / |mean|^2, the inverse of the median SNR; inf is "unbounded"
-                    ratio                   trace variance over that of the probe's reference, geometric mean over seeds
-                    work_variance, optimizer_trace_variance, fisher_trace_variance, split_directional_variance,
-                    bias_squared, mse, v_s0, v_action, v_transition, v_coupling
-                                            medians over seeds, where known
-
-paired_differences  label, against          two cells of one part: an environment with the same settings, and budget; a
-                                            part of more than 12 cells is left out
-                    seeds                   that both have completed, at least 2; all below is over these
-                    final_return_difference mean of the final return less that of `against`, limits of Student's t
-                    final_return_p          of no difference, `seeds.paired_p_value`; Holm over the pairs of a part
-                    final_return_detectable the difference that so many seeds find with 80% power, at their spread
-                    auc_difference, ...     the same of each run's auc
-                    sooner, sooner_p        share of the seeds on which it solves sooner, never last; sign test, Holm
-                    noise_ratio, noise_p    trace variance at the first policy over that of `against`, of the variants
-                                            that train, geometric mean; Student's t of its logarithm, Holm
-                    snr_difference, snr_p   of the signal-to-noise ratios there
-                                            neither is tested where too few episodes carry the noise, `seeds.enough`
-
-side_by_side        share_solved, final_return, worst_quarter, env_steps_to_solve, auc; iqr_across_seeds, cvar_drawdown;
-                    trace_variance and nsr of the run's own estimator at the first policy and the last
+NAME_low and NAME_high are 95% limits of NAME. `analysis.columns.MEANINGS` says what each column is. Rows are in the
+order of the study's cells; `env` and `label` lead.
 
 Limits of a pair are its own; the corrected p-values decide. Each measure is a family of its own.
 """

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from ablate.configuration import CONF, RANGES, Impossible, Job, parse_seeds, resolve
 from ablate.configuration.checks import check
 from ablate.configuration.completion import complete
+from ablate.configuration.ranges import KINDS
 from ablate.configuration.seeds import MOST
 from ablate.configuration.words import ranges
 from ablate.refusal import Refusal
@@ -81,11 +82,11 @@ def test_as_many_seeds_as_a_job_takes() -> None:
 # Settings
 
 
-@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("name", RANGES | KINDS)
 def test_every_range_names_an_example_that_it_allows(name: str) -> None:
-    allowed, what, example = RANGES[name]
+    allowed, what, example = (RANGES | KINDS)[name]
     assert what
-    assert allowed(OverridesParser.create().parse_override(f"{name}={example}").value())
+    assert allowed(OverridesParser.create().parse_override(f"x={example}").value())
 
 
 @pytest.mark.parametrize(

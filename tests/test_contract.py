@@ -1,5 +1,6 @@
 """Every yaml in conf/: it composes, resolves, builds, trains an iteration, and says of itself what others read."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from conftest import choices, compose
 
 from ablate import build
 from ablate.configuration import CONF, Impossible, Job
+from ablate.learners.base import part
 from ablate.refusal import Refusal
 from ablate.runs import train
+from ablate.store import CURVES, PROBE
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 TWO_STATES = '{"P": [[[0.5, 0.5]], [[0.1, 0.9]]], "R": [[1], [0]], "rho0": [0.5, 0.5], "horizon": 6}'
@@ -57,6 +60,8 @@ def assert_trains(job: Job) -> None:
     for name in ("env_steps", "episodes", "return_mean", "grad_norm"):
         assert record[name].shape == (2,)
         assert np.isfinite(record[name]).all()
+    own = node("algorithm", job.config["algorithm"]["name"])["about"].get("columns", {})
+    assert record.keys() <= CURVES.keys() | own.keys()
 
 
 def test_every_group_is_looked_at() -> None:
@@ -85,6 +90,22 @@ def test_a_choice_composes_resolves_builds_and_trains(group: str, choice: str, t
     job = compose(*overrides_of(group, choice, tmp_path))
     assert job.config.get(group, {"name": choice})["name"] == choice
     assert_trains(job)
+
+
+@pytest.mark.parametrize("algorithm", choices("algorithm"))
+def test_an_algorithm_says_the_range_of_each_of_its_settings(algorithm: str) -> None:
+    of = node("algorithm", algorithm)
+    assert of.keys() - {"name", "_target_", "about"} == of["about"].get("ranges", {}).keys()
+
+
+@pytest.mark.parametrize("probe", [choice for choice in choices("probe") if choice != "off"])
+def test_every_column_of_a_probe_is_described(probe: str) -> None:
+    config = compose("env=chain", "episodes=4", "phi=td", f"probe={probe}", "policy.hidden=[]").config
+    theta = build.learner(config).initial([0])["theta"]
+    critic = part("critic", build.learner(config).initial([0]))
+    columns = {name for row in train.probe(config).measure(theta, critic, [0], 0)[0] for name in row}
+    plain = {re.sub("_(low|high)$", "", name) for name in columns}
+    assert {name for name in plain if not re.fullmatch(r"share_layer_\d+", name)} <= PROBE.keys()
 
 
 @pytest.mark.parametrize("phi", choices("phi"))

@@ -9,6 +9,7 @@ from commands import ablate
 from test_page import Element, Reader
 
 from analysis import frames, report, tables
+from analysis.columns import MEANINGS
 from analysis.page import render
 
 STUDY = "-m", "env=chain", "phi=return,rtg", "seed=0-5", "iterations=60", "episodes=4", "threshold=50"
@@ -101,3 +102,9 @@ def test_the_report_says_what_the_tables_say(told: tuple) -> None:
 
 def has(part: Element, name: str) -> bool:
     return any(h.attributes.get("id") == name for h in part.find("h2"))
+
+
+def test_every_column_of_a_table_is_explained(told: tuple) -> None:
+    for name, frame in tables.tables(frames.load(told[0], "main")).items():
+        plain = {re.sub("_(low|high)$", "", column) for column in frame} - {"env", "against_cell"}
+        assert plain <= MEANINGS.keys(), name

@@ -15,6 +15,10 @@ PLAIN = {"advantage": "none", "aggregation": "sequence_sum"}
 """Choices that leave an estimator as Phi and baseline make it, and are left out of a configuration."""
 
 
+TOLD = ("ranges", "columns")
+"""What an algorithm says of its settings and its record, which is no part of a run."""
+
+
 def complete(asked: dict[str, Any]) -> dict[str, Any]:
     """The configuration that is run, of one whose settings are each in their range.
 
@@ -22,6 +26,8 @@ def complete(asked: dict[str, Any]) -> dict[str, Any]:
     configuration; the probe's episodes are rounded up to whole batches.
     """
     config = deepcopy(asked)
+    for key in TOLD:
+        config["algorithm"]["about"].pop(key, None)
     _complete_budget(config)
     for axis, plain in PLAIN.items():
         if config[axis]["name"] == plain:

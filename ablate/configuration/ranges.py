@@ -38,7 +38,35 @@ A_COUNT = whole, "a whole number of at least 1"
 A_SHARE = _share, "in [0, 1]"
 A_DECAY = _decay, "in [0, 1)"
 LAYERS = _sizes, "a list of layer sizes", "[64,64]"
-RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
+Range = tuple[Callable[[Any], bool], str, str]
+"""What holds of an allowed value, the same in words, and an example."""
+
+KINDS: dict[str, Range] = {
+    "count": (*A_COUNT, "16"),
+    "count or 0": (lambda x: x == 0 or whole(x), "a whole number of at least 0", "1000"),
+    "several": (lambda x: whole(x) and x > 1, "a whole number of at least 2", "9"),
+    "positive": (_positive, "above 0", "0.01"),
+    "positive or 0": (lambda x: x == 0 or _positive(x), "0 or above", "0.01"),
+    "positive or null": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
+    "positive share": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
+    "share": (*A_SHARE, "0.5"),
+    "flag": (lambda x: isinstance(x, bool), "true or false", "true"),
+    "layers": LAYERS,
+    "interval": (_rising, "a list [low,high]", "[-2,2]"),
+    "intervals or null": (
+        lambda x: x is None or (isinstance(x, list) and x != [] and all(map(_rising, x))),
+        "null or a list of [low,high]",
+        "[[-2,2],[-2,2]]",
+    ),
+    "count or counts": (
+        lambda x: whole(x) or (_sizes(x) and x != []),
+        "a number of bins, or one for each dimension",
+        "10",
+    ),
+}
+"""The ranges that a yaml may name in `about.ranges`; a list there holds the allowed words themselves."""
+
+RANGES: dict[str, Range] = {
     "iterations": (whole, "a whole number of at least 1", "100"),
     "env_steps": (lambda x: x is None or whole(x), "a whole number of at least 1, or null", "200000"),
     "episodes": (whole, "a whole number of at least 1", "16"),
@@ -62,41 +90,6 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "policy.spread": (lambda x: x in ("constant", "learned", "state"), "constant, learned or state", "learned"),
     "policy.hidden": LAYERS,
     "critic.hidden": LAYERS,
-    "algorithm.steps": (*A_COUNT, "500"),
-    "algorithm.environments": (*A_COUNT, "8"),
-    "algorithm.n_steps": (*A_COUNT, "5"),
-    "algorithm.updates": (*A_COUNT, "25"),
-    "algorithm.batch_size": (*A_COUNT, "64"),
-    "algorithm.buffer_size": (*A_COUNT, "100000"),
-    "algorithm.learning_starts": (lambda x: x == 0 or whole(x), "a whole number of at least 0", "1000"),
-    "algorithm.target_every": (*A_COUNT, "1"),
-    "algorithm.double_q": (lambda x: isinstance(x, bool), "true or false", "true"),
-    "algorithm.lr": (_positive, "above 0", "0.001"),
-    "algorithm.critic_lr": (_positive, "above 0", "0.1"),
-    "algorithm.critic_hidden": LAYERS,
-    "algorithm.hidden": LAYERS,
-    "algorithm.clock": (lambda x: x in ("none", "append"), "none or append", "none"),
-    "algorithm.activation": (lambda x: x in ("tanh", "relu"), "tanh or relu", "relu"),
-    "algorithm.value_coefficient": (_positive, "above 0", "0.5"),
-    "algorithm.entropy_coefficient": (lambda x: x == 0 or _positive(x), "0 or above", "0"),
-    "algorithm.max_grad_norm": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
-    "algorithm.step_size": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
-    "algorithm.step_power": (*A_SHARE, "0.6"),
-    "algorithm.initial_epsilon": (*A_SHARE, "1"),
-    "algorithm.final_epsilon": (*A_SHARE, "0.05"),
-    "algorithm.exploration_fraction": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
-    "algorithm.action_bins": (lambda x: whole(x) and x > 1, "a whole number of at least 2", "9"),
-    "algorithm.action_range": (_rising, "a list [low,high]", "[-2,2]"),
-    "algorithm.state_bins": (
-        lambda x: whole(x) or (_sizes(x) and x != []),
-        "a number of bins, or one for each dimension",
-        "10",
-    ),
-    "algorithm.state_range": (
-        lambda x: x is None or (isinstance(x, list) and x != [] and all(map(_rising, x))),
-        "null or a list of [low,high]",
-        "[[-2,2],[-2,2]]",
-    ),
     "probe.episodes": (whole, "a whole number of at least 1", "256"),
     "probe.every": (whole, "a whole number of at least 1", "50"),
     "probe.critic": (lambda x: x in ("run", "exact", "fitted"), "run, exact or fitted", "run"),
@@ -113,8 +106,31 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
 DERIVED = "env.horizon", "env.group"  # null: from the rest
 
 
+def range_of(said: str | list[str]) -> Range:
+    """The range that a yaml names."""
+    if isinstance(said, str):
+        return KINDS[said]
+    return lambda x: x in said, f"{', '.join(said[:-1])} or {said[-1]}", said[0]
+
+
+def are_ranges(said: Any) -> bool:
+    """Whether each setting has a kind, or a list of two words or more."""
+    texts = isinstance(said, dict) and all(isinstance(name, str) for name in said)
+    return texts and all(
+        kind in KINDS if isinstance(kind, str) else isinstance(kind, list) and len(kind) > 1 and are_texts(kind)
+        for kind in said.values()
+    )
+
+
+def are_texts(said: Any) -> bool:
+    return all(isinstance(text, str) for text in said)
+
+
 def check_ranges(config: dict[str, Any]) -> None:
-    for name, (allowed, what, example) in RANGES.items():
+    """Raises Refusal for the first setting that is not in its range: in `RANGES`, or in the algorithm's own yaml."""
+    said = config["algorithm"]["about"].get("ranges", {})
+    own = {f"algorithm.{key}": range_of(kind) for key, kind in said.items()}
+    for name, (allowed, what, example) in (RANGES | own).items():
         group, _, key = name.rpartition(".")
         node = config[group] if group else config
         value = node.get(key)

@@ -7,7 +7,7 @@ from typing import Any
 
 import hydra.utils
 
-from ablate.configuration.ranges import Allowed, whole
+from ablate.configuration.ranges import KINDS, Allowed, are_ranges, are_texts, whole
 from ablate.configuration.schema import Config
 from ablate.configuration.settings import choices, meant, node, settings
 from ablate.configuration.words import GROUPS, key
@@ -49,7 +49,12 @@ ABOUT: dict[str, dict[str, Allowed]] = {
 }
 """What an algorithm, a Phi and a baseline say of themselves, also a user's own."""
 ESTIMATOR = {"phi", "baseline", "advantage", "aggregation"}
-OPTIONAL = {"description", "iteration_steps", "env_has", "actions", "needs"}
+TOLD: dict[str, Allowed] = {
+    "ranges": (are_ranges, f"a list of words, or one of {', '.join(KINDS)}, for each setting"),
+    "columns": (lambda x: isinstance(x, dict) and are_texts([*x, *x.values()]), "a text for each column"),
+}
+"""What an algorithm may say of its settings, and of what it records besides `store.CURVES`."""
+OPTIONAL = {"description", "iteration_steps", "env_has", "actions", "needs", *TOLD}
 EXAMPLES = {"phi": "rtg", "baseline": "value", "algorithm": "policy_gradient"} | {
     "advantage": "none",
     "aggregation": "token_mean",
@@ -89,6 +94,9 @@ def _check_about(group: str, own: Node) -> None:
         if name not in about:
             raise Refusal(f"{group}={own['name']} does not say about.{name}; add it to its yaml, as in {example}")
         if not allowed(about[name]):
+            raise Refusal(f"{group}.about.{name}={shown(about[name])} is not {what}; see {example}")
+    for name, (allowed, what) in TOLD.items():
+        if name in about and not allowed(about[name]):
             raise Refusal(f"{group}.about.{name}={shown(about[name])} is not {what}; see {example}")
     _only(about, {*says, *OPTIONAL}, f"{group}.about.", f"see {example}")
 

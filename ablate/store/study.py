@@ -45,8 +45,9 @@ import pyarrow as pa
 from ablate import store
 from ablate.files import NotPlain, opened, put, read, scratch_name
 from ablate.refusal import Refusal
+from ablate.store.columns import COUNTS
 from ablate.store.survey import Stray, survey
-from ablate.store.tables import COUNTS, from_parquet
+from ablate.store.tables import from_parquet
 
 COMPACTED = ".compacted.arrow"
 FORMAT = f"2 of schema {store.SCHEMA}"  # another number makes older compacted files stale

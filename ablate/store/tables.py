@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-COUNTS = frozenset({"iteration", "env_steps", "episodes"})
+from ablate.store.columns import COUNTS
+
 LARGEST = 10**8  # numbers of one file
 KINDS = pa.int64(), pa.float64(), pa.bool_(), pa.string()
 
