@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
-from ablate.statistics import bias, limits, noise
+from ablate.statistics import bias, limits, noise, tails
 from ablate.statistics.blocks import Accumulator, blocks_of, gradients_of_gram
 from ablate.statistics.noise import paired_log_ratio, snr, trace_variance, unpaired_log_ratio
 
@@ -183,15 +183,24 @@ def test_batch_mean_of_zero_has_no_direction():
         noise.pairwise_cosine(blocks_of(x), batches=2)
 
 
-def bootstrap_t(statistic, x):
-    """Limits of statistic(x) = (value, se) from samples drawn with replacement, the 25th and the 975th of 999 t."""
-    value, se, degrees = statistic(x)
+def quantiles_of_t(statistic, x, copies):
+    """The 25th and the 975th of 999 studentised values of samples of len(x) / copies, drawn with replacement."""
+    value, _, _ = statistic(x)
     t = []
-    for shares in limits.resamples(len(x)):
-        drawn = statistic(np.repeat(x, np.round(shares * len(x)).astype(int), axis=0))
+    for shares in limits.resamples(len(x) // copies, copies):
+        drawn = statistic(np.repeat(x, np.round(shares * len(x) / copies).astype(int), axis=0))
         t.append((drawn[0] - value) / drawn[1])
-    stretch = stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975)
-    return value - stretch * se * np.sort(t)[974], value - stretch * se * np.sort(t)[24]
+    return np.sort(t)[24], np.sort(t)[974]
+
+
+def bootstrap_t(statistic, x, both):
+    """Limits of statistic(x) = (value, se, what carries it), the upper one, or `both`, with a tail in the resamples."""
+    value, se, degrees = statistic(x)
+    copies = limits.ATOMS // len(x)
+    least, most = quantiles_of_t(statistic, np.stack([tails.spread(column, copies) for column in x.T], 1), copies)
+    plain, heavy = stats.t.ppf(0.975, [len(x) - 1, degrees]) / stats.norm.ppf(0.975)
+    low = value - heavy * se * most if both else value - plain * se * quantiles_of_t(statistic, x, 1)[1]
+    return low, value - heavy * se * least
 
 
 def log_mean_ratio(c):
@@ -211,14 +220,52 @@ def test_logarithms_have_bootstrap_t_limits():
     ones, grown = np.ones(40), np.log(40 / 39)
     T, directional, paired = trace_variance(blocks), noise.directional_variance(blocks, v), paired_log_ratio(blocks, 0)
     for k in range(2):
-        low, high = bootstrap_t(log_mean_ratio, np.stack([c[:, k], ones], 1))
+        low, high = bootstrap_t(log_mean_ratio, np.stack([c[:, k], ones], 1), both=False)
         np.testing.assert_allclose(np.log([T.low[k], T.high[k]]), [low + grown, high + grown], rtol=1e-9)
-        low, high = bootstrap_t(log_mean_ratio, np.stack([along[:, k], ones], 1))
+        low, high = bootstrap_t(log_mean_ratio, np.stack([along[:, k], ones], 1), both=False)
         found = np.log([directional.low[k], directional.high[k]])
         np.testing.assert_allclose(found, [low + grown, high + grown], rtol=1e-9)
-    low, high = bootstrap_t(log_mean_ratio, c[:, ::-1])
+    low, high = bootstrap_t(log_mean_ratio, c[:, ::-1], both=True)
     np.testing.assert_allclose([paired.low[1], paired.high[1]], [low, high], rtol=1e-9)
     assert paired.value[0] == paired.low[0] == paired.high[0] == 0
+
+
+@pytest.mark.parametrize("shape", [-0.3, 0.4, 1.2])
+def test_a_tail_is_fitted_with_its_shape_and_scale(shape):
+    """Quantiles of a generalised Pareto distribution of scale 2: within 0.05 and 5% of what the prior makes of it."""
+    beyond = 1 - (np.arange(2000) + 0.5) / 2000
+    k, scale = tails.pareto(2 * (beyond**-shape - 1) / shape)
+    assert k == pytest.approx((2000 * shape + 5) / 2010, abs=0.05)
+    assert scale == pytest.approx(2, rel=0.05)
+
+
+@pytest.mark.parametrize(("number", "copies"), [(10, 3), (64, 2), (400, 1)])
+def test_the_largest_are_spread_over_their_tail_and_the_others_kept(number, copies):
+    """In any order; the tail keeps the order of the largest, and scales with the sample."""
+    x = np.random.default_rng(30).lognormal(size=number)
+    atoms = tails.spread(x, copies).reshape(number, copies)
+    largest = max(3, int(min(number / 5, 3 * np.sqrt(number))))
+    order = np.argsort(x)
+    np.testing.assert_array_equal(atoms[order[:-largest]], np.repeat(x[order[:-largest], None], copies, 1))
+    tail = atoms[order[-largest:]].ravel()
+    assert (np.diff(tail) > 0).all()
+    assert tail[0] > x[order[-largest - 1]]
+    np.testing.assert_allclose(tails.spread(7 * x, copies), 7 * atoms.ravel(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("x", [np.ones(20), np.zeros(20), np.repeat([0.0, 1.0], [12, 8]), np.full(20, np.nan)])
+def test_where_the_largest_are_alike_there_is_no_tail(x):
+    np.testing.assert_array_equal(tails.spread(x, 3), np.repeat(x, 3))
+
+
+def test_upper_limits_hold_though_the_heavy_episodes_did_not_come():
+    """Lognormal sums of squares of deviation 1.75, which has 1 in 21 episodes informative: of 1,000 samples
+    of 64, 96% and more hold it; resamples without a tail 94%. Seven in ten have limits."""
+    rng = np.random.default_rng(31)
+    found = limits.log_mean(rng.lognormal(sigma=1.75, size=(64, 1000)), np.ones((64, 1)))
+    truth = 1.75**2 / 2
+    assert np.mean((found.low <= truth) & (truth <= found.high)) > 0.96
+    assert np.isfinite(found.high).mean() > 0.7
 
 
 def test_an_unpaired_ratio_has_the_errors_of_both(g):
@@ -450,9 +497,9 @@ def test_coverage_of_directional_variance_and_cosine():
     assert 0.93 <= covered(noise.pairwise_cosine(blocks, batches=16), (u.mean(0) ** 2).sum()) <= 0.975
 
 
-def test_heavy_tails_cost_coverage():
-    """What the intervals do not hold: trace variance under Student tails. 5 degrees of freedom (infinite 6th moment):
-    over 90%; 3 (tr C^2 itself has infinite variance): under 90%. The misses lie above: the noise is underestimated."""
+def test_heavy_tails_are_covered_too():
+    """Trace variance under Student tails of 5 degrees of freedom (infinite 6th moment) and of 3 (tr C^2 itself has
+    infinite variance): over 93%, where resamples without a tail cover 88%. The misses lie above: too quiet samples."""
     rng = np.random.default_rng(17)
 
     def student(n):
@@ -461,9 +508,8 @@ def test_heavy_tails_cost_coverage():
 
     interval = trace_variance(in_blocks(student, 512))
     truth = (SCALES**2).sum() * np.array([5 / 3, 3.0])
-    five, three = covered(interval, truth)
-    assert five > 0.9 > three
-    assert ((interval.high < truth).mean(0) > 3 * (interval.low > truth).mean(0)).all()
+    assert (covered(interval, truth) > 0.93).all()
+    assert (interval.high < truth).mean(0)[1] > 3 * (interval.low > truth).mean(0)[1]
 
 
 def test_replicates_measure_a_coupled_estimate():

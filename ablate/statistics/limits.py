@@ -1,10 +1,11 @@
 """95% limits of what is estimated from blocks of trajectories.
 
-Gradients have heavy tails: a few trajectories carry much of the noise, and a sample without them looks too quiet. Three
+Gradients have heavy tails: a few trajectories carry much of the noise, and a sample without them looks too quiet. Four
 rules, whose coverage `docs/coverage.md` shows:
 
 * The logarithm of a sum of squares gets a bootstrap-t interval, which sees the skewness that makes the jackknife's miss
   on the side that understates noise.
+* Its upper limit is from resamples of a population with a tail beyond the largest trajectory that was seen.
 * An error counts with as many degrees of freedom as there are trajectories that carry it: see `carried_by`.
 * Where fewer than `FEWEST` trajectories carry the noise itself, there is no bound at all.
 """
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from ablate.statistics import tails
 from ablate.statistics.blocks import Blocks, sum_in_order
 from ablate.statistics.interval import LEVEL, Floats, Interval
 
@@ -22,6 +24,7 @@ Bools = NDArray[np.bool_]
 
 FEWEST = 8.0
 RESAMPLES = 999
+ATOMS = 128  # of the population that resamples are drawn from, where there are fewer blocks
 TAIL = (1 - LEVEL) / 2
 
 
@@ -115,54 +118,85 @@ def quadratic(blocks: Blocks, value: Floats, left_out: Floats, square: Floats, s
     return bounded(Interval(value, np.minimum(low, value), np.maximum(high, value)), informative(blocks) >= FEWEST)
 
 
-def logarithmic(x: Floats, y: Floats, power: int = -1) -> Interval:
-    """log(sum_b x_b) + power log(sum_b y_b), power +-1, x and y >= 0 of blocks b, [B, ...]; a bootstrap-t interval.
+def log_mean(x: Floats, counts: Floats) -> Interval:
+    """log(sum_b x_b / sum_b n_b), x >= 0 of blocks b of n_b trajectories, [B, ...]: see `_logarithmic`."""
+    return _logarithmic(x, counts, -1, known=True)
+
+
+def log_product(x: Floats, y: Floats) -> Interval:
+    """log(sum_b x_b) + log(sum_b y_b), x and y >= 0 of the same blocks, [B, ...]: see `_logarithmic`."""
+    return _logarithmic(x, y, 1, known=True)
+
+
+def log_ratio(x: Floats, y: Floats) -> Interval:
+    """log(sum_b x_b) - log(sum_b y_b), x and y >= 0 of the same blocks, [B, ...]: see `_logarithmic`.
+
+    What the sample has not seen may be y's as well as x's: both limits are as the upper one there.
+    """
+    return _logarithmic(x, y, -1, known=False)
+
+
+def _logarithmic(x: Floats, y: Floats, power: int, known: bool) -> Interval:
+    """log(sum_b x_b) + power log(sum_b y_b), power +-1; a bootstrap-t interval, [B, ...] -> [...].
 
     With A, B the means of x and y, u_b = x_b / A + power y_b / B less its mean, the error is se^2 = sum_b u_b^2 / B^2.
     Blocks are drawn with replacement; t* = (value* - value) / se* of each resample, and the limits are
 
-        value - k t*_{.975} se,    value - k t*_{.025} se,      k = t_{nu}(.975) / z(.975),  nu = carried_by(u^2) - 1.
+        value - t*_{.975} se t_{B-1} / z,    value - s*_{.025} se t_nu / z,    nu = carried_by(u^2) - 1,
 
-    k makes up for the tails that a resample of a small sample lacks. The resamples depend on the number of blocks and
-    on nothing else. No bound where x or y is carried by fewer than `FEWEST` blocks. Hall (1988), Theoretical comparison
-    of bootstrap confidence intervals.
+    t_f and z the 97.5% points of Student's t and of the normal distribution. s* is the t* of resamples in which the
+    largest x_b and y_b are spread over the tail that they stand for (`tails.spread`): a sample without the heavy
+    episodes looks too quiet, and its plain resamples hold none either. Where the lower end is not `known` to be free
+    of that, the lower limit is value - s*_{.975} se t_nu / z. The resamples depend on the number of blocks and on
+    nothing else. No bound where x or y is carried by fewer than `FEWEST` blocks. Hall (1988), Theoretical comparison of
+    bootstrap confidence intervals.
     """
     x, y = np.broadcast_arrays(x, y)
-    number, places = len(x), x.shape[1:]
+    places = x.shape[1:]
     value, low, high = (np.empty(places) for _ in range(3))
-    draws = resamples(number)
     for place in np.ndindex(*places):  # one shape of product whatever the variants: the same bits
-        a, b = x[:, *place], y[:, *place]
-        value[place], low[place], high[place] = _bootstrapped(a, b, power, draws)
+        value[place], low[place], high[place] = _bootstrapped(x[:, *place], y[:, *place], power, known)
     with np.errstate(invalid="ignore"):
-        known = np.minimum(carried_by(x), carried_by(y)) >= FEWEST
-    return bounded(Interval(value, low, high), known)
+        told = np.minimum(carried_by(x), carried_by(y)) >= FEWEST
+    return bounded(Interval(value, low, high), told)
 
 
-def _bootstrapped(x: Floats, y: Floats, power: int, draws: Floats) -> tuple[float, float, float]:
+def _bootstrapped(x: Floats, y: Floats, power: int, known: bool) -> tuple[float, float, float]:
     number = len(x)
     with np.errstate(all="ignore"):
         value = np.log(x.sum()) + power * np.log(y.sum())
         a, b = x / x.mean(), y / y.mean()
-        u = a + power * b - (1 + power)
-        A, B, aa, bb, ab = (draws @ np.stack([a, b, a * a, b * b, a * b], 1)).T
-        spread = aa / A**2 + bb / B**2 + 2 * power * ab / (A * B) - (1 + power) ** 2
-        t = (np.log(A) + power * np.log(B)) / np.sqrt(np.maximum(spread, 0.0) / number)
-        t = np.sort(np.where(np.isnan(t), 0.0, t))
-        squares = np.square(u)
-        stretch = quantile(np.square(squares.sum()) / np.square(squares).sum() - 1) / special.ndtri(1 - TAIL)
+        squares = np.square(a + power * b - (1 + power))
         if not squares.mean() > SINGLE**2:  # no spread but rounding's: nothing to tell an error from
             return value, -np.inf, np.inf
-        reach = np.sqrt(squares.mean() / number) * stretch
-        edge = round((RESAMPLES + 1) * TAIL)
-        return value, value - t[-edge] * reach, value - t[edge - 1] * reach
+        degrees = np.array([number, np.square(squares.sum()) / np.square(squares).sum()]) - 1
+        plain, heavy = np.sqrt(squares.mean() / number) * quantile(degrees) / special.ndtri(1 - TAIL)
+        copies = max(1, ATOMS // number)
+        least, most = _studentised(tails.spread(a, copies), tails.spread(b, copies), power, copies)
+        high, low = value - least * heavy, value - most * heavy
+        if known:
+            low = value - _studentised(a, b, power, 1)[1] * plain
+        return value, low, high
 
 
-@lru_cache(maxsize=8)
-def resamples(number: int) -> Floats:
-    """Shares of each of `number` blocks in every resample, [RESAMPLES, number]; rows sum to 1."""
-    rng = np.random.default_rng([number, RESAMPLES])
-    return rng.multinomial(number, np.full(number, 1 / number), size=RESAMPLES) / number
+def _studentised(x: Floats, y: Floats, power: int, copies: int) -> tuple[float, float]:
+    """The 2.5% and 97.5% points of t* over resamples of pairs of atoms."""
+    a, b = x / x.mean(), y / y.mean()
+    A, B, aa, bb, ab = (resamples(len(x) // copies, copies) @ np.stack([a, b, a * a, b * b, a * b], 1)).T
+    spread = aa / A**2 + bb / B**2 + 2 * power * ab / (A * B) - (1 + power) ** 2
+    t = (np.log(A) + power * np.log(B)) / np.sqrt(np.maximum(spread, 0.0) * copies / len(x))
+    edge = round((RESAMPLES + 1) * TAIL)
+    ends = np.partition(np.where(np.isnan(t), 0.0, t), [edge - 1, RESAMPLES - edge])
+    return ends[edge - 1], ends[RESAMPLES - edge]
+
+
+@lru_cache(maxsize=16)
+def resamples(number: int, copies: int) -> Floats:
+    """Shares of each of number x copies atoms in every resample of `number`, [RESAMPLES, number x copies]; rows sum to
+    1."""
+    atoms = number * copies
+    rng = np.random.default_rng([number, copies, RESAMPLES])
+    return rng.multinomial(number, np.full(atoms, 1 / atoms), size=RESAMPLES) / number
 
 
 # ------------------------------------------------------------------------------------------------ sums of squares

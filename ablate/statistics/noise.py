@@ -105,7 +105,7 @@ def directional_variance(blocks: Blocks, direction: Floats) -> Interval:
     squares = np.square(blocks.along(v)) / blocks.per_block(blocks.counts)
     value = np.where(np.square(v).sum(-1) > 0, sum_in_order(squares) / (len(squares) - 1), np.nan)
     ones = np.ones_like(squares)
-    return _exponential(value, _shifted(limits.logarithmic(squares, ones), len(squares) / (len(squares) - 1)))
+    return _exponential(value, _shifted(limits.log_mean(squares, ones), len(squares) / (len(squares) - 1)))
 
 
 def split_directional_variance(blocks: Blocks) -> Interval:
@@ -130,7 +130,7 @@ def split_directional_variance(blocks: Blocks) -> Interval:
             for d, b in zip(inside, halves[this], strict=True)
         ]
     stacked = np.stack(squares)
-    return _exponential(sum_in_order(stacked) / number, limits.logarithmic(stacked, np.ones_like(stacked)))
+    return _exponential(sum_in_order(stacked) / number, limits.log_mean(stacked, np.ones_like(stacked)))
 
 
 def shares(blocks: Blocks, parts: Sequence[slice]) -> Floats:
@@ -183,7 +183,7 @@ def work(blocks: Blocks, steps: Floats) -> Interval:
     The mean of N trajectories has variance tr C / N and takes N E[steps]. steps [B]: env steps of each block.
     """
     T, _ = limits.trace_variance(blocks)
-    found = limits.logarithmic(blocks.scatter, blocks.per_block(steps), power=1)
+    found = limits.log_product(blocks.scatter, blocks.per_block(steps))
     N = blocks.count
     return _exponential(T * steps.sum() / N, _shifted(found, 1 / (N * (N - 1))))
 
@@ -198,7 +198,7 @@ def paired_log_ratio(blocks: Blocks, reference: int) -> Interval:
     noise in one proportion on every trajectory, as multiples of each other have, differ by that, exactly.
     """
     c = blocks.scatter
-    value, low, high = limits.logarithmic(c, c[..., [reference]])
+    value, low, high = limits.log_ratio(c, c[..., [reference]])
     with np.errstate(invalid="ignore"):
         share = c / sum_in_order(c)
         apart = np.sqrt(sum_in_order(np.square(share - share[..., [reference]])) * len(c))
@@ -302,7 +302,7 @@ def _is(variant: int, x: Floats) -> Bools:
 def _log_trace(blocks: Blocks) -> Interval:
     """log T with its limits: that of the mean of |g_i - m|^2, times N / (N - 1)."""
     counts = np.broadcast_to(blocks.per_block(blocks.counts), blocks.scatter.shape)
-    return _shifted(limits.logarithmic(blocks.scatter, counts), blocks.count / (blocks.count - 1))
+    return _shifted(limits.log_mean(blocks.scatter, counts), blocks.count / (blocks.count - 1))
 
 
 def _shifted(logarithm: Interval, factor: Floats | float) -> Interval:
