@@ -70,11 +70,26 @@ def without_batching(model: nn.Module, batch) -> torch.Tensor:
     return NoBatching.apply(model(batch[0]).squeeze(-1) - batch[1])
 
 
-@pytest.mark.parametrize("loss", [each, mean, without_batching])
+def as_a_column(model: nn.Module, batch) -> torch.Tensor:
+    return each(model, batch)[:, None]
+
+
+@pytest.mark.parametrize("loss", [each, mean, without_batching, as_a_column])
 def test_gradients_are_those_of_backward_sample_by_sample(model, batch, loss) -> None:
     found = per_sample_gradients(model, loss, batch, dict(model.named_parameters()))
     rows = np.stack([np.concatenate([g.ravel() for g in gradient]) for gradient in found])
     np.testing.assert_allclose(rows, by_backward(model, batch), rtol=1e-5, atol=1e-6)
+
+
+def test_a_column_of_losses_is_their_vector_also_where_samples_hang_together(model, batch) -> None:
+    """Called with one sample at a time it would be another loss."""
+
+    def standardised(model: nn.Module, batch) -> torch.Tensor:
+        losses = each(model, batch)
+        return losses / losses.detach().mean()
+
+    found = probe(model, {"vector": standardised, "column": lambda m, b: standardised(m, b)[:, None]}, batch).table
+    assert found["trace_variance"]["column"] == pytest.approx(found["trace_variance"]["vector"], rel=1e-6)
 
 
 def test_measures_are_those_of_the_gradients(model, batch) -> None:

@@ -312,6 +312,54 @@ def test_kl_estimators_and_what_their_gradients_are() -> None:
     np.testing.assert_allclose(found["k1"].mean_gradient, 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["k1", "k2", "k3"])
+def test_variances_of_kl_gradients_by_listing_the_answers(name: str) -> None:
+    problem, logits = random_problem(23, 3, 2, 2)
+    reference = logits + np.random.default_rng(6).normal(scale=0.5, size=logits.shape)
+    found = kl_moments(problem, logits, reference, name)
+    forms = {"k1": lambda x: -x, "k2": lambda x: x**2 / 2, "k3": lambda x: x.exp() - 1 - x}
+    chances, loss, reward, values = [], [], [], []
+    for x, answer in product(range(2), problem.answers):
+        theta = torch.tensor(logits, requires_grad=True)
+        pairs = [(problem.prefixes[answer[:t]], a) for t, a in enumerate(answer)]
+        log_pi = torch.stack([torch.log_softmax(theta[x, row], -1)[a] for row, a in pairs])
+        log_ref = torch.stack([torch.log_softmax(torch.tensor(reference)[x, row], -1)[a] for row, a in pairs])
+        k = forms[name](log_ref - log_pi).sum()
+        (of_loss,) = torch.autograd.grad(k, theta, retain_graph=True)
+        (score,) = torch.autograd.grad(log_pi.sum(), theta)
+        chances.append(log_pi.sum().exp().item() / 2)
+        values.append(k.item())
+        loss.append(of_loss.numpy().ravel())
+        reward.append(k.item() * score.numpy().ravel())
+    p = np.array(chances)
+    assert found.mean == pytest.approx(p @ np.array(values))
+    assert found.bias == pytest.approx(found.mean - found.kl)
+    for mean, variance, rows in (
+        (found.mean_gradient, found.loss_variance, np.array(loss)),
+        (found.reward_gradient, found.reward_variance, np.array(reward)),
+    ):
+        np.testing.assert_allclose(mean.ravel(), p @ rows, atol=1e-12)
+        assert variance == pytest.approx(p @ np.square(rows - p @ rows).sum(1), rel=1e-9)
+    if name != "k2":
+        np.testing.assert_allclose(found.mean_gradient + found.reward_gradient, found.gradient, atol=1e-12)
+
+
+def test_an_older_behaviour_biases_and_clipping_binds_only_as_ratios_leave_the_range() -> None:
+    """At the behaviour policy itself nothing is clipped; k exact steps later token ratios are biased, more with k."""
+    problem, old = random_problem(24, 3, 3, 1)
+    biases = []
+    for steps in (0, 2, 8):
+        new = problem.ascended(old, 1.0, steps)
+        assert problem.success(new).mean() >= problem.success(old).mean()
+        ratio = moments(problem, new, 2, adv.leave_one_out, surrogate=Surrogate(old, np.inf, np.inf))
+        clipped = moments(problem, new, 2, adv.leave_one_out, surrogate=Surrogate(old, 0.2, 0.2))
+        biases.append(ratio.bias_squared)
+        binds = np.exp(np.abs(problem.token_log_probs(new) - problem.token_log_probs(old))).max() > 1.25
+        assert binds == (steps == 8)
+        assert (clipped.variance < 0.999 * ratio.variance) == binds
+    assert biases[0] < 1e-25 < biases[1] < biases[2]
+
+
 def test_with_one_token_k2_has_the_gradient_of_one_divergence_and_k3_of_the_other() -> None:
     problem, logits = random_problem(22, 4, 1, 1)
     reference = logits + np.random.default_rng(5).normal(scale=0.5, size=logits.shape)

@@ -151,7 +151,8 @@ def per_sample_gradients(
     """
     number, wanted = samples(batch), list(parameters.values())
     whole = loss(model, batch) if not isinstance(batch, list) else None
-    if whole is not None and whole.shape == (number,):
+    if whole is not None and whole.numel() == number and whole.shape[:1] == (number,):  # [N, 1] too
+        whole = whole.reshape(number)
         _check(whole, name)
         size = max(1, AT_ONCE // (4 * sum(p.numel() for p in wanted)))
         for start in range(0, number, size):

@@ -7,7 +7,9 @@ With rho = ref / pi of an answer's tokens and sums over these:
 k1 and k3 have the mean KL(pi || ref) = sum_t E KL(pi(.|prefix_t) || ref(.|prefix_t)); k2 has not. As terms of a loss
 that is differentiated with the answers held fixed they behave otherwise, token by token: E grad k1 = 0; E grad k2 is
 the gradient of KL(pi || ref) at each prefix, and E grad k3 that of KL(ref || pi), with the chances of the prefixes held
-fixed. Schulman (2020), "Approximating KL divergence".
+fixed. As a part of the reward, where k multiplies the score S, grad KL(pi || ref) = E[k S] + E grad k holds for k1 and
+k3: k1 in the reward is unbiased, and k3 in the reward leaves E grad k3 out. Schulman (2020), "Approximating KL
+divergence".
 """
 
 from collections.abc import Callable
@@ -32,13 +34,16 @@ ESTIMATORS: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Float
 class KLMoments:
     """Of one answer to a prompt drawn alike from all.
 
-    | field         | shape | meaning                                                     |
-    |---------------|-------|-------------------------------------------------------------|
-    | kl            | -     | KL(pi || ref), the mean over prompts                        |
-    | mean          | -     | E k                                                         |
-    | variance      | -     | Var k                                                       |
-    | gradient      | [P,D] | grad KL(pi || ref)                                          |
-    | mean_gradient | [P,D] | E grad k, the answer held fixed                             |
+    | field           | shape | meaning                                                   |
+    |-----------------|-------|-----------------------------------------------------------|
+    | kl              | -     | KL(pi || ref), the mean over prompts                      |
+    | mean            | -     | E k                                                       |
+    | variance        | -     | Var k                                                     |
+    | gradient        | [P,D] | grad KL(pi || ref)                                        |
+    | mean_gradient   | [P,D] | E grad k: as a loss, the answer held fixed                |
+    | loss_variance   | -     | tr Cov grad k                                             |
+    | reward_gradient | [P,D] | E[k S]: as a part of the reward, its sign turned          |
+    | reward_variance | -     | tr Cov[k S]                                               |
     """
 
     kl: float
@@ -46,6 +51,14 @@ class KLMoments:
     variance: float
     gradient: Floats
     mean_gradient: Floats
+    loss_variance: float
+    reward_gradient: Floats
+    reward_variance: float
+
+    @property
+    def bias(self) -> float:
+        """E k - KL."""
+        return self.mean - self.kl
 
 
 def kl_moments(problem: TokenProblem, logits: ArrayLike, reference: ArrayLike, estimator: str) -> KLMoments:
@@ -58,10 +71,22 @@ def kl_moments(problem: TokenProblem, logits: ArrayLike, reference: ArrayLike, e
     k = (value(x) * taken).sum(-1)
     log_ratio = -x.sum(-1)
     mean = float((chances * k).sum())
+    as_loss = np.einsum("xyh,xyhd->xyd", multiplier(x) * taken, z)
+    as_reward = k[..., None] * z.sum(2)
+    (of_loss, loss_variance), (of_reward, reward_variance) = (_moments(chances, g) for g in (as_loss, as_reward))
     return KLMoments(
         kl=float((chances * log_ratio).sum()),
         mean=mean,
         variance=float((chances * np.square(k - mean)).sum()),
         gradient=np.einsum("xy,xyhd->xd", chances * log_ratio, z),
-        mean_gradient=np.einsum("xy,xyh,xyhd->xd", chances, multiplier(x) * taken, z),
+        mean_gradient=of_loss,
+        loss_variance=loss_variance,
+        reward_gradient=of_reward,
+        reward_variance=reward_variance,
     )
+
+
+def _moments(chances: Floats, g: Floats) -> tuple[Floats, float]:
+    """E g [P, D] and tr Cov g of answers [P, Y] with gradients [P, Y, D] for their prompts' parameters."""
+    mean = np.einsum("xy,xyd->xd", chances, g)
+    return mean, float((chances * np.square(g).sum(-1)).sum() - np.square(mean).sum())

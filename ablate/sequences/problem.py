@@ -104,6 +104,13 @@ class TokenProblem:
         centred = self.rewards - (chances * self.rewards).sum(1, keepdims=True)
         return np.einsum("xy,xyhd->xd", chances * centred, self.token_scores(logits)) / self.prompts
 
+    def ascended(self, logits: ArrayLike, lr: float, steps: int) -> Floats:
+        """The logits after `steps` exact gradient steps of size `lr` on P J, each prompt's own success rate."""
+        theta = np.array(logits, np.float64)
+        for _ in range(steps):
+            theta = theta + lr * self.prompts * self.gradient(theta).reshape(theta.shape)
+        return theta
+
     def _token_log_probs(self, log_pi: Floats) -> Floats:
         found = np.zeros((self.prompts, len(self.answers), self.horizon))
         for y, t, row, token in self._choices:
