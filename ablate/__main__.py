@@ -90,9 +90,9 @@ def _main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     steady()
     typed = sys.argv[1:]
+    if typed and commands.is_one(typed[0]):
+        sys.exit(commands.run(typed[0], typed[1:]))
     try:
-        if sys.argv[1:2] and sys.argv[1] in commands.NAMES:
-            sys.exit(commands.run(sys.argv[1], sys.argv[2:]))
         sys.argv[1:] = arranged(typed)
         job()
     except KeyboardInterrupt:

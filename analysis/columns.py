@@ -3,8 +3,9 @@
 import pandas as pd
 
 from ablate.store import PROBE
-from analysis.page import Table
-from analysis.tables import written
+
+from .page import Table
+from .tables import written
 
 TITLES = {
     "mse": "mean squared error",

@@ -60,8 +60,9 @@ from numpy.typing import NDArray
 from ablate.configuration.words import command, override, ranges
 from ablate.refusal import Refusal
 from ablate.store import study as stored
-from analysis.configurations import misfit
-from analysis.escapes import clean, printable
+
+from .configurations import misfit
+from .escapes import clean, printable
 
 Config = Mapping[str, Any]
 TUNING = 100  # seeds from this one on choose step sizes

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from ablate.statistics.text import number
-from analysis import tables
-from analysis.frames import Study
-from analysis.outcomes import part_names, parts
+
+from . import tables
+from .frames import Study
+from .outcomes import part_names, parts
 
 PARTS = 3  # told one by one; of more only how often each variant is ahead
 SAID = 3  # variants that a sentence names; the table has them all

@@ -30,8 +30,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablate.statistics.curves import final_return, steps_to_threshold
-from analysis import statistics as st
-from analysis.frames import Runs, Study, side_by_side
+
+from . import statistics as st
+from .frames import Runs, Study, side_by_side
 
 
 def outcomes(study: Study) -> pd.DataFrame:

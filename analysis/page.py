@@ -43,7 +43,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 
 from ablate.statistics.text import number
-from analysis import escapes
+
+from . import escapes
 
 TEMPLATES = Path(__file__).parent / "templates"
 Format = Callable[[Any], str]

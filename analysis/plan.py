@@ -1,9 +1,9 @@
 """How many seeds, or trajectories, decide between two variants: a pilot study, and the smallest effect that matters.
 
-    python -m analysis plan --study pilot --effect 50                 seeds, for a final return that differs by 50
-    python -m analysis plan --study pilot --effect 1.25 --measure noise
+    python -m ablate plan --study pilot --effect 50                 seeds, for a final return that differs by 50
+    python -m ablate plan --study pilot --effect 1.25 --measure noise
                                                                       trajectories, for 1.25 times the variance
-    python -m analysis plan --study pilot --effect 50 --sequential    looks, and whether to go on
+    python -m ablate plan --study pilot --effect 50 --sequential    looks, and whether to go on
 
 The effect is declared, never taken from the pilot: what a pilot happens to see is no reason for a sample size. Of the
 pilot only the spread is used, at the upper end of its one-sided 80% interval, s sqrt((n - 1) / chi2_{0.2, n-1}), as a
@@ -33,9 +33,10 @@ from ablate.statistics import seeds, sequential
 from ablate.statistics.interval import LEVEL, Floats
 from ablate.statistics.power import POWER, power, samples_needed
 from ablate.statistics.text import number
-from analysis import tables
-from analysis.frames import Study, finished, held
-from analysis.outcomes import outcomes, parts
+
+from . import tables
+from .frames import Study, finished, held
+from .outcomes import outcomes, parts
 
 ALPHA = 0.05
 ASSURANCE = 0.8  # chance that the spread is not larger than what is planned for
@@ -306,7 +307,7 @@ def show_sequential(study: Study, aim: Aim, most: int | None, looks: int, spendi
         again = [
             "python",
             "-m",
-            "analysis",
+            "ablate",
             "plan",
             "--study",
             study.name,

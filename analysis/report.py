@@ -20,11 +20,12 @@ from matplotlib.figure import Figure
 import ablate
 from ablate import files
 from ablate.refusal import Refusal
-from analysis import frames, plots, tables
-from analysis.columns import table
-from analysis.frames import Study
-from analysis.headline import capital, count, headline, reservations
-from analysis.page import (
+
+from . import frames, plots, tables
+from .columns import table
+from .frames import Study
+from .headline import capital, count, headline, reservations
+from .page import (
     Block,
     Code,
     Columns,
@@ -76,12 +77,12 @@ def report(outputs: str | Path, study: str) -> Page:
 
 def _claims(outputs: str, study: str) -> tuple[list[str], list[Section]]:
     """What a study of the lecture's claims says of them: in words, and claim by claim. Nothing for other studies."""
-    from analysis.verdicts.claim import STUDIES, Scale
+    from .verdicts.claim import STUDIES, Scale
 
     if study not in STUDIES.values():
         return [], []
-    from analysis.verdicts.command import known
-    from analysis.verdicts.page import headline, sections
+    from .verdicts.command import known
+    from .verdicts.page import headline, sections
 
     scale: Scale = "full" if study == STUDIES["full"] else "quick"
     shown = known(outputs, scale)
@@ -208,7 +209,7 @@ def _reproduction(study: Study) -> Section:
 
 def _own_command(study: Study) -> str:
     place = [] if str(study.outputs) == "outputs" else ["--outputs", str(study.outputs)]
-    return shlex.join(["python", "-m", "analysis", "report", study.name, *place])
+    return shlex.join(["python", "-m", "ablate", "report", study.name, *place])
 
 
 def _versions(runs: pd.DataFrame) -> dict[str, str]:

@@ -32,10 +32,11 @@ from ablate.statistics import seeds
 from ablate.statistics.interval import Interval, bare
 from ablate.statistics.power import detectable
 from ablate.statistics.text import limits, number
-from analysis import escapes
-from analysis import statistics as st
-from analysis.frames import Study, finished
-from analysis.outcomes import outcomes, parts
+
+from . import escapes
+from . import statistics as st
+from .frames import Study, finished
+from .outcomes import outcomes, parts
 
 SHOWN = 40  # rows on the screen
 LEAD = ["env", "label", "runs", "left_out"]

@@ -60,7 +60,7 @@ NOISE = [f"{name}{end}" for name in ("trace_variance", "snr", "nsr", "squared_si
 def load(outputs: Path) -> None:
     """Load, make tables; prints seconds of either since the start, and the peak memory in MB."""
     began = time.perf_counter()
-    from analysis import frames, tables
+    from ablate.analysis import frames, tables
 
     study = frames.load(outputs, "big")
     loaded = time.perf_counter() - began

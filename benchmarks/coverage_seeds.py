@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ablate.analysis import plan
+from ablate.analysis import statistics as st
 from ablate.statistics import seeds, sequential
 from ablate.statistics.interval import Floats, Interval
-from analysis import plan
-from analysis import statistics as st
 
 REPEATS = 1000  # samples a number; its standard error is 0.7% at 95%
 SIZES = 5, 10, 20

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-
-from analysis.page import (
+from ablate.analysis.page import (
     Code,
     Columns,
     Definitions,
@@ -20,6 +18,7 @@ from analysis.page import (
     Text,
     Verdict,
 )
+from matplotlib.figure import Figure
 
 HOSTILE = "<script>alert(1)</script> \"quoted\" & 'so' </script><img src=x onerror=alert(2)>"
 LONG = "probe.variants.q_value.phi.about.label=" + "a_long_word_without_a_space" * 8

@@ -8,16 +8,16 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from ablate.analysis.verdicts import learning, variances
+from ablate.analysis.verdicts.claim import Claim, chosen, claims, family_size
+from ablate.analysis.verdicts.study import Study
+from ablate.analysis.verdicts.verdict import LEVEL, Row, Verdict, family
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
 from ablate.envs import tabular
 from ablate.refusal import Refusal
-from analysis.verdicts import learning, variances
-from analysis.verdicts.claim import Claim, chosen, claims, family_size
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import LEVEL, Row, Verdict, family
 
 NAN, INF = float("nan"), float("inf")
 KINDS = ("true", "false", "undecided")
@@ -447,8 +447,9 @@ def test_the_other_exact_verdicts() -> None:
 
 def test_enumerated_trajectories_are_a_distribution_whose_mean_is_the_gradient() -> None:
     """C3: 4 states, 2 actions, 3 steps, 2 successors: 4 (2 2)^3 = 256 trajectories."""
+    from ablate.analysis.claims.c03_ascent import trajectories
+
     from ablate import exact
-    from analysis.claims.c03_ascent import trajectories
 
     mdp = variances.random_task(0, 0.0)
     pi = exact.softmax(mdp.logits)
@@ -473,7 +474,7 @@ def test_the_epsilon_greedy_rivals_are_the_textbooks() -> None:
 @given(st.floats(0.05, 0.95))
 def test_a_probability_comes_back_from_its_entropy(p: float) -> None:
     """C18: unless p and 1 - p are worth the same, as at 1/2 they almost are."""
-    from analysis.claims.c18_stochastic_policy import J, probability
+    from ablate.analysis.claims.c18_stochastic_policy import J, probability
 
     entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
     assert probability(np.array(entropy), np.array(J(np.array(p)))) == pytest.approx(p, abs=1e-6)

@@ -1,4 +1,4 @@
-"""`python -m analysis claims`: what is run, what is kept, what is written; and the columns that C1 and C2 read."""
+"""`python -m ablate claims`: what is run, what is kept, what is written; and the columns that C1 and C2 read."""
 
 import json
 import re
@@ -8,23 +8,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ablate.analysis.page import render
+from ablate.analysis.verdicts import command
+from ablate.analysis.verdicts.claim import chosen, claims
+from ablate.analysis.verdicts.estimates import Mean
+from ablate.analysis.verdicts.page import claims_page
+from ablate.analysis.verdicts.study import Study, asked_for, forget
+from ablate.analysis.verdicts.verdict import Finding, Place, Verdict, judge
 from conftest import compose
 from rich.console import Console
 from scipy import stats
 
+from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
 from ablate.runs.train import train
 from ablate.statistics.bias import projection
 from ablate.statistics.blocks import blocks_of
 from ablate.store import Cell
-from analysis.__main__ import main
-from analysis.page import render
-from analysis.verdicts import command
-from analysis.verdicts.claim import chosen, claims
-from analysis.verdicts.estimates import Mean
-from analysis.verdicts.page import claims_page
-from analysis.verdicts.study import Study, asked_for, forget
-from analysis.verdicts.verdict import Finding, Place, Verdict, judge
 
 
 def test_what_is_missing_is_run_once_and_again_where_it_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ablate.analysis.tables import save
 from disks import PowerLoss, full_from
 
 from ablate import store
@@ -20,7 +21,6 @@ from ablate.files import make_folder, write
 from ablate.refusal import Refusal
 from ablate.store import Cell
 from ablate.store.tables import from_parquet
-from analysis.tables import save
 
 CONFIG = {"gamma": 0.9, "about": {"label": "first"}}
 MANIFEST = {"iterations": 3, "env_steps": 30, "wall_time_s": 0.5, "started": "2026-01-01T00:00:00+00:00"}

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ablate.analysis.frames import _command
+from ablate.analysis.page import Code, Page, Section, render
+from ablate.analysis.page import Text as Paragraph
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
+from ablate.analysis import escapes, tables
 from ablate.configuration.arguments import arranged
 from ablate.configuration.words import parsed
-from analysis import escapes, tables
-from analysis.frames import _command
-from analysis.page import Code, Page, Section, render
-from analysis.page import Text as Paragraph
 
 HOSTILE = "=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", '=HYPERLINK("http://x")'
 HOSTILE += "[a](http://x)", "https://x.org", "www.x.org", "a@x.org", "<b>", "`a`", "a|b", "**a**", "$a$"

@@ -15,6 +15,7 @@ from conftest import cut_short
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ablate import commands
 from ablate.envs import tabular
 from ablate.exact import (
     VARIANTS,
@@ -33,7 +34,6 @@ from ablate.exact import (
     softmax,
     values,
 )
-from ablate.exact.__main__ import main
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
 
@@ -118,6 +118,10 @@ class Tree:
         return Moments(means[0], self.gradient, *split, covariance=covariance)
 
     gradient: np.ndarray
+
+
+def main(words: list[str]) -> int:
+    return commands.run("exact", words)
 
 
 def estimates(mdp: MDP, pi: np.ndarray, z: np.ndarray, discount_scores: bool) -> tuple[Tree, dict[Variant, np.ndarray]]:

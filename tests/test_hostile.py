@@ -16,9 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import studies
+from ablate.analysis.frames import Study, load
+from ablate.analysis.report import write
 from conftest import compose
 
 from ablate import store
+from ablate.analysis import plots
 from ablate.refusal import Refusal
 from ablate.runs.train import train
 from ablate.store import Cell, config_digest, survey
@@ -28,9 +31,6 @@ from ablate.store.manifest import sealed
 from ablate.store.study import COMPACTED
 from ablate.store.study import load as load_tables
 from ablate.store.tables import to_parquet
-from analysis import plots
-from analysis.frames import Study, load
-from analysis.report import write
 
 MANIFEST = {"iterations": 3, "env_steps": 30, "wall_time_s": 0.5, "started": "2026-01-01T00:00:00+00:00"}
 CURVES = {"iteration": [1, 2, 3], "env_steps": [10, 20, 30], "episodes": [1, 2, 3], "return_mean": [0.1, 0.2, 0.3]}

@@ -1,6 +1,7 @@
 """Imports point one way: among the rooms there is no circle, and what needs no torch never loads it.
 
 A room is a module or a package right under `ablate`. The rules are read from the sources, whatever rooms there are.
+`analysis/` is imported by one name, `ablate.analysis`, in a checkout as in a wheel.
 """
 
 import ast
@@ -10,22 +11,25 @@ from pathlib import Path
 import pytest
 
 import ablate
-import analysis
+import ablate.analysis
 
 WITHOUT_TORCH = ("__main__", "configuration", "exact", "mdp", "phi", "baselines", "returns", "lqg")
 WITHOUT_TORCH += ("randomness", "refusal", "statistics", "store")
 ENGINE = {"ablate.runs", "ablate.learners", "ablate.probes", "ablate.episodes", "ablate.build"}
 
 
+ROOT = Path(__file__).parents[1]
+
+
 def modules(package) -> dict[str, Path]:
-    root = Path(package.__file__).parent
+    root = Path(package.__path__[0])
     found = {
         ".".join((package.__name__, *path.relative_to(root).with_suffix("").parts)): path for path in root.rglob("*.py")
     }
     return {name.removesuffix(".__init__"): path for name, path in found.items()}
 
 
-SOURCES = modules(ablate) | modules(analysis)
+SOURCES = modules(ablate) | modules(ablate.analysis)
 
 
 def imported(name: str) -> set[str]:
@@ -36,8 +40,10 @@ def imported(name: str) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            names |= (inner & set(SOURCES)) or {str(node.module)}
+            above = name.split(".") + ["__init__"] * (SOURCES[name].name == "__init__.py")
+            module = ".".join([*above[: -node.level], *filter(None, [node.module])]) if node.level else str(node.module)
+            inner = {f"{module}.{alias.name}" for alias in node.names}
+            names |= (inner & set(SOURCES)) or {module}
     return names
 
 
@@ -71,8 +77,17 @@ def test_what_needs_no_torch_does_not_load_it(name: str) -> None:
     assert not {other for other in loaded(name) if other.split(".")[0] == "torch"}
 
 
-@pytest.mark.parametrize("name", modules(analysis))
+@pytest.mark.parametrize("name", modules(ablate.analysis))
 def test_analysis_reads_the_store_and_never_the_engine(name: str) -> None:
     found = loaded(name)
     assert not {other for other in found if other.split(".")[0] == "torch"}
     assert not {room(other) for other in found} & ENGINE
+
+
+@pytest.mark.parametrize("folder", ["ablate", "analysis", "benchmarks", "tests"])
+def test_analysis_has_one_name(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert not [x for x in names if x.split(".")[0] == "analysis"], f"{path}: write ablate.analysis"

@@ -8,11 +8,11 @@ from rich.console import Console
 from scipy import stats
 from studies import cell, online, run
 
+from ablate.analysis import frames, plan
+from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
 from ablate.statistics import seeds, sequential
 from ablate.statistics.power import power
-from analysis import frames, plan
-from analysis.__main__ import main
 
 SPENT = ("obrien-fleming", "pocock")
 

@@ -5,9 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-
-from analysis.verdicts.claim import STUDIES, claims
-from analysis.verdicts.verdict import WORDS
+from ablate.analysis.verdicts.claim import STUDIES, claims
+from ablate.analysis.verdicts.verdict import WORDS
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "outputs" / STUDIES["full"]

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from ablate.analysis.page import Code, Details, Page, Table, render
+from ablate.analysis.verdicts.claim import claims
 from conftest import compose
 from pages import HOSTILE
 from test_page import Element, Reader
 
+from ablate.analysis import frames, plots, report, tables
+from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
 from ablate.store import Cell
-from analysis import frames, plots, report, tables
-from analysis.__main__ import main
-from analysis.page import Code, Details, Page, Table, render
-from analysis.verdicts.claim import claims
 
 ROWS = 10
 STARTED = {"iterations": ROWS, "wall_time_s": 0.5, "started": "2026-01-01T00:00:00+00:00"}
@@ -207,7 +207,7 @@ def test_a_study_that_is_missing_or_empty_gets_one_line(tmp_path: Path, capsys: 
     for name in ("empty", "nowhere"):
         assert main(["report", name, "--outputs", str(tmp_path)]) == 2
         said = capsys.readouterr().err
-        assert re.fullmatch(f"analysis: .*{name}.*run it first.*\n", said)
+        assert re.fullmatch(f"ablate: .*{name}.*run it first.*\n", said)
     assert not list(tmp_path.rglob("*.html"))
 
 
@@ -315,7 +315,7 @@ def test_every_table_and_figure_of_the_study_is_in_its_page(outputs: Path) -> No
 
 def test_the_page_says_how_to_run_and_cite_it(outputs: Path) -> None:
     text = shown(report.report(outputs, "clear")).text()
-    assert f"python -m analysis report clear --outputs {outputs}" in text
+    assert f"python -m ablate report clear --outputs {outputs}" in text
     version = json.loads(json.dumps(cell(outputs, "clear", "phi=rtg").manifest(0)["versions"]))
     assert version
     for name, number in version.items():
@@ -350,7 +350,7 @@ def test_the_report_of_the_lectures_study_begins_with_its_verdicts(
 ) -> None:
     """With two claims that are quick to answer exactly; the counts in words are those of the verdicts."""
     two = [claim for claim in claims() if claim.id in ("C5", "C15")]
-    monkeypatch.setattr("analysis.verdicts.command.chosen", lambda only: tuple(two))
+    monkeypatch.setattr("ablate.analysis.verdicts.command.chosen", lambda only: tuple(two))
     finish(cell(tmp_path, "lecture_quick"), 0, climb(60, 0))
     page = report.report(tmp_path, "lecture_quick")
     assert [section.id for section in page.sections[:2]] == ["verdicts", "claims"]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
 
+from ablate.analysis import statistics as st
 from ablate.statistics.curves import smoothed, steps_to_threshold
 from ablate.statistics.power import samples_needed
 from ablate.statistics.seeds import (
@@ -17,7 +18,6 @@ from ablate.statistics.seeds import (
     performance_profile,
     probability_of_improvement,
 )
-from analysis import statistics as st
 
 VALUES = some.lists(some.integers(-5, 5), min_size=2, max_size=12)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ablate.analysis.headline import headline
+from ablate.analysis.outcomes import outcomes, parts
 from rich.console import Console
 from studies import cell, online, run
 
+from ablate.analysis import frames, tables
 from ablate.refusal import Refusal
 from ablate.statistics.power import power
-from analysis import frames, tables
-from analysis.headline import headline
-from analysis.outcomes import outcomes, parts
 
 RISE = [0.0] * 5 + [450.0] * 15
 

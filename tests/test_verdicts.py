@@ -6,13 +6,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
-
-from analysis.verdicts.estimates import Estimate, Exact, Mean, Share
-from analysis.verdicts.question import Question
-from analysis.verdicts.verdict import (
+from ablate.analysis.verdicts.estimates import Estimate, Exact, Mean, Share
+from ablate.analysis.verdicts.question import Question
+from ablate.analysis.verdicts.verdict import (
     LEVEL,
     WORDS,
     Finding,
@@ -22,6 +18,9 @@ from analysis.verdicts.verdict import (
     family,
     judge,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 NAN, INF = float("nan"), float("inf")
 MORE = Question("a number", "more", 0.0, 0.2, "so it is declared")

@@ -1,6 +1,7 @@
 """The text of `--help`, read from conf/ itself: a line for every choice and every setting."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,8 +38,9 @@ def text(conf: Path) -> str:
             "Settings:",
             *_settings(conf / "config.yaml"),
             "",
-            "See also: python -m ablate.exact --help (bias and variance without sampling), python -m analysis --help,",
-            "python -m ablate groups --help (group sizes from pass rates), python -m ablate audit --help (trainers).",
+            "Commands (python -m ablate COMMAND --help tells each one's options):",
+            *_commands(),
+            "",
             "--cfg job shows the composed configuration; --config-dir DIR adds choices of your own (a yaml each, in",
             "DIR/phi/ and so on); hydra/launcher=joblib runs jobs side by side. The same command again goes on where",
             "the last one stopped. --hydra-help tells the rest of Hydra's flags.",
@@ -58,6 +60,16 @@ def _choices(group: Path) -> Iterator[str]:
     width = max(len(path.stem) for path in paths)
     for path in paths:
         yield f"    {path.stem:<{width}}  {description(path)}"
+
+
+def _commands() -> Iterator[str]:
+    from ablate.commands import described
+
+    told = described()
+    width = max(map(len, told))
+    for name, what in told.items():
+        head = f"    {name:<{width}}  "
+        yield from textwrap.wrap(what, 80, initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def _settings(path: Path) -> Iterator[str]:

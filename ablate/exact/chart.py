@@ -1,15 +1,10 @@
 """The picture of a table of variants: where each one's variance comes from."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from ablate.exact.truth import Variant
 
@@ -31,14 +26,15 @@ def limit(totals: Sequence[float]) -> float:
     return ordered[-1] if ordered else 1.0
 
 
-def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
+def draw(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Stacked bars, the floor first: what initial states and transitions leave no baseline can remove."""
     sns.set_theme(style="whitegrid", rc={"axes.grid.axis": "x"})
     blue, orange, green = sns.color_palette("colorblind")[:3]
     colours = {"v_s0": green, "v_transition": blue, "v_action": orange}
     totals = [row["trace_variance"] for row in rows]
     end = 1.18 * limit(totals)
-    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.3 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 1.6 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
     places = range(len(rows))
     left = [0.0] * len(rows)
     for part, meaning in PARTS.items():
@@ -68,5 +64,4 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
     axes.set_title(title, fontsize=9, loc="left")
     bars = [handle for handle in axes.get_legend_handles_labels()[0] if handle is not floor_line]
     axes.legend(handles=[*bars, floor_line], loc="lower right", fontsize=8, title="variance from", title_fontsize=8)
-    figure.savefig(path, dpi=150, format=path.suffix[1:])
-    plt.close(figure)
+    return figure

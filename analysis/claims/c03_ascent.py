@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from ablate import exact
 from ablate.mdp import MDP
 from ablate.randomness import stream
-from analysis.verdicts import draw, variances
-from analysis.verdicts.estimates import Exact
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+
+from ..verdicts import draw, variances
+from ..verdicts.estimates import Exact
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 Floats = NDArray[np.float64]
 ALPHAS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

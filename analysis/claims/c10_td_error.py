@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from ablate.exact import Estimator, GroundTruth, Moments, moments
 from ablate.exact.evaluation import transitions
 from ablate.randomness import stream
-from analysis.verdicts import draw, variances
-from analysis.verdicts.estimates import Exact
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+
+from ..verdicts import draw, variances
+from ..verdicts.estimates import Exact
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 Floats = NDArray[np.float64]
 TASKS = ("chain (20 steps)", "FrozenLake 4x4", "gridworld 5x5")

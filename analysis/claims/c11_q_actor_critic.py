@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 
 from ablate.envs import tabular
 from ablate.mdp import MDP
-from analysis.verdicts import learning
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding
+
+from ..verdicts import learning
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding
 
 ENVIRONMENTS: dict[str, Callable[[], MDP]] = {
     "gridworld": tabular.gridworld,

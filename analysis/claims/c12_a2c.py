@@ -4,9 +4,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate.envs import tabular
-from analysis.verdicts import learning
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding
+
+from ..verdicts import learning
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding
 
 ENVIRONMENTS = {"cartpole": None, "gridworld": tabular.gridworld}
 CARTPOLE = 500.0  # the largest return there is

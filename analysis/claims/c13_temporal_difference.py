@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.verdicts import draw
-from analysis.verdicts.estimates import Mean
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+from ..verdicts import draw
+from ..verdicts.estimates import Mean
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 ENVIRONMENTS = ("random_walk", "frozenlake")
 KINDS = {"steps n^-0.75 (Robbins-Monro)": True, "constant steps": False}

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.verdicts import draw
-from analysis.verdicts.estimates import Exact
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+from ..verdicts import draw
+from ..verdicts.estimates import Exact
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 TASKS = (("frozenlake", 0.9), ("frozenlake", 0.99), ("gridworld", 0.9), ("gridworld", 0.99))
 LEVEL = 1e-9  # errors below this share of the first are left out: rounding does not contract

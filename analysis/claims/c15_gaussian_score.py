@@ -5,10 +5,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate.randomness import stream
-from analysis.verdicts import draw
-from analysis.verdicts.estimates import Exact
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+
+from ..verdicts import draw
+from ..verdicts.estimates import Exact
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 TOLERANCE = 1e-6
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)  # of e ~ N(0, 1)

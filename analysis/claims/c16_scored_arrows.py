@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ablate.randomness import stream
-from analysis.intuition import HalfPlane
-from analysis.verdicts import draw
-from analysis.verdicts.estimates import Exact
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+
+from ..intuition import HalfPlane
+from ..verdicts import draw
+from ..verdicts.estimates import Exact
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 Floats = NDArray[np.float64]
 SIGMA = 1.0

@@ -6,10 +6,11 @@ from matplotlib.figure import Figure
 
 from ablate.lqg import LQG, optimum
 from ablate.statistics.curves import FINAL, final_return
-from analysis.verdicts import draw, learning
-from analysis.verdicts.estimates import Mean
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+
+from ..verdicts import draw, learning
+from ..verdicts.estimates import Mean
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 NEAR = 0.05  # of the optimal cost, as the yaml has it
 LEARNERS = {"policy gradient": "policy_gradient", "A2C": "a2c", "Q-learning": "q_learning"}

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.verdicts import draw
-from analysis.verdicts.estimates import Exact, Mean
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+from ..verdicts import draw
+from ..verdicts.estimates import Exact, Mean
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 BEST = 2 - np.sqrt(2)
 J_BEST = -(6 + 4 * np.sqrt(2))

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.verdicts import draw, learning, rivals
-from analysis.verdicts.estimates import Estimate, Mean, Share
-from analysis.verdicts.rivals import OFF_POLICY, ON_POLICY
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+from ..verdicts import draw, learning, rivals
+from ..verdicts.estimates import Estimate, Mean, Share
+from ..verdicts.rivals import OFF_POLICY, ON_POLICY
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 WORTH = log(1.5)  # the smallest effect that the yaml declares for `ratio`
 ARRIVING = 0.75  # share of runs that must arrive of one family, at least

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.verdicts import draw, learning, rivals
-from analysis.verdicts.estimates import Estimate, Mean
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+from ..verdicts import draw, learning, rivals
+from ..verdicts.estimates import Estimate, Mean
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 ONE, OTHER = "policy gradient", "DQN"
 WORTH = 0.05  # the smallest effect that the yaml declares, in units of best - random

@@ -3,9 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.verdicts import paths
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+from ..verdicts import paths
+from ..verdicts.study import Study
+from ..verdicts.verdict import Finding, Place
 
 LEARNT = {"area": "area under the curve", "final": "final return"}
 

@@ -12,10 +12,11 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from ablate.refusal import Refusal
-from analysis import intuition
-from analysis.frames import Study, finished
-from analysis.plots import comparison, learning, noise
-from analysis.plots.style import theme
+
+from .. import intuition
+from ..frames import Study, finished
+from . import comparison, learning, noise
+from .style import theme
 
 __all__ = ["COMPUTED", "FIGURES", "Picture", "draw", "figures", "theme"]
 

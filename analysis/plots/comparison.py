@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablate.statistics.seeds import FEWEST, interquartile_mean, over_seeds
-from analysis.frames import Study
-from analysis.outcomes import outcomes, part_names
-from analysis.plots.style import CROWD, legend, logarithmic, looks, panels, title
-from analysis.statistics import Floats, band, improvement_interval, kendall_interval, kendall_tau
+
+from ..frames import Study
+from ..outcomes import outcomes, part_names
+from ..statistics import Floats, band, improvement_interval, kendall_interval, kendall_tau
+from .style import CROWD, legend, logarithmic, looks, panels, title
 
 PAIRS = 15  # of variants in one panel
 

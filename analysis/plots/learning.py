@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ablate.statistics.seeds import FEWEST, interquartile_mean
-from analysis.frames import Study, side_by_side
-from analysis.outcomes import outcomes
-from analysis.plots.style import COLUMN, crowded, legend, looks, panels, thousands, title
-from analysis.statistics import Floats, band, on_grid
+
+from ..frames import Study, side_by_side
+from ..outcomes import outcomes
+from ..statistics import Floats, band, on_grid
+from .style import COLUMN, crowded, legend, looks, panels, thousands, title
 
 POINTS = 200  # of a curve
 BEST = 2 - np.sqrt(2)  # the best chance of going right in the short corridor

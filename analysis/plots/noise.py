@@ -12,8 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from ablate.refusal import Refusal
 from ablate.statistics.interval import Interval
 from ablate.statistics.seeds import noise_to_signal, trace_variance, variance_ratio
-from analysis.frames import Study
-from analysis.plots.style import (
+
+from ..frames import Study
+from ..statistics import against_reference, group_curves, wilson
+from .style import (
     MARKERS,
     WIDTH,
     Colour,
@@ -28,7 +30,6 @@ from analysis.plots.style import (
     title,
     variants,
 )
-from analysis.statistics import against_reference, group_curves, wilson
 
 NOTHING = 1e-12  # a ratio of variances below this is rounding: the variant had no noise
 PARTS = {"v_s0": "first state", "v_transition": "transitions", "v_action": "actions", "v_coupling": "shared baseline"}

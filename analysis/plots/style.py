@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from analysis.frames import OTHER
+from ..frames import OTHER
 
 WIDTH = 7.2  # inches: two columns of a paper, and readable at one
 COLUMN = 3.5  # inches: one column of a paper

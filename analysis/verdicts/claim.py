@@ -13,11 +13,12 @@ import pandas as pd
 import yaml  # type: ignore[import-untyped]
 
 from ablate.refusal import Refusal
-from analysis import claims as package
-from analysis.statistics import samples_to_decide
-from analysis.verdicts.question import EITHER, Question
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import LEVEL, Finding, Verdict, judge
+
+from .. import claims as package
+from ..statistics import samples_to_decide
+from .question import EITHER, Question
+from .study import Study
+from .verdict import LEVEL, Finding, Verdict, judge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""`python -m analysis claims`: run what is missing, judge every claim, print the table and write the JSON."""
+"""`python -m ablate claims`: run what is missing, judge every claim, print the table and write the JSON."""
 
 import ast
 import hashlib
@@ -22,11 +22,12 @@ from rich.table import Table
 import ablate
 from ablate.files import write
 from ablate.refusal import Refusal
-from analysis import claims as package
-from analysis.verdicts import study as disk
-from analysis.verdicts.claim import STUDIES, Claim, Scale, chosen, family_size
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Verdict, family, interval, percent
+
+from .. import claims as package
+from . import study as disk
+from .claim import STUDIES, Claim, Scale, chosen, family_size
+from .study import Study
+from .verdict import Verdict, family, interval, percent
 
 Answer = tuple[Claim, Verdict, pd.DataFrame | None]
 
@@ -91,8 +92,8 @@ def run(
     if markdown_file is not None:
         contents[markdown_file] = to_markdown(chosen(only), verdicts)
     if page_file is not None:
-        from analysis.page import render
-        from analysis.verdicts.page import claims_page
+        from ..page import render
+        from .page import claims_page
 
         contents[page_file] = render(claims_page(answers, outputs, scale))
     for path, content in contents.items():
@@ -107,7 +108,7 @@ def _draw(answers: Sequence[Answer], folder: Path) -> None:
     """The picture of each claim that has evidence, as PNG and SVG."""
     import matplotlib.pyplot as plt
 
-    from analysis.plots import theme
+    from ..plots import theme
 
     theme()
     for claim, _, evidence in answers:
@@ -271,35 +272,33 @@ def _key(study: Study) -> str:
 
 def _sources() -> list[bytes]:
     """The code that evidence is made by: the claims, and what they import of this project, and what that imports."""
-    here, roots = Path(str(files(package))), [Path(ablate.__file__).parents[1], Path(str(files(package))).parents[1]]
     found: set[Path] = set()
-    waiting = list(here.glob("*.py"))
+    waiting = list(Path(str(files(package))).glob("*.py"))
     while waiting:
         path = waiting.pop()
         if path not in found and path.name not in OTHERS:
             found.add(path)
-            waiting += [source for name in imported_names(path) for source in _files_of(name, roots)]
+            waiting += [file for place in _imported(path) for file in _files_of(place)]
     return [path.read_bytes() for path in sorted(found)]
 
 
-def imported_names(path: Path) -> set[str]:
-    """The modules, and names within modules, that a file of source imports, also inside of functions."""
-    names: set[str] = set()
+def _imported(path: Path) -> Iterator[Path]:
+    """Where the modules of this project lie, without their ending, that a file of source imports, also inside of
+    functions; names within modules among them."""
+    root = Path(ablate.__file__).parents[1]
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+            yield from (root.joinpath(*x.name.split(".")) for x in node.names if x.name.startswith("ablate."))
+        elif isinstance(node, ast.ImportFrom) and (node.level or str(node.module).split(".")[0] == "ablate"):
+            place = path.parents[node.level - 1] if node.level else root
+            place = place.joinpath(*(node.module or "").split("."))
+            yield from (place, *(place / x.name for x in node.names))
 
 
-def _files_of(name: str, roots: Sequence[Path]) -> list[Path]:
-    """The source of a module or package of this project; none for what is not one."""
-    if name.split(".")[0] not in ("ablate", "analysis"):
-        return []
-    parts = name.split(".")
-    places = [root.joinpath(*parts[:k]) for root in roots for k in range(1, len(parts) + 1)]
-    return [path for place in places for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
+def _files_of(place: Path) -> list[Path]:
+    """The source of the module or package there, and of the packages that it lies in."""
+    packages = [folder / "__init__.py" for folder in (place, *place.parents)]
+    return [path for path in (place.with_suffix(".py"), *packages) if path.is_file()]
 
 
 def _folder(outputs: str, scale: Scale) -> Path:

@@ -14,8 +14,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from ablate.statistics.seeds import student_quantile
-from analysis.plots import theme
-from analysis.verdicts.estimates import Estimate
+
+from ..plots import theme
+from .estimates import Estimate
 
 WIDTH = 7.2  # inches
 HUES = sns.color_palette("colorblind")

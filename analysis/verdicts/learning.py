@@ -15,10 +15,11 @@ from ablate import exact
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
 from ablate.statistics.curves import FINAL, final_return
-from analysis.verdicts import draw
-from analysis.verdicts.estimates import Mean
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Place
+
+from . import draw
+from .estimates import Mean
+from .study import Study
+from .verdict import Place
 
 TUNING = 100  # seeds from this one on choose step sizes, and are used for nothing else
 

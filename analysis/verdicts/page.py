@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis import page
-from analysis.page import Block, Code, Definitions, Details, Equation, Group, Link, Page, Picture, Section, Table, Text
-from analysis.verdicts.claim import STUDIES, Claim, Scale, family_size
-from analysis.verdicts.question import Question, number
-from analysis.verdicts.verdict import LEVEL, WORDS, Row, Verdict, interval, percent
+from .. import page
+from ..page import Block, Code, Definitions, Details, Equation, Group, Link, Page, Picture, Section, Table, Text
+from .claim import STUDIES, Claim, Scale, family_size
+from .question import Question, number
+from .verdict import LEVEL, WORDS, Row, Verdict, interval, percent
 
 Shown = Sequence[tuple[Claim, Verdict, pd.DataFrame | None]]
 
 
 def claims_page(shown: Shown, outputs: str, scale: Scale) -> Page:
     """The page of claims, verdicts and the evidence they rest on (None: there was none, and so no picture)."""
-    byline = f"python -m analysis claims --{scale}, study {STUDIES[scale]}"
+    byline = f"python -m ablate claims --{scale}, study {STUDIES[scale]}"
     return Page("The lecture's claims as verdicts", headline(shown), sections(shown, outputs, scale), byline)
 
 
@@ -77,7 +77,7 @@ def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs
         plt.close(figure)
     if verdict.places:
         blocks.append(Details("All numbers", [numbers(verdict)]))
-    blocks += [Definitions(facts), Code(f"python -m analysis claims --{scale} --only {claim.id}")]
+    blocks += [Definitions(facts), Code(f"python -m ablate claims --{scale} --only {claim.id}")]
     runs: list[Block] = [Code(_typed(command, outputs, scale)) for command in claim.commands(scale)]
     if runs:
         blocks.append(Details("The runs behind it", runs))

@@ -17,11 +17,12 @@ from scipy import stats
 
 from ablate.randomness import stream
 from ablate.statistics.curves import FINAL, Floats
-from analysis.statistics import area_under_curve, kendall_tau
-from analysis.verdicts import draw, learning
-from analysis.verdicts.estimates import Estimate, Mean
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import LEVEL, number
+
+from ..statistics import area_under_curve, kendall_tau
+from . import draw, learning
+from .estimates import Estimate, Mean
+from .study import Study
+from .verdict import LEVEL, number
 
 DRAWS = 20_000  # resamples of the seeds
 FEWEST = 5  # variants that are enough for ranks

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Literal
 
-from analysis.statistics import samples_to_decide
-from analysis.verdicts.estimates import Estimate
+from ..statistics import samples_to_decide
+from .estimates import Estimate
 
 EITHER = 0.9  # power on each side of an equivalence test whose power is 80%
 

@@ -19,10 +19,11 @@ import numpy as np
 import pandas as pd
 
 from ablate.statistics.curves import Floats, final_return, smoothed, steps_to_threshold
-from analysis.statistics import collapses, drawdown_cvar
-from analysis.verdicts import learning
-from analysis.verdicts.estimates import Estimate, Mean, Share
-from analysis.verdicts.study import Study
+
+from ..statistics import collapses, drawdown_cvar
+from . import learning
+from .estimates import Estimate, Mean, Share
+from .study import Study
 
 POINTS = 50  # of the budget, at which greedy policies are compared
 PLATEAU = 0.01  # a difference in area, in units of best - random, that chooses no step size

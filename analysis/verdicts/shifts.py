@@ -7,10 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate.exact import Estimator, GroundTruth, moments
-from analysis.verdicts import draw, variances
-from analysis.verdicts.estimates import Exact
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+
+from . import draw, variances
+from .estimates import Exact
+from .study import Study
+from .verdict import Finding, Place
 
 TASKS = ("chain (20 steps)", "FrozenLake 4x4", "cost, then prize")
 CONSTANTS = (1.0, 100.0)

@@ -12,10 +12,11 @@ from ablate.envs import tabular
 from ablate.lqg import LQG, evaluate, scalar_moments
 from ablate.randomness import stream
 from ablate.refusal import Refusal
-from analysis.verdicts import draw
-from analysis.verdicts.estimates import Exact, Mean
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+
+from . import draw
+from .estimates import Exact, Mean
+from .study import Study
+from .verdict import Finding, Place
 
 MARGIN = 0.05  # of the sampled check, as the yamls have it
 GAINS = ((-0.5, 0.5), (0.2, 0.3))  # (K, sigma) of the Gaussian policies

@@ -15,11 +15,12 @@ from ablate.envs import tabular
 from ablate.exact import GroundTruth, scores, softmax
 from ablate.mdp import MDP
 from ablate.randomness import stream
-from analysis.verdicts import draw
-from analysis.verdicts.estimates import Estimate, Exact, Share
-from analysis.verdicts.question import number
-from analysis.verdicts.study import Study
-from analysis.verdicts.verdict import Finding, Place
+
+from . import draw
+from .estimates import Estimate, Exact, Share
+from .question import number
+from .study import Study
+from .verdict import Finding, Place
 
 LOWER = 1 - 1e-9  # a ratio of variances that is below 1 by more than rounding
 ESTIMATORS = {

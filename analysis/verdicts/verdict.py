@@ -53,8 +53,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.verdicts.estimates import Estimate
-from analysis.verdicts.question import Question, number
+from .estimates import Estimate
+from .question import Question, number
 
 Answer = Literal["holds", "fails", "negligible", "undecided"]
 AGAINST: frozenset[Answer] = frozenset({"fails", "negligible"})

@@ -1,0 +1,199 @@
+"""`ablate exact FILE.json` or `--env NAME`: every estimator's exact bias and variance, as a table."""
+
+import argparse
+import csv
+import io
+import os
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from ablate.commands import Parser
+from ablate.exact.evaluation import contrasts, scores, softmax
+from ablate.exact.size import check_size
+from ablate.exact.truth import VARIANTS, GroundTruth, Variant
+from ablate.files import write
+from ablate.mdp import MDP, load
+from ablate.refusal import Refusal
+
+NUMBERS = ("mean_bias_squared", "trace_variance", "snr", "v_s0", "v_action", "v_transition")
+COLUMNS = ("phi", "baseline", "critic", *NUMBERS)
+HEADINGS = ("mean bias\nsquared", "trace\nvariance", "snr", "v s0", "v action", "v tran-\nsition")
+WIDTH = 90  # columns for four digits; with fewer, three are shown
+IMAGES = (".png", ".pdf", ".svg")
+
+Row = dict[str, Any]
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="ablate exact",
+        description="Exact bias and variance of every policy-gradient estimator on a known finite MDP, of one episode. "
+        "The policy is the softmax of the file's logits (uniform if it has none). No sampling.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "what",
+        nargs="*",
+        metavar="FILE.json",
+        help="an MDP: P [S][A][S], R [S][A] or [S][A][S], rho0 [S], horizon, and optionally gamma, logits, terminal; "
+        "with --env, the environment's settings instead: env.KEY=VALUE",
+    )
+    parser.add_argument("--env", metavar="NAME", help="a tabular environment of conf/env, with uniform actions")
+    parser.add_argument("--horizon", type=int, metavar="STEPS", help="in place of the MDP's own")
+    parser.add_argument(
+        "--discount-scores",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="weigh step t by gamma^t (exact); without, the bias is that of the usual practice",
+    )
+    parser.add_argument("--csv", type=Path, metavar="OUT", help="write the table, in full precision")
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw where the variance comes from")
+    return parser.parse_args(arguments)
+
+
+def choose(options: argparse.Namespace) -> tuple[str, MDP]:
+    """The MDP that the command line names, and what to call it. Raises Refusal if it is none, or too large."""
+    if options.env is not None:
+        name, mdp = options.env, from_environment(options.env, options.what)
+    elif len(options.what) == 1:
+        name, mdp = options.what[0], load(options.what[0])
+    else:
+        raise Refusal("name one MDP: python -m ablate exact FILE.json, or --env NAME")
+    if options.horizon is not None:
+        if options.horizon < 1:
+            raise Refusal(f"--horizon {options.horizon}: give a whole number of steps of at least 1")
+        mdp = mdp.with_horizon(options.horizon)
+    reached = mdp.reachable()
+    check_size(name, mdp, len(reached), contrasts(mdp.num_actions).shape[1])
+    return name, mdp if len(reached) == mdp.num_states else mdp.restricted(reached)
+
+
+def from_environment(name: str, overrides: Sequence[str]) -> MDP:
+    """The MDP of conf/env/NAME.yaml with env.KEY=VALUE in place of its settings."""
+    import hydra
+    from hydra.errors import InstantiationException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from ablate.configuration import CONF
+
+    nodes = {path.stem: OmegaConf.create(OmegaConf.load(path)).env for path in sorted((CONF / "env").glob("*.yaml"))}
+    tabular = [stem for stem, node in nodes.items() if "mdp" in node]
+    if name not in tabular:
+        problem = "has no finite model" if name in nodes else "is not an environment"
+        raise Refusal(f"--env {name} {problem}; the tabular ones are {', '.join(tabular)}")
+    if wrong := [text for text in overrides if not (text.startswith("env.") and "=" in text)]:
+        raise Refusal(f"{wrong[0]} is not a setting of --env {name}; write env.KEY=VALUE")
+    try:
+        merged = OmegaConf.merge({"env": nodes[name]}, OmegaConf.from_dotlist(list(overrides)))
+        if missing := sorted(OmegaConf.missing_keys(merged)):
+            raise Refusal(f"--env {name} needs {missing[0]}=...")
+        node = OmegaConf.select(merged, "env")
+        mdp = hydra.utils.instantiate({key: value for key, value in node.items() if key != "name"}).mdp
+    except (InstantiationException, OmegaConfBaseException, AttributeError, TypeError) as error:
+        cause = error.__cause__
+        if isinstance(cause, Refusal):
+            raise cause from None
+        typed, detail = " ".join(["--env", name, *overrides]), str(cause or error).splitlines()[0]
+        raise Refusal(f"{typed}: {detail}; its settings are in conf/env/{name}.yaml") from None
+    assert isinstance(mdp, MDP)
+    return mdp
+
+
+def table(truth: GroundTruth, console: Console) -> list[Row]:
+    """A row a variant, most to least noisy. Raises Refusal where the numbers overflow."""
+    rows = []
+    for variant in track(VARIANTS, "computing", console=console, transient=True, disable=not console.is_terminal):
+        found = truth.moments(*variant)
+        parts = (found.v_s0, found.v_action, found.v_transition)
+        numbers = (found.bias_squared, found.trace_variance, found.snr, *parts)
+        if not all(map(isfinite, (*parts, *found.mean))):
+            raise Refusal("the numbers overflow; give smaller rewards, or a shorter --horizon")
+        rows.append(dict(zip(COLUMNS, (*variant, *numbers), strict=True)))
+    return sorted(rows, key=lambda row: float(f"{row['trace_variance']:.9e}"), reverse=True)  # ties stay in order
+
+
+def show(rows: Sequence[Row], title: str, rounding: float) -> None:
+    """The table on screen. A squared bias below `rounding` is shown as 0, as nothing else is left of it."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    digits = 4 if console.width >= WIDTH else 3
+    caption = "Of one episode; trace variance = v s0 + v action + v transition; advantage has lambda 0.95."
+    screen = Table(
+        *("estimator", *HEADINGS), title=Text(title), caption=caption, title_justify="left", caption_justify="left"
+    )
+    screen.box, screen.padding, screen.pad_edge = SIMPLE_HEAD, 0, False
+    for column in screen.columns:
+        column.no_wrap = True
+        column.justify = "left" if column.header == "estimator" else "right"
+    for row in rows:
+        shown = {**row, "mean_bias_squared": row["mean_bias_squared"] * (row["mean_bias_squared"] > rounding)}
+        label = Variant(row["phi"], row["baseline"], row["critic"]).label
+        screen.add_row(label, *(f"{shown[name]:.{digits}g}" for name in NUMBERS))
+    console.print(screen)
+
+
+def check_output(path: Path, *endings: str) -> None:
+    """Raise Refusal where nothing could be written, before anything is computed."""
+    if endings and path.suffix.lower() not in endings:
+        raise Refusal(f"{path}: no such kind of picture; let its name end in {', '.join(endings)}")
+    if path.is_dir():
+        raise Refusal(f"{path} is a directory; give the name of a file")
+    if not path.parent.is_dir():
+        raise Refusal(f"{path.parent} is not a directory; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise Refusal(f"{path.parent} cannot be written to; choose another directory")
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """The table, in full precision."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_picture(rows: Sequence[Row], title: str, kind: str) -> bytes:
+    from ablate.exact.chart import draw
+
+    picture = io.BytesIO()
+    draw(rows, title).savefig(picture, format=kind, dpi=150)
+    return picture.getvalue()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table, and write and draw it where asked to. Raises Refusal on bad input."""
+    options = parse(arguments)
+    if options.csv is not None:
+        check_output(options.csv)
+    if options.plot is not None:
+        check_output(options.plot, *IMAGES)
+    name, mdp = choose(options)
+    pi = softmax(mdp.logits)
+    try:
+        with np.errstate(all="ignore"):
+            truth = GroundTruth(
+                mdp, pi, scores(pi, mdp.features, contrasts(mdp.num_actions)), discount_scores=options.discount_scores
+            )
+            rows = table(truth, Console(stderr=True))
+    except MemoryError:
+        raise Refusal(f"{name} does not fit into memory; give a smaller MDP, or a shorter --horizon") from None
+    length = float(np.linalg.norm(truth.gradient))
+    title = f"{name}: horizon {mdp.horizon}, gamma {mdp.gamma:g}, J = {truth.J:.6g}, |grad J| = {length:.6g}"
+    show(rows, title, 1e-20 * length**2)
+    if options.csv is not None:
+        write(options.csv, as_csv(rows))
+    if options.plot is not None:
+        write(options.plot, as_picture(rows, title, options.plot.suffix[1:].lower()))
+    return 0

@@ -1,0 +1,234 @@
+"""`ablate COMMAND [--study NAME] [--outputs DIR] [--out DIR]`: the tables and figures of a study.
+
+A command is a function of the parsed options with a line in `COMMANDS`; it imports what it needs when it runs.
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ablate.commands import Parser
+from ablate.files import OUT, write
+from ablate.refusal import Refusal
+
+from .escapes import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .frames import Study
+
+FIGURES = {
+    "learning": "learning curves against env steps",
+    "trade": "noise against what is learnt and how steadily, a point a variant",
+    "noise": "noise of each run's own estimator along training",
+    "variance": "noise of every variant on the same trajectories (probe=matched)",
+    "split": "what the exact variance comes from, and the floor under every baseline",
+    "horizon": "exact noise against the horizon",
+    "survey": "on how many random MDPs an ordering of variants holds",
+    "profiles": "performance profiles",
+    "improvement": "how likely one variant ends above another",
+    "td": "convergence of TD learning",
+    "bellman": "convergence of Bellman iteration",
+    "corridor": "the short corridor's J(p), and where learners end",
+    "group_baselines": "one baseline a prompt: mean and noise, computed (no study)",
+    "intuition": "the slide's picture: samples, signed scores, the averaged step (no study)",
+}
+OWN_STUDY = ("horizon", "survey", "variance")  # figures with a study of their own name
+ENDINGS = ("png", "svg", "pdf")
+
+
+def figure(options: argparse.Namespace) -> None:
+    """One figure by its name."""
+    from . import plots
+
+    plots.theme()
+    name = options.command
+    if name not in plots.COMPUTED:
+        study = _load(options.outputs, options.study or (name if name in OWN_STUDY else "main"))
+        _save(plots.draw(name, study), options.out, name)
+    elif options.study:
+        raise Refusal(f"figure {name} is computed, not run; leave out --study {options.study}")
+    else:
+        _save(plots.COMPUTED[name](), options.out, name)
+
+
+def figures(options: argparse.Namespace) -> None:
+    """All figures that the study has data for."""
+    import matplotlib.pyplot as plt
+
+    from . import plots
+
+    plots.theme()
+    drawn = plots.figures(_load(options.outputs, options.study or "main"))
+    if not drawn:
+        raise Refusal(f"study {options.study or 'main'!r} has data for no figure; python -m ablate tables shows it")
+    for name, (draw, _) in drawn.items():
+        picture = draw()
+        _save(picture, options.out, name)
+        plt.close(picture)
+
+
+def tables(options: argparse.Namespace) -> None:
+    """All tables of the study, on the screen and as CSV, Markdown and LaTeX."""
+    from rich.console import Console
+
+    from . import tables
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    made = tables.tables(_load(options.outputs, options.study or "main"))
+    if not made:
+        raise Refusal(f"study {options.study or 'main'!r} has data for no table: its runs record no return")
+    saved = {name: tables.save(frame, options.out, name) for name, frame in made.items()}
+    for name, frame in made.items():
+        tables.show(frame, name.replace("_", " "), console)
+        print(*saved[name], "", sep="\n")
+
+
+def plan(options: argparse.Namespace) -> None:
+    """How many seeds or trajectories decide, and in sequential mode whether to go on."""
+    from rich.console import Console
+
+    from . import plan
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    study = _load(options.outputs, options.study or "main")
+    aim = plan.Aim(options.effect, options.measure, options.alpha, options.power)
+    if options.sequential:
+        plan.show_sequential(study, aim, options.most, options.looks, options.spending, console)
+    else:
+        plan.show(study, aim, console)
+
+
+def report(options: argparse.Namespace) -> None:
+    """The study as one HTML page."""
+    from .report import write
+
+    print(write(options.outputs, options.study or "main", options.out))
+
+
+def claims(options: argparse.Namespace) -> None:
+    """The lecture's claims as verdicts."""
+    from .verdicts.claim import Scale
+    from .verdicts.command import run
+
+    scale: Scale = "full" if options.full else "quick"
+    run(options.outputs, scale, options.only, options.json, options.markdown, options.page, options.pictures)
+
+
+def _of_claims(part: argparse.ArgumentParser) -> None:
+    scale = part.add_mutually_exclusive_group()
+    scale.add_argument(
+        "--quick", action="store_true", help="five minutes on two cores, study lecture_quick (the default)"
+    )
+    scale.add_argument("--full", action="store_true", help="under an hour, study lecture; after a kill it goes on")
+    part.add_argument("--only", metavar="C4,C7", help="these claims alone, with Holm's correction over them alone")
+    part.add_argument("--json", metavar="FILE", help="write the verdicts there")
+    part.add_argument("--markdown", metavar="FILE", help="write the table there, as Markdown")
+    part.add_argument("--pictures", metavar="DIR", help="write each claim's picture there, as PNG and SVG")
+    part.add_argument("--page", metavar="FILE", help="write the page of claims there, one HTML file")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+
+
+def _of_study(part: argparse.ArgumentParser, text: str) -> None:
+    """A study, by itself or as --study."""
+    part.add_argument("named", metavar="STUDY", nargs="?", help=text)
+    part.add_argument("--study", metavar="STUDY", help="the same")
+
+
+def _of_files(part: argparse.ArgumentParser) -> None:
+    """The options of a command that writes several files."""
+    _of_study(part, "the study to show (default: main, or the figure's own)")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+    part.add_argument("--out", metavar="DIR", default=Path(), type=Path, help="where files go (default: here)")
+
+
+def _of_plan(part: argparse.ArgumentParser) -> None:
+    _of_study(part, "the pilot study (default: main)")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+    part.add_argument(
+        "--effect",
+        metavar="X",
+        type=float,
+        required=True,
+        help="the smallest difference that matters, in the unit of the return; of noise a ratio, such as 1.25",
+    )
+    measures = ("final_return", "auc", "noise")
+    part.add_argument("--measure", choices=measures, default="final_return", help="(default: final_return)")
+    part.add_argument("--power", metavar="P", type=float, default=0.8, help="chance to find it (default: 0.8)")
+    part.add_argument("--alpha", metavar="A", type=float, default=0.05, help="false alarms (default: 0.05)")
+    part.add_argument("--sequential", action="store_true", help="look several times, and stop when decided or futile")
+    part.add_argument("--most", metavar="N", type=int, help="seeds at the last look (default: from the pilot)")
+    part.add_argument("--looks", metavar="K", type=int, default=4, help="how many looks (default: 4)")
+    spending = ("obrien-fleming", "pocock")
+    part.add_argument("--spending", choices=spending, default=spending[0], help=f"of alpha (default: {spending[0]})")
+
+
+def _of_report(part: argparse.ArgumentParser) -> None:
+    _of_study(part, "the study to show (default: main)")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+    part.add_argument("--out", metavar="FILE", type=Path, help="the page (default: DIR/STUDY/report.html)")
+
+
+class Command(NamedTuple):
+    run: Callable[[argparse.Namespace], None]
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None] = _of_files
+
+
+COMMANDS = {
+    "tables": Command(tables, "sample efficiency, stability and noise: screen, CSV, Markdown, LaTeX"),
+    "figures": Command(figures, "every figure that the study has data for"),
+    "report": Command(report, "the study as one HTML page: words, tables, figures, commands", _of_report),
+    "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
+    "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
+} | {name: Command(figure, text) for name, text in FIGURES.items()}
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = Parser(prog="ablate", description="Tables and figures of a study.", allow_abbrev=False)
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    for name, command in COMMANDS.items():
+        part = commands.add_parser(name, help=command.help, description=command.help, allow_abbrev=False)
+        command.arguments(part)
+        part.set_defaults(run=command.run)
+    return whole
+
+
+def _load(outputs: str, name: str) -> "Study":
+    """The study; says on stderr what of it is left out."""
+    from . import frames
+
+    study = frames.load(outputs, name)
+    if apart := len(study.tuning_runs):
+        print(f"left out: {apart} runs of seeds {frames.TUNING} and above, which choose step sizes", file=sys.stderr)
+    for run in study.left_out.itertuples():
+        reason = f": {run.reason}" if run.reason else ""
+        print(f"left out: {printable(run.cell)} seed={run.seed} is {run.status}{reason}", file=sys.stderr)
+    for stray in study.strays.itertuples():
+        print(f"not a result: {printable(f'{stray.path}: {stray.reason}')}", file=sys.stderr)
+    return study
+
+
+def _save(picture: "Figure", folder: Path, name: str) -> None:
+    for ending in ENDINGS:
+        content = io.BytesIO()
+        dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        picture.savefig(content, format=ending, dpi=200, metadata=dateless.get(ending))
+        picture.set_layout_engine("none")  # found once, it holds for all
+        write(folder / f"{name}.{ending}", content.getvalue(), OUT)
+        print(folder / f"{name}.{ending}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command. Raises Refusal on bad input."""
+    options = parser().parse_args(arguments)
+    if named := getattr(options, "named", None):
+        if options.study not in (None, named):
+            raise Refusal(f"{named} and --study {options.study} are two studies; leave one out")
+        options.study = named
+    options.run(options)
+    return 0
