@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate import exact, lqg
+from ablate.envs import base
 from ablate.envs.base import Environment, Float32
 from ablate.episodes.trajectories import Trajectories
 from ablate.mdp import MDP
@@ -35,12 +36,11 @@ class Model(Protocol):
 
 def known(env: Environment, policy: Policy) -> Model | None:
     """The model of an environment, or None where it has none, or none that fits the policy."""
-    if (mdp := getattr(env, "mdp", None)) is not None:
-        return TabularModel(mdp, policy)
-    problem = getattr(env, "lqg", None)
-    if problem is None or not isinstance(policy, Gaussian) or policy.hidden or policy.spread == "state":
+    if isinstance(env, base.FiniteModel):
+        return TabularModel(env.mdp, policy)
+    if not isinstance(env, base.LinearQuadraticModel) or not isinstance(policy, Gaussian):
         return None
-    return LinearQuadraticModel(problem, policy)
+    return None if policy.hidden or policy.spread == "state" else LinearQuadraticModel(env.lqg, policy)
 
 
 @dataclass(frozen=True)

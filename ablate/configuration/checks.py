@@ -158,6 +158,7 @@ def _critic(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[s
 def _environment(config: dict[str, Any]) -> None:
     """Build the environment once, which refuses what is wrong with it, and hold the policy and critic against it."""
     from ablate import build
+    from ablate.envs.base import FiniteModel, LinearQuadraticModel
 
     env = build.environment(config)
     _algorithm_fits(config["algorithm"], config["env"]["name"], env)
@@ -172,31 +173,41 @@ def _environment(config: dict[str, Any]) -> None:
     wants = critic.get("about", {}).get("env_has", ())
     if config["probe"].get("critic") == "exact":
         critic, wants = {"name": "exact"}, ("mdp", "lqg")
-    if wants and not any(hasattr(env, what) for what in wants):
+    models: dict[str, Any] = {"mdp": FiniteModel, "lqg": LinearQuadraticModel}
+    if wants and not any(isinstance(env, models[what]) for what in wants):
         raise Impossible(
             f"critic={critic['name']} needs a known model ({' or '.join(wants)}), which env={name} does not have; "
             "write critic=lambda"
         )
     linear = not policy.get("hidden") and policy.get("spread") != "state"
-    if wants and hasattr(env, "lqg") and not linear:
+    if wants and isinstance(env, LinearQuadraticModel) and not linear:
         raise Impossible(
             f"critic={critic['name']} needs a linear policy in env={name}, whose sigma does not depend on the state; "
             "write policy.hidden=[] policy.spread=learned"
         )
-    mdp = getattr(env, "mdp", None)
+    mdp = env.mdp if isinstance(env, FiniteModel) else None
     if wants and mdp is not None and not mdp.states_are_seen:
         raise Impossible(f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda")
     if config["probe"]["name"] == "exact":
         _exact_probe(config, mdp)
 
 
+def _is_markov(env: "Environment") -> bool:
+    from ablate.envs.base import Markov
+
+    return isinstance(env, Markov)
+
+
+def _shows_states(env: "Environment") -> bool:
+    from ablate.envs.base import FiniteModel
+
+    return isinstance(env, FiniteModel) and env.mdp.states_are_seen
+
+
 FITS: dict[str, tuple[Callable[["Environment"], bool], str]] = {
     "any": (lambda env: True, "any environment"),
-    "markov": (lambda env: hasattr(env, "transition"), "an environment whose state can be saved between two steps"),
-    "states": (
-        lambda env: hasattr(env, "mdp") and env.mdp.states_are_seen,
-        "a finite known model whose states are seen",
-    ),
+    "markov": (_is_markov, "an environment whose state can be saved between two steps"),
+    "states": (_shows_states, "a finite known model whose states are seen"),
 }
 """What an algorithm may ask of an environment (`about.env`)."""
 

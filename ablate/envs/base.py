@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.lqg import LQG
+from ablate.mdp import MDP
 from ablate.refusal import Refusal
 
 Float32 = NDArray[np.float32]
@@ -64,6 +66,7 @@ class Environment(Protocol):
         ...
 
 
+@runtime_checkable
 class Markov(Environment, Protocol):
     """An environment whose whole state is an array, moved on by pure functions: what a learner that learns at every
     step carries from one iteration to the next, and a checkpoint keeps. States are [S, N, K], of any numeric type.
@@ -90,6 +93,29 @@ class Markov(Environment, Protocol):
 
     def observe(self, states: NDArray) -> Float32:
         """What the agent sees of states [..., K]: [..., observation_size], float32."""
+        ...
+
+
+@runtime_checkable
+class FiniteModel(Environment, Protocol):
+    """An environment that samples a finite MDP, and tells it: exact values can be computed."""
+
+    mdp: MDP
+
+
+@runtime_checkable
+class LinearQuadraticModel(Environment, Protocol):
+    """An environment that samples a linear-quadratic-Gaussian problem, and tells it."""
+
+    lqg: LQG
+
+
+@runtime_checkable
+class Grouped(Environment, Protocol):
+    """An environment in which neighbouring episodes share their first state, and so are one sample of it."""
+
+    def ungrouped(self) -> Environment:
+        """The same with a first state for each episode."""
         ...
 
 

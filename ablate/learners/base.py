@@ -27,6 +27,11 @@ class Learner(Protocol):
         """Iteration number 1, 2, ...; a record has at least env_steps, episodes, return_mean, grad_norm."""
         ...
 
+    def probed(self, state: State) -> tuple[Tensor, State, State]:
+        """What a probe looks at: the policy's parameters [S, P], and the states of its critic and its optimizer; of
+        learners whose yaml says that they use `probe`."""
+        ...
+
     def deterministic(self, state: State) -> tuple[Environment, Actor, Tensor]:
         """The environment, the greedy policy that the learner has come to, and that policy's parameters [S, P]; of
         learners whose yaml says that they use `evaluate`."""

@@ -82,6 +82,9 @@ class PolicyGradient:
         record = summary(episodes) | {"entropy": entropy, "grad_norm": norm} | learnt
         return {"theta": theta} | prefixed("optimizer", moments) | prefixed("critic", critic), record
 
+    def probed(self, state: State) -> tuple[Tensor, State, State]:
+        return state["theta"], part("critic", state), part("optimizer", state)
+
     def deterministic(self, state: State) -> tuple[Environment, Actor, Tensor]:
         return self.env, Greedy(self.policy), state["theta"]
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ablate.envs.base import Grouped
 from ablate.episodes.rollout import rollout
 from ablate.learners.base import Learner, Record, State
 from ablate.randomness import streams
@@ -50,7 +51,7 @@ class Evaluation:
 
     def _returns(self, learner: Learner, state: State, seeds: Sequence[int], iteration: int) -> Record:
         env, policy, theta = learner.deterministic(state)
-        if hasattr(env, "ungrouped"):
+        if isinstance(env, Grouped):
             env = env.ungrouped()  # episodes that share a first state would be one sample of it
         sources = (streams(seeds, f"evaluation {what}", iteration) for what in ("environment", "actions"))
         returns = ordered_sum(rollout(policy, theta, env, self.episodes, *sources).rewards, axis=2)

@@ -63,6 +63,9 @@ class IsolatedLearner(_Isolated):
         states, records = zip(*self.call(rows_of, seeds, "training", iteration), strict=True)
         return _states(states), _records(records)
 
+    def probed(self, state: State) -> tuple[Tensor, State, State]:
+        return self._learner.probed(state)
+
     def deterministic(self, state: State) -> tuple[Environment, Actor, Tensor]:
         return self._learner.deterministic(state)
 

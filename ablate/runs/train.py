@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ablate import build, finite
 from ablate.configuration.named_files import held
 from ablate.finite import NotFinite
-from ablate.learners.base import Learner, Record, State, part
+from ablate.learners.base import Learner, Record, State
 from ablate.probes import exact, sampled
 from ablate.probes.exact import ExactProbe
 from ablate.probes.greedy import evaluation
@@ -50,7 +50,7 @@ def train(
     budget = Budget.of(cell.config)
     population = _Population.load(cell, seeds, learner)
     if measuring and not population.iteration:
-        population.measure(measuring, budget)
+        population.measure(learner, measuring, budget)
     saved = time.monotonic()
     outcomes: dict[int, Outcome] = {}
     done = steps = 0
@@ -74,7 +74,7 @@ def train(
         population.advance(state, record)
         outcomes |= dict.fromkeys(population.drop_diverged(learner, earlier), "diverged")
         if measuring:
-            population.measure(measuring, budget)
+            population.measure(learner, measuring, budget)
         done += int((budget.used(iteration, after) - budget.used(iteration - 1, before)).sum())
         steps += int(record["env_steps"].sum())
         known = record["return_mean"][~np.isnan(record["return_mean"])]  # NaN where no episode has ended
@@ -167,7 +167,7 @@ class _Population:
         """So far, [S]."""
         return np.array([curve["env_steps"][-1] if curve else 0 for curve in self.curves], np.int64)
 
-    def measure(self, probe: Probe | ExactProbe | IsolatedProbe, budget: Budget) -> None:
+    def measure(self, learner: Learner, probe: Probe | ExactProbe | IsolatedProbe, budget: Budget) -> None:
         """Probe the seeds whose turn it is: all of them by the schedule, and those that are at their end."""
         due = budget.spent(self.iteration, self.env_steps) | probe.due(self.iteration)
         chosen = np.flatnonzero(due)
@@ -175,8 +175,8 @@ class _Population:
             return
         state = {name: x[torch.from_numpy(chosen)] for name, x in self.state.items()}
         seeds = [self.seeds[s] for s in chosen]
-        states = part("critic", state), part("optimizer", state)
-        measure = partial(probe.measure, state["theta"], states[0], seeds, self.iteration, states[1])
+        theta, critic, moments = learner.probed(state)
+        measure = partial(probe.measure, theta, critic, seeds, self.iteration, moments)
         rows = _explained(measure, seeds, f"probe after iteration {self.iteration}")
         for s, new in zip(chosen, rows, strict=True):
             self.probed[s] += new
