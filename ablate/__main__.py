@@ -1,4 +1,4 @@
-"""The command line: Hydra composes, run() runs. Imports no torch."""
+"""The command line: Hydra composes the jobs, a pool runs them. Imports no torch."""
 
 import atexit
 import multiprocessing
@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ablate import commands
-from ablate.configuration import CONF, Impossible, Job, resolve
+from ablate.configuration import CONF, Job, resolve
 from ablate.configuration.arguments import arranged
 from ablate.configuration.telling import is_bad_input, told
 from ablate.refusal import Refusal
@@ -29,7 +28,8 @@ from ablate.standard_streams import steady
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def job(composed: DictConfig) -> None:
     from ablate import store
-    from ablate.runs.run import Summary, run
+    from ablate.runs.pool import Pool
+    from ablate.runs.sweep import Sweep
     from ablate.runs.workers import follow_parent
 
     context = HydraConfig.get()
@@ -37,19 +37,17 @@ def job(composed: DictConfig) -> None:
     overrides: Any = OmegaConf.to_container(context.overrides.task, resolve=False)  # their ${...} are not ours
     label = " ".join(filter(store.names_cell, overrides)) or "default"
     launcher = context.launcher._target_
-    screen = Screen(live=None if launcher.endswith("BasicLauncher") else False)
     if "joblib" in launcher and composed.workers == "auto":
         composed.workers = 1  # the launcher shares out this machine's cores already
     if multiprocessing.current_process().name != "MainProcess":
         follow_parent()
-    try:
-        summary = run(_resolved(composed, overrides), label, screen)
-    except Refusal as refusal:
-        summary = Summary(label, refused=str(refusal), impossible=isinstance(refusal, Impossible))
-    except SystemExit as left:  # user code is tried before the workers get it
-        summary = Summary(label, refused=f"its code raised SystemExit({left}), as sys.exit does, as it was set up")
     number = str(context.job.num) if context.mode == RunMode.MULTIRUN else ""
-    store.record_job(Path(context.callbacks["sweep"].records) / number, asdict(summary))
+    record = Path(context.callbacks["sweep"].records) / number
+    here = launcher.endswith("BasicLauncher")  # it runs nothing at once: all jobs are composed first
+    pool = Sweep.pool if here else Pool(Screen(live=False))
+    pool.take(record, label, lambda: _resolved(composed, overrides))
+    if not here:
+        pool.finish()
 
 
 def _resolved(composed: DictConfig, overrides: list[str]) -> Job:
@@ -94,7 +92,7 @@ def _main() -> None:
         sys.exit(commands.run(typed[0], typed[1:]))
     try:
         sys.argv[1:] = arranged(typed)
-        job()
+        exit_code = _run()
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)  # once more ends at once
@@ -109,11 +107,19 @@ def _main() -> None:
             sys.modules["ablate.runs.sweep"].Sweep.refused()
         error(str(problem) if isinstance(problem, Refusal) else told(problem, sys.argv[1:]))
         sys.exit(2)
-    if "ablate.runs.sweep" in sys.modules:
-        sweep = sys.modules["ablate.runs.sweep"].Sweep
-        if sweep.error:
-            raise sweep.error
-        sys.exit(sweep.exit_code)
+    sys.exit(exit_code)
+
+
+def _run() -> int:
+    """Let Hydra compose all jobs, and then run them; those that it composed before an error, too. Returns the exit
+    code."""
+    try:
+        job()
+    except Exception:
+        if "ablate.runs.sweep" in sys.modules:
+            sys.modules["ablate.runs.sweep"].Sweep.pool.finish()
+        raise
+    return sys.modules["ablate.runs.sweep"].Sweep.end() if "ablate.runs.sweep" in sys.modules else 0
 
 
 if __name__ == "__main__":

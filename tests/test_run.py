@@ -69,9 +69,9 @@ def test_every_seed_is_the_same_with_one_worker_and_with_two(found: dict) -> Non
 
 def test_blocks_share_out_all_seeds_that_stand_at_the_same_iteration() -> None:
     todo = dict.fromkeys(range(10), Standing(0, 0)) | dict.fromkeys(range(20, 23), Standing(5, 5))
-    assert sorted(seed for block in blocks(todo, 2) for seed in block) == sorted(todo)
-    assert all(len({todo[seed] for seed in block}) == 1 for block in blocks(todo, 2))
-    assert max(map(len, blocks(dict.fromkeys(range(100), Standing(0, 0)), 2))) <= 32
+    assert sorted(seed for block in blocks(todo, 4) for seed in block) == sorted(todo)
+    assert all(len({todo[seed] for seed in block}) == 1 for block in blocks(todo, 4))
+    assert sorted(map(len, blocks(todo, 4))) == [3, 3, 3, 4]
 
 
 # The other algorithms: bits, kills and resuming, all of them in one sweep

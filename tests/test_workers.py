@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE, Running, ablate, row
+from commands import PATIENCE, Running, ablate, numbers, row
 from conftest import compose
 
 from ablate.configuration import Job
-from ablate.runs import run as runs
-from ablate.runs import workers
-from ablate.runs.run import run
+from ablate.runs import pool, workers
+from ablate.runs.pool import run
+from ablate.runs.run import Work
 from ablate.runs.screen import Screen
 from ablate.runs.workers import ended
 from ablate.store import Cell
@@ -26,9 +26,9 @@ SMALL = "iterations=3", "episodes=3", "probe=off", "policy.hidden=[]"
 @pytest.fixture(autouse=True)
 def _no_workers_are_left() -> Iterator[None]:
     yield
-    for kept in runs._workers.values():
+    for kept in pool._workers.values():
         kept.kill()
-    runs._workers.clear()
+    pool._workers.clear()
 
 
 def job(tmp_path: Path, *words: str, seeds: str = "0-3") -> Job:
@@ -73,7 +73,7 @@ def test_an_interrupt_of_what_hangs_is_heard_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """It is said who is waited for, since when, and that all is being saved; and no process is left."""
-    monkeypatch.setattr(runs, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "PATIENCE_SECONDS", 0.5)
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 8)
     try:
@@ -85,7 +85,7 @@ def test_an_interrupt_of_what_hangs_is_heard_at_once(
     said = capsys.readouterr().err
     assert "odd: seeds 0,2 are at the same iteration since " in said
     assert "odd: saving seeds 0-3; once more stops at once" in said
-    assert not runs._workers
+    assert not pool._workers
 
 
 def test_a_stop_in_the_middle_of_an_iteration_keeps_those_before_it(tmp_path: Path) -> None:
@@ -93,27 +93,65 @@ def test_a_stop_in_the_middle_of_an_iteration_keeps_those_before_it(tmp_path: Pa
     work = odd(tmp_path, "hangs", 30, seeds="1")
     cell = Cell.at(tmp_path, "main", work.overrides, work.config)
     cell.prepare()
-    pool = workers.Workers(1)
-    ticket = pool.submit(cell, (1,), 1e9)
+    processes = workers.Workers(1)
+    ticket = processes.submit(cell, (1,), 1e9)
     deadline = time.monotonic() + 60
     while ticket.progress()[0] < 1 and time.monotonic() < deadline:
-        pool.wait(0.1)
+        processes.wait(0.1)
     time.sleep(1)
     done = ticket.progress()[0]
-    assert pool.stop(30) == []
+    assert processes.stop(30) == []
     saved = cell.load_checkpoint(1)
     assert saved is not None
     assert saved.iteration == done == len(saved.curves["iteration"])
 
 
-def test_no_blocks_are_no_error(tmp_path: Path) -> None:
-    """Another process may have finished all seeds of a block that failed here."""
+def test_another_process_may_finish_the_seeds_of_a_block_that_failed_here(tmp_path: Path) -> None:
+    """They are done, and no failures."""
     work = job(tmp_path, "env=bandit")
     cell = Cell.at(tmp_path, "main", work.overrides, work.config)
-    with Screen(live=False).job("none", 1, 0) as line:
-        handed = runs._Handed(cell, work, "none", Screen(live=False), line)
-        assert not handed._work([]).died
-    assert runs._total([]) == pytest.approx((0, 0, float("nan")), nan_ok=True)
+    here = Work(cell, work, "here", Screen(live=False))
+    here.add(work, 2)
+    (block,) = here.blocks()
+    failed = workers.Ticket((cell, block.seeds, 1e9, 0), None)
+    failed.trouble = workers.Trouble("raised", "a bug", "")
+    assert run(work, "there", Screen(live=False)).complete == [0, 1, 2, 3]
+    assert here.settle(block, failed) == []
+    here.conclude()
+    assert here.summary.complete == [0, 1, 2, 3]
+    assert not here.summary.failed
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_a_process_that_is_free_gets_a_share_of_a_block_under_way(
+    seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the numbers are those of seeds that stayed together."""
+    monkeypatch.setattr(pool, "SPLIT_SECONDS", seconds)
+    handed = []
+    submit = workers.Workers.submit
+    monkeypatch.setattr(workers.Workers, "submit", lambda *task: handed.append(task[2]) or submit(*task))
+    long = job(tmp_path / "pool", "env=chain", "iterations=300")
+    short = [job(tmp_path / "pool", "env=bandit", f"optimizer.lr={lr}") for lr in (0.1, 0.2)]
+    both = pool.Pool(Screen(live=False))
+    summaries = [both.add(work, f"{k}") for k, work in enumerate((long, *short))]
+    both.finish()
+    assert [summary.complete for summary in summaries] == [[0, 1, 2, 3]] * 3
+    assert handed[:2] == [(0, 1, 2, 3)] * 2, "a cell's seeds are one block while there is enough for all processes"
+    assert any(len(seeds) < 4 for seeds in handed) == (seconds == 0.0)
+    if not seconds:
+        run(job(tmp_path / "alone", "env=chain", "iterations=300"), "alone", Screen(live=False))
+        found, wanted = numbers(tmp_path / "pool"), numbers(tmp_path / "alone")
+        assert {run: found[run] for run in wanted} == wanted
+
+
+def test_jobs_of_one_cell_share_a_block(tmp_path: Path) -> None:
+    """`seed=0,1` of Hydra is two jobs of one cell."""
+    one = pool.Pool(Screen(live=False))
+    summaries = [one.add(job(tmp_path, "env=bandit", seeds=seeds), "cell") for seeds in ("0", "1-2", "2")]
+    one.finish()
+    assert summaries[0] is summaries[1] is summaries[2]
+    assert summaries[0].complete == [0, 1, 2]
 
 
 @pytest.mark.parametrize("launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")])

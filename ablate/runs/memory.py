@@ -43,6 +43,14 @@ def check(config: Mapping[str, Any], env: Environment, block: int, processes: in
     )
 
 
+def widest(config: Mapping[str, Any], env: Environment, most: int, processes: int, at_hand: float | None) -> int:
+    """How many seeds, ``most`` at most, each of so many processes can hold at once; none may be too many already."""
+    need = sum(need for _, need in of_seed(config, env).values())
+    if at_hand is None or not need:
+        return most
+    return int(min(most, max(0.0, (at_hand / processes - PROCESS) / need)))
+
+
 def of_seed(config: Mapping[str, Any], env: Environment) -> dict[str, tuple[int, float]]:
     """Bytes that a seed needs at once, by the setting that they grow with, and the value of that setting."""
     D, H = env.observation_size, env.horizon

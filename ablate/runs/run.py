@@ -1,9 +1,7 @@
-"""One job: its seeds, less those that are done, in blocks, on the workers, into the store."""
+"""One cell of a sweep: its seeds, less those that are done, in blocks, and what becomes of each."""
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
@@ -13,16 +11,13 @@ from ablate.configuration.words import ranges
 from ablate.refusal import Refusal
 from ablate.runs import memory, resources
 from ablate.runs.budget import Budget
-from ablate.runs.resources import cores
-from ablate.runs.screen import Line, Screen
-from ablate.runs.workers import Ticket, Workers, uninterrupted
-from ablate.store import Cell, check_writable
+from ablate.runs.screen import Screen
+from ablate.runs.workers import Ticket
+from ablate.store import Cell
+from ablate.user_code import runs_users
 
 LARGEST_BLOCK = 32  # seeds; more gain no speed
-MEMORY_SHARE = 0.9  # of the memory at hand, which a job may take
-TICK = 0.1  # seconds between two looks at the workers
-PATIENCE_SECONDS = 30.0  # without an iteration, before it is said who is waited for
-STOP_SECONDS = 20.0  # for the workers to save what is under way
+MEMORY_SHARE = 0.9  # of the memory at hand, which a sweep may take
 
 
 @dataclass
@@ -43,38 +38,8 @@ class Summary:
     seconds: float = 0.0
 
 
-_workers: dict[int, Workers] = {}  # started by the first job that trains, kept for the next
-
-
-def run(job: Job, label: str, screen: Screen) -> Summary:
-    """Bring every seed of a job to its end, and tell what became of each. What is done already is left alone.
-
-    Raises Refusal where the outputs folder cannot be written, KeyboardInterrupt after saving all that is under way.
-    """
-    check_writable(job.outputs)
-    cell = Cell.at(job.outputs, job.study, job.overrides, job.config)
-    summary = Summary(label, cell.name, job.outputs, job.study)
-    screen.warn(*cell.prepare())
-    if job.overwrite:
-        for seed in job.seeds:
-            cell.discard(seed)
-    outcomes, todo = _standing(cell, job.seeds, screen)
-    for seed, outcome in outcomes.items():
-        if outcome == "complete":
-            summary.skipped.append(seed)
-        else:
-            summary.diverged[seed] = _divergence(cell, seed) + "; overwrite=true tries again"
-    if todo:
-        processes = min(len(todo), job.workers or cores())
-        block = min(LARGEST_BLOCK, -(-len(todo) // processes))
-        at_hand = None if (left := resources.memory()) is None else MEMORY_SHARE * left
-        memory.check(job.config, build.environment(job.config), block, processes, at_hand)
-        _train(cell, todo, job, summary, screen)
-    return summary
-
-
 class Standing(NamedTuple):
-    """Where a seed that is not done stands."""
+    """Where a seed stands."""
 
     iteration: int
     used: int  # of its budget
@@ -97,44 +62,99 @@ def _standing(cell: Cell, seeds: Iterable[int], screen: Screen) -> tuple[dict[in
     return outcomes, todo
 
 
-def _train(cell: Cell, todo: dict[int, Standing], job: Job, summary: Summary, screen: Screen) -> None:
-    began = time.monotonic()
-    with screen.job(summary.label, Budget.of(job.config).size * len(todo), _used(todo)) as line:
-        handed = _Handed(cell, job, summary.label, screen, line)
-        try:
-            handed.train(todo)
-        finally:
-            summary.env_steps += handed.env_steps
-            summary.seconds += time.monotonic() - began
-    for seed, outcome in sorted(handed.outcomes.items()):
-        if outcome == "complete":
-            summary.complete.append(seed)
-        elif outcome == "diverged":
-            summary.diverged[seed] = _divergence(cell, seed)
-    summary.failed |= dict(sorted(handed.troubles.items()))
+class Block(NamedTuple):
+    """Seeds of one cell that stand at the same iteration and go to one process."""
+
+    work: "Work"
+    seeds: tuple[int, ...]
+    deaths: int = 0  # of processes that were at these seeds
+
+    @property
+    def name(self) -> str:
+        return f"{self.work.summary.label}: seeds {ranges(sorted(self.seeds))}"
+
+    def cut(self, most: int) -> "list[Block]":
+        """Blocks of at most so many seeds, as even as can be; the first of them and what is left, if anything is."""
+        parts = -(-len(self.seeds) // most)
+        first = self.seeds[::parts]
+        left = tuple(seed for k, seed in enumerate(self.seeds) if k % parts)
+        return [self._replace(seeds=seeds) for seeds in (first, left) if seeds]
 
 
-class _Handed:
-    """The seeds of one job, handed to the workers and waited for."""
+class Work:
+    """What is left to do of one cell. The seeds of a block that raised are tried once more, each by itself. Those whose
+    process died, as they were: it may have been killed by mistake. If it dies again, each by itself, so that only the
+    guilty fail."""
 
-    def __init__(self, cell: Cell, job: Job, label: str, screen: Screen, line: Line) -> None:
-        self.cell, self.checkpoint_seconds, self.screen, self.line = cell, job.checkpoint_seconds, screen, line
-        self.label, self.processes = label, job.workers or cores()
-        self.outcomes: dict[int, str] = {}
-        self.troubles: dict[int, str] = {}
+    def __init__(self, cell: Cell, job: Job, label: str, screen: Screen) -> None:
+        self.cell, self.checkpoint_seconds, self.screen = cell, job.checkpoint_seconds, screen
+        self.summary = Summary(label, cell.name, job.outputs, job.study)
         self.budget = Budget.of(job.config)
-        self.at: dict[int, Standing] = {}  # where each seed stands that is not under way
-        self.before = self.env_steps = 0
+        self.divisible = not runs_users(job.config)  # while it is under way; user code need not know how to go on
+        self.at: dict[int, Standing] = {}  # where each seed stood before the block that it is in now
+        self.outcomes: dict[int, str] = {}
 
-    def train(self, todo: dict[int, Standing]) -> None:
-        """All seeds side by side. The seeds of a block that raised are tried once more, each by itself. Those whose
-        process died, as they were: it may have been killed by mistake. If it dies again, one at a time, so that only
-        the guilty fail."""
-        self.at, self.before = dict(todo), _used(todo)
-        again = self._work(blocks(todo, self.processes))
-        alone = [(seed,) for seed in self._unfinished(again.raised)]
-        again = self._work(alone + blocks(self._unfinished(again.died), self.processes))
-        self._work([(seed,) for seed in self._unfinished(again.died + again.raised)])
+    def add(self, job: Job, processes: int) -> None:
+        """Take on the seeds of a job of this cell. Raises Refusal where they do not fit in memory."""
+        seeds = [seed for seed in job.seeds if seed not in self.at]
+        if job.overwrite:
+            for seed in seeds:
+                self.cell.discard(seed)
+        outcomes, todo = _standing(self.cell, seeds, self.screen)
+        if todo:
+            env = build.environment(job.config)
+            at_hand = None if (left := resources.memory()) is None else MEMORY_SHARE * left
+            share = min(LARGEST_BLOCK, -(-len(todo) // processes))
+            memory.check(job.config, env, share, min(len(todo), processes), at_hand)
+            self.widest = max(share, memory.widest(job.config, env, LARGEST_BLOCK, processes, at_hand))
+        self.at |= todo
+        for seed, outcome in outcomes.items():
+            if outcome == "complete":
+                self.summary.skipped.append(seed)
+            else:
+                self.summary.diverged[seed] = _divergence(self.cell, seed) + "; overwrite=true tries again"
+
+    def blocks(self) -> list[Block]:
+        """All its seeds, in blocks as wide as they gain speed and fit in memory."""
+        return [Block(self, seeds) for seeds in blocks(self.at, self.widest)]
+
+    @property
+    def share(self) -> float:
+        """How much of the budgets of its seeds is used, counted in seeds; that of blocks under way apart."""
+        return sum(each.used for each in self.at.values()) / self.budget.size
+
+    def left(self, seeds: Iterable[int]) -> int:
+        """Budget that these seeds had left before their block."""
+        return sum(self.budget.size - self.at[seed].used for seed in seeds)
+
+    def settle(self, block: Block, ticket: Ticket) -> list[Block]:
+        """Take what became of a block; returns the blocks in which its seeds are to go on."""
+        if ticket.trouble is None:
+            outcomes = ticket.outcomes or {}
+            self._note({seed: outcome for seed, outcome in outcomes.items() if outcome != "stopped"})
+            stopped = self._unfinished(seed for seed, outcome in outcomes.items() if outcome == "stopped")
+            return self._again(stopped, self.widest, block.deaths)
+        kind, text, trace = ticket.trouble
+        self.summary.failed |= dict.fromkeys(ticket.seeds, text)
+        for seed in ticket.seeds if trace else ():
+            self.cell.fail(seed, trace)
+        if kind == "died" and not block.deaths:
+            return self._again(self._unfinished(ticket.seeds), len(ticket.seeds), 1)
+        if kind != "refused" and len(ticket.seeds) > 1:
+            return self._again(self._unfinished(ticket.seeds), 1, block.deaths)
+        return []
+
+    def conclude(self) -> None:
+        """Fill in the summary, once there is no more to be done."""
+        for seed, outcome in sorted(self.outcomes.items()):
+            if outcome == "complete":
+                self.summary.complete.append(seed)
+            elif outcome == "diverged":
+                self.summary.diverged[seed] = _divergence(self.cell, seed)
+        self.summary.failed = dict(sorted(self.summary.failed.items()))
+
+    def _again(self, todo: Mapping[int, Standing], widest: int, deaths: int) -> list[Block]:
+        return [Block(self, seeds, deaths) for seeds in blocks(todo, widest)]
 
     def _unfinished(self, seeds: Iterable[int]) -> dict[int, Standing]:
         """Those that were not done before their block came down, and where each stands."""
@@ -143,117 +163,21 @@ class _Handed:
         self.at |= todo
         return todo
 
-    def _note(self, outcomes: dict[int, str]) -> None:
+    def _note(self, outcomes: Mapping[int, str]) -> None:
         self.outcomes |= outcomes
         for seed in outcomes:
             self.at[seed] = Standing(0, self.budget.size)
-            self.troubles.pop(seed, None)
-
-    def _work(self, blocks: Sequence[tuple[int, ...]]) -> "_Again":
-        again = _Again()
-        if not blocks:
-            return again
-        with uninterrupted():
-            workers = _workers.get(self.processes) or _workers.setdefault(self.processes, Workers(self.processes))
-        tickets = [workers.submit(self.cell, seeds, self.checkpoint_seconds) for seeds in blocks]
-        patience = _Patience(self.label, self.screen)
-        try:
-            while any(ticket.pending for ticket in tickets):
-                workers.wait(TICK)
-                self._show(tickets)
-                patience.look(workers.at_work)
-        except BaseException:
-            _workers.pop(self.processes)
-            self._stop(workers)
-            raise
-        self.env_steps += _total(tickets)[1]
-        for ticket in tickets:
-            self._settle(ticket, again)
-        return again
-
-    def _stop(self, workers: Workers) -> None:
-        """Save what is under way; a second interrupt ends it as it is."""
-        seeds = [seed for ticket in workers.at_work for seed in ticket.seeds]
-        try:
-            if seeds:
-                self.screen.say(f"{self.label}: saving seeds {ranges(sorted(seeds))}; once more stops at once")
-            if left := workers.stop(STOP_SECONDS):
-                seeds = sorted(seed for ticket in left for seed in ticket.seeds)
-                self.screen.warn(
-                    f"seeds {ranges(seeds)} did not answer in {STOP_SECONDS} s; they go on where they were saved"
-                )
-        except KeyboardInterrupt:
-            workers.kill()
-            raise
-
-    def _show(self, tickets: Sequence[Ticket]) -> None:
-        done, steps, mean_return = _total(tickets)
-        self.line.update(_used(self.at) - self.before + done, self.env_steps + steps, mean_return)
-
-    def _settle(self, ticket: Ticket, again: "_Again") -> None:
-        if ticket.trouble is None:
-            self._note(ticket.outcomes or {})
-            return
-        kind, text, trace = ticket.trouble
-        self.troubles |= dict.fromkeys(ticket.seeds, text)
-        if kind == "died":
-            again.died += ticket.seeds
-        elif kind == "raised" and len(ticket.seeds) > 1:
-            again.raised += ticket.seeds
-        for seed in ticket.seeds if trace else ():
-            self.cell.fail(seed, trace)
+            self.summary.failed.pop(seed, None)
 
 
-@dataclass
-class _Again:
-    """Seeds that did not come to their end: their process died, or their block raised."""
-
-    died: list[int] = field(default_factory=list)
-    raised: list[int] = field(default_factory=list)
-
-
-def _used(standing: Mapping[int, Standing]) -> int:
-    return sum(each.used for each in standing.values())
-
-
-def blocks(todo: Mapping[int, Standing], processes: int) -> list[tuple[int, ...]]:
-    """Seeds that stand at the same iteration, in blocks that share the work out evenly."""
-    size = min(LARGEST_BLOCK, -(-len(todo) // processes))
+def blocks(todo: Mapping[int, Standing], widest: int) -> list[tuple[int, ...]]:
+    """Seeds that stand at the same iteration, in blocks of at most so many, as even as can be."""
     result = []
     for _, group in groupby(sorted(todo, key=lambda seed: (todo[seed].iteration, seed)), lambda s: todo[s].iteration):
         seeds = list(group)
-        parts = -(-len(seeds) // size)
+        parts = -(-len(seeds) // widest)
         result += [tuple(seeds[k::parts]) for k in range(parts)]
     return result
-
-
-def _total(tickets: Sequence[Ticket]) -> tuple[int, int, float]:
-    progress = [ticket.progress() for ticket in tickets]
-    known = [mean_return for _, _, mean_return in progress if mean_return == mean_return]
-    done, steps = sum(each[0] for each in progress), sum(each[1] for each in progress)
-    return done, steps, sum(known) / len(known) if known else float("nan")
-
-
-class _Patience:
-    """Tells of blocks that have not finished an iteration for long, and then at ever longer intervals."""
-
-    def __init__(self, label: str, screen: Screen) -> None:
-        self.label, self.screen = label, screen
-        self.told: dict[Ticket, float] = {}
-
-    def look(self, at_work: Sequence[Ticket]) -> None:
-        now = time.monotonic()
-        for ticket in at_work:
-            waited = now - (ticket.since or now)
-            if waited < PATIENCE_SECONDS:
-                self.told.pop(ticket, None)
-            elif waited >= 2 * self.told.get(ticket, 0.0):
-                self.told[ticket] = waited
-                began = f"{datetime.now() - timedelta(seconds=waited):%H:%M:%S}"
-                self.screen.say(
-                    f"{self.label}: seeds {ranges(sorted(ticket.seeds))} are at the same iteration since {began}, for "
-                    f"{waited:.0f} s; Ctrl-C stops"
-                )
 
 
 def _divergence(cell: Cell, seed: int) -> str:

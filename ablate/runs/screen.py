@@ -1,4 +1,4 @@
-"""What is seen while a job runs: a live line on a terminal, plain lines elsewhere."""
+"""What is seen while a sweep runs: a live line on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -16,8 +16,9 @@ LOG_SECONDS = 10  # between two plain lines
 
 
 class Line(Protocol):
-    def update(self, done: int, env_steps: int, mean_return: float) -> None:
-        """Budget used and env steps taken by all seeds of the job since it began, and their mean return now."""
+    def update(self, ended: int, used: float, env_steps: int, mean_return: float) -> None:
+        """Jobs at their end, budgets used of all seeds, and env steps taken since it began; of one job, the mean return
+        of its seeds now, else NaN."""
         ...
 
 
@@ -36,57 +37,62 @@ class Screen:
             self.console.print(f"[yellow]warning:[/] {plain(line)}", soft_wrap=True)
 
     @contextmanager
-    def job(self, label: str, total: int, done: int) -> Iterator[Line]:
-        """A job of ``total`` iterations (or env steps) over all its seeds, ``done`` of them earlier."""
+    def sweep(self, label: str, jobs: int, total: float, used: float) -> Iterator[Line]:
+        """So many jobs, whose budgets come to ``total`` (one a seed), ``used`` of them earlier."""
         if not self.live:
             self.say(f"{label}: training")
-            line = _LogLine(self, label, total, done)
-            yield line
-            line.end()
+            log = _LogLine(self, label, jobs, total, used)
+            yield log
+            log.end()
             return
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
-            TextColumn("return {task.fields[mean_return]:>7.4g}"),
+            *([TextColumn("return {task.fields[mean_return]:>7.4g}")] if jobs == 1 else []),
             TextColumn("{task.fields[rate]:>9,.0f} steps/s"),
             TimeRemainingColumn(compact=True),
         )
         with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
-            task = progress.add_task(plain(label), total=total, completed=done, mean_return=float("nan"), rate=0.0)
-            yield _LiveLine(progress, task, done)
+            task = progress.add_task("", total=total, mean_return=float("nan"), rate=0.0)
+            line = _LiveLine(progress, task, label, jobs)
+            line.update(0, used, 0, float("nan"))
+            yield line
 
 
 class _LiveLine:
-    def __init__(self, progress: Progress, task: TaskID, before: int) -> None:
-        self.progress, self.task, self.before, self.began = progress, task, before, time.monotonic()
+    def __init__(self, progress: Progress, task: TaskID, label: str, jobs: int) -> None:
+        self.progress, self.task, self.label, self.jobs = progress, task, label, jobs
+        self.began = time.monotonic()
 
-    def update(self, done: int, env_steps: int, mean_return: float) -> None:
+    def update(self, ended: int, used: float, env_steps: int, mean_return: float) -> None:
         rate = env_steps / max(time.monotonic() - self.began, 1e-9)
-        self.progress.update(self.task, completed=self.before + done, mean_return=mean_return, rate=rate)
+        told = plain(self.label) if self.jobs == 1 else f"{ended} of {self.label}"
+        self.progress.update(self.task, description=told, completed=used, mean_return=mean_return, rate=rate)
 
 
 class _LogLine:
-    def __init__(self, screen: Screen, label: str, total: int, before: int) -> None:
-        self.screen, self.label, self.total, self.before = screen, label, total, before
+    def __init__(self, screen: Screen, label: str, jobs: int, total: float, used: float) -> None:
+        self.screen, self.label, self.jobs, self.total, self.before = screen, label, jobs, total, used
         self.began = self.last = time.monotonic()
-        self.done, self.rate, self.mean_return = 0, 0.0, float("nan")
+        self.ended, self.used, self.rate, self.mean_return = 0, used, 0.0, float("nan")
 
-    def update(self, done: int, env_steps: int, mean_return: float) -> None:
+    def update(self, ended: int, used: float, env_steps: int, mean_return: float) -> None:
         now = time.monotonic()
         elapsed = max(now - self.began, 1e-9)
-        self.done, self.rate, self.mean_return = done, env_steps / elapsed, mean_return
-        if done > 0 and now - self.last >= LOG_SECONDS:
+        self.ended, self.used, self.rate, self.mean_return = ended, used, env_steps / elapsed, mean_return
+        if used > self.before and now - self.last >= LOG_SECONDS:
             self.last = now
-            self._say(f"about {elapsed / done * (self.total - self.before - done):.0f} s left")
+            self._say(f"about {elapsed / (used - self.before) * (self.total - used):.0f} s left")
 
     def end(self) -> None:
-        if self.done > 0:
+        if self.used > self.before:
             self._say("done")
 
     def _say(self, then: str) -> None:
-        share = (self.before + self.done) / self.total
-        self.screen.say(f"{self.label}: {share:.0%}, return {self.mean_return:.4g}, {self.rate:,.0f} steps/s, {then}")
+        what = f"{self.label}:" if self.jobs == 1 else f"{self.ended} of {self.label}:"
+        returns = f" return {self.mean_return:.4g}," if self.jobs == 1 else ""
+        self.screen.say(f"{what} {self.used / self.total:.0%},{returns} {self.rate:,.0f} steps/s, {then}")
 
 
 def plain(text: str) -> str:

@@ -18,6 +18,7 @@ from ablate.configuration import parse_seeds
 from ablate.configuration.words import parsed, ranges
 from ablate.refusal import Refusal, one_line
 from ablate.runs import screen
+from ablate.runs.pool import Pool
 from ablate.runs.run import Summary
 from ablate.statistics import seeds
 from ablate.statistics.curves import FINAL, SMOOTHING, final_return, steps_to_threshold
@@ -41,9 +42,8 @@ medians over seeds"""
 class Sweep(Callback):
     """Hydra's hooks around a run or a multirun."""
 
-    exit_code = 0  # of the last sweep
-    error: Exception | None = None  # in its table, for the command to raise: Hydra makes a warning of it
-    folder: Path | None = None  # of its records
+    folder: Path | None = None  # of its records; None until it begins
+    pool = Pool(screen.Screen())
 
     def __init__(self, records: str) -> None:
         self.records = Path(records)
@@ -55,20 +55,18 @@ class Sweep(Callback):
     on_multirun_start = on_run_start
 
     @classmethod
+    def end(cls) -> int:
+        """Bring its jobs to their ends and show what became of them; returns the exit code."""
+        cls.pool.finish()
+        return conclude(cls.folder) if cls.folder else 0
+
+    @classmethod
     def refused(cls) -> None:
         """Conclude a sweep that Hydra gave up: what ran is shown, and where nothing did nothing is left behind."""
         if cls.folder and any(not record["refused"] for record in store.read_jobs(cls.folder)):
             conclude(cls.folder)
         elif cls.folder:
             store.forget_jobs(cls.folder)
-
-    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        try:
-            Sweep.exit_code = conclude(self.records)
-        except Exception as error:
-            Sweep.error = error
-
-    on_multirun_end = on_run_end
 
 
 def _refuse_early(config: DictConfig) -> None:

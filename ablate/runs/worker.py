@@ -24,22 +24,23 @@ class _Here:
     """What a worker process knows of itself."""
 
     progress: Any
+    divided: Any
     stop: Any
     at_work = terminated = False
     save: Callable[[], None] | None = None  # keeps the seeds as they stand after their last whole iteration
 
 
-def serve(tasks: Any, progress: Any, stop: Any) -> None:
+def serve(tasks: Any, progress: Any, divided: Any, stop: Any) -> None:
     """Train the blocks that come through a connection, and answer with what became of each."""
-    _begin(progress, stop)
+    _begin(progress, divided, stop)
     with suppress(EOFError, OSError):
         while (task := tasks.recv()) is not None:
             tasks.send(_work(*task))
     _end(0)
 
 
-def _begin(progress: Any, stop: Any) -> None:
-    _Here.progress, _Here.stop = progress, stop
+def _begin(progress: Any, divided: Any, stop: Any) -> None:
+    _Here.progress, _Here.divided, _Here.stop = progress, divided, stop
     steady()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_sigterm)
@@ -99,6 +100,9 @@ def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int
     def report(done: int, steps: int, mean_return: float) -> None:
         _Here.progress[3 * slot : 3 * slot + 3] = [done, steps, mean_return]
 
+    def returning() -> bool:
+        return _stopping() or bool(_Here.divided[slot])
+
     def hold(save: Callable[[], None]) -> None:
         _Here.save = save
 
@@ -106,7 +110,7 @@ def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int
     try:
         from ablate.runs.train import train
 
-        return "done", train(cell, seeds, checkpoint_seconds, report, _stopping, hold)
+        return "done", train(cell, seeds, checkpoint_seconds, report, returning, hold)
     except Refusal as refusal:  # a full disk, say, which another try does not mend
         return "refused", (str(refusal), "")
     except BaseException as error:  # user code may raise SystemExit and the like

@@ -116,6 +116,7 @@ class Ticket:
         self.seeds: tuple[int, ...] = tuple(task[1])
         self.outcomes: dict[int, str] | None = None
         self.trouble: Trouble | None = None
+        self.began: float | None = None
         self.since: float | None = None  # when it began, or was last seen to get on
         self._seen = 0
 
@@ -130,11 +131,15 @@ class Ticket:
             self._seen, self.since = done, time.monotonic()
         return done, steps, mean_return
 
+    def divide(self) -> None:
+        """Ask for its seeds: they are saved after their iteration, and come back as stopped."""
+        self._workers.divide(self.task[-1])
+
 
 class _Worker:
     """A process and the block that it is at."""
 
-    def __init__(self, context: Any, shared: tuple[Any, Any]) -> None:
+    def __init__(self, context: Any, shared: tuple[Any, Any, Any]) -> None:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, *shared))
         try:
@@ -148,7 +153,8 @@ class _Worker:
         self.ticket: Ticket | None = None
 
     def take(self, ticket: Ticket) -> None:
-        self.ticket, ticket.since = ticket, time.monotonic()
+        self.ticket = ticket
+        ticket.began = ticket.since = time.monotonic()
         with suppress(OSError):  # it is dead, which `settle` sees
             self.connection.send(ticket.task)
 
@@ -185,12 +191,13 @@ class _Worker:
 
 
 class Workers:
-    """At most so many processes, one torch thread each. How far each block is, and whether to stop, is shared memory
-    without locks, so that a killed process can hold nobody up."""
+    """At most so many processes, one torch thread each. How far each block is, and whether to return its seeds or to
+    stop altogether, is shared memory without locks, so that a killed process can hold nobody up."""
 
     def __init__(self, processes: int) -> None:
-        self._processes, self._context = processes, _context()
+        self.processes, self._context = processes, _context()
         self._progress: Any = self._context.RawArray("d", 3 * SLOTS)
+        self._divided: Any = self._context.RawArray("b", SLOTS)
         self._stop: Any = self._context.RawValue("b", 0)
         self._submitted = 0
         self._waiting: deque[Ticket] = deque()
@@ -202,6 +209,7 @@ class Workers:
         slot = self._submitted % SLOTS
         self._submitted += 1
         self._progress[3 * slot : 3 * slot + 3] = [0.0, 0.0, float("nan")]
+        self._divided[slot] = 0
         ticket = Ticket((cell, tuple(seeds), checkpoint_seconds, slot), self)
         self._waiting.append(ticket)
         return ticket
@@ -209,6 +217,9 @@ class Workers:
     def progress(self, slot: int) -> tuple[int, int, float]:
         done, steps, mean_return = self._progress[3 * slot : 3 * slot + 3]
         return int(done), int(steps), mean_return
+
+    def divide(self, slot: int) -> None:
+        self._divided[slot] = 1
 
     def wait(self, seconds: float) -> None:
         """Hand out blocks to processes that are free, and take what has come to an end within so many seconds.
@@ -227,7 +238,7 @@ class Workers:
     def _hand_out(self) -> None:
         with uninterrupted():
             free = deque(worker for worker in self._workers if worker.ticket is None)
-            while self._waiting and (free or len(self._workers) < self._processes):
+            while self._waiting and (free or len(self._workers) < self.processes):
                 if not free:
                     if not (worker := self._start()):
                         return
@@ -238,7 +249,7 @@ class Workers:
         """Another process; None where there cannot be more than those that are at work."""
         for attempt in range(STARTS):
             try:
-                self._workers.append(_Worker(self._context, (self._progress, self._stop)))
+                self._workers.append(_Worker(self._context, (self._progress, self._divided, self._stop)))
                 return self._workers[-1]
             except (EOFError, ConnectionError):  # the server was killed just now
                 if attempt == STARTS - 1:

@@ -1,0 +1,214 @@
+"""The cells of a sweep as one pool of work: blocks of seeds go to whichever process is free, wide ones first.
+
+Seeds side by side share the overhead of every step, so a block has all seeds of its cell while there is enough for
+every process. The tail is split: where a process has nothing to do, the block with most left saves its seeds, returns
+them, and is shared out. No number depends on how the work is cut.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ablate.configuration import Impossible, Job
+from ablate.configuration.words import ranges
+from ablate.refusal import Refusal
+from ablate.runs.resources import cores
+from ablate.runs.run import Block, Summary, Work
+from ablate.runs.screen import Line, Screen
+from ablate.runs.workers import Ticket, Workers, uninterrupted
+from ablate.store import Cell, check_writable, record_job
+
+TICK = 0.1  # seconds between two looks at the workers
+PATIENCE_SECONDS = 30.0  # without an iteration, before it is said who is waited for
+STOP_SECONDS = 20.0  # for the workers to save what is under way
+SPLIT_SECONDS = 2.0  # that a block must have left for its split to be worth the saving and loading
+
+_workers: dict[int, Workers] = {}  # started by the first pool that trains, kept for the next
+
+
+def run(job: Job, label: str, screen: Screen) -> Summary:
+    """Bring every seed of one job to its end, and tell what became of each. What is done already is left alone.
+
+    Raises Refusal where the outputs folder cannot be written, KeyboardInterrupt after saving all that is under way.
+    """
+    pool = Pool(screen)
+    summary = pool.add(job, label)
+    pool.finish()
+    return summary
+
+
+class Pool:
+    """The jobs of a sweep that were taken on and not run yet."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self.processes = 1
+        self._works: dict[Path, Work] = {}
+        self._records: dict[Path, Summary] = {}
+
+    def take(self, record: Path, label: str, resolved: Callable[[], Job]) -> None:
+        """Take on a job of the sweep, or note why it is refused; a folder is for the record of what became of it."""
+        try:
+            summary = self.add(resolved(), label)
+        except Refusal as refusal:
+            summary = Summary(label, refused=str(refusal), impossible=isinstance(refusal, Impossible))
+        except SystemExit as left:  # user code is tried before the workers get it
+            summary = Summary(label, refused=f"its code raised SystemExit({left}), as sys.exit does, as it was set up")
+        if not any(summary is other for other in self._records.values()):
+            self._records[record] = summary
+
+    def add(self, job: Job, label: str) -> Summary:
+        """Take on a job; jobs of the same cell are one. Raises Refusal where it cannot be run."""
+        check_writable(job.outputs)
+        cell = Cell.at(job.outputs, job.study, job.overrides, job.config)
+        processes = job.workers or cores()
+        self.screen.warn(*cell.prepare())
+        work = self._works.get(cell.path) or Work(cell, job, label, self.screen)
+        work.add(job, processes)
+        self._works[cell.path] = work
+        self.processes = max(self.processes, processes)
+        return work.summary
+
+    def finish(self) -> None:
+        """Bring all seeds to their ends, and record what became of each job."""
+        try:
+            if todo := [work for work in self._works.values() if work.at]:
+                _Training(todo, self.processes, self.screen).run()
+        finally:
+            for folder, summary in self._records.items():
+                record_job(folder, asdict(summary))
+            self._works, self._records = {}, {}
+
+
+class _Training:
+    """Blocks that wait, and blocks that are under way."""
+
+    def __init__(self, works: Sequence[Work], processes: int, screen: Screen) -> None:
+        self.works, self.screen = works, screen
+        self.label = works[0].summary.label if len(works) == 1 else f"{len(works)} jobs"
+        blocks = [block for work in works for block in work.blocks()]
+        self.waiting = deque(sorted(blocks, key=lambda block: -len(block.seeds)))
+        self.at_work: dict[Ticket, Block] = {}
+        self.divided: set[Ticket] = set()  # asked to return their seeds
+        self.used = sum(work.share for work in works)  # counted in seeds
+        self.env_steps = self.ended = 0
+        self.mean_return = float("nan")  # of the seeds under way, where there is one job
+        self.under_way = Counter(block.work for block in blocks)  # blocks of each cell
+        with uninterrupted():
+            self.workers = _workers.get(processes) or _workers.setdefault(processes, Workers(processes))
+
+    def run(self) -> None:
+        seeds = sum(len(work.at) for work in self.works)
+        patience, seen = _Patience(self.screen), time.monotonic()
+        with self.screen.sweep(self.label, len(self.works), seeds, self.used) as line:
+            try:
+                while self.waiting or self.at_work:
+                    self._hand_out()
+                    self.workers.wait(TICK)
+                    before, seen = seen, time.monotonic()
+                    for work in {block.work for block in self.at_work.values()}:
+                        work.summary.seconds += seen - before
+                    self._show(line)
+                    self._collect()
+                    patience.look({ticket: self.at_work[ticket] for ticket in self.workers.at_work})
+                self._show(line)
+            except Refusal as refusal:  # no process can be started
+                self._drop()
+                for work in {block.work for block in (*self.waiting, *self.at_work.values())}:
+                    work.summary.refused = str(refusal)
+            except BaseException:
+                self._drop()
+                raise
+        for work in self.works:
+            work.conclude()
+
+    def _hand_out(self) -> None:
+        while self.waiting and (free := self.workers.processes - len(self.at_work)) > 0:
+            block = self.waiting.popleft()
+            if len(self.waiting) + 1 < free:
+                seeds = len(block.seeds) + sum(len(other.seeds) for other in self.waiting)
+                block, *left = block.cut(-(-seeds // free))
+                self.waiting.extendleft(left)
+                self.under_way[block.work] += len(left)
+            self.at_work[self.workers.submit(block.work.cell, block.seeds, block.work.checkpoint_seconds)] = block
+        if not self.waiting and len(self.at_work) < self.workers.processes and not self.divided:
+            self._divide()
+
+    def _divide(self) -> None:
+        """Ask the block with most left for its seeds, to share them out."""
+        left = {
+            ticket: self._seconds_left(ticket, block)
+            for ticket, block in self.at_work.items()
+            if len(block.seeds) > 1 and block.work.divisible
+        }
+        if left and max(left.values()) > SPLIT_SECONDS:
+            longest = max(left, key=lambda ticket: left[ticket])
+            longest.divide()
+            self.divided.add(longest)
+
+    def _seconds_left(self, ticket: Ticket, block: Block) -> float:
+        done, began = ticket.progress()[0], ticket.began
+        return (time.monotonic() - began) * (block.work.left(block.seeds) / done - 1) if done and began else 0.0
+
+    def _collect(self) -> None:
+        for ticket in [ticket for ticket in self.at_work if not ticket.pending]:
+            block, steps = self.at_work.pop(ticket), ticket.progress()[1]
+            self.divided.discard(ticket)
+            self.env_steps += steps
+            block.work.summary.env_steps += steps
+            self.used -= block.work.share
+            again = block.work.settle(block, ticket)
+            self.used += block.work.share
+            self.waiting.extend(again)
+            self.under_way[block.work] += len(again) - 1
+            self.ended += not self.under_way[block.work]
+
+    def _show(self, line: Line) -> None:
+        used, steps, returns = self.used, self.env_steps, []
+        for ticket, block in self.at_work.items():
+            done, taken, mean_return = ticket.progress()
+            used, steps = used + done / block.work.budget.size, steps + taken
+            returns += [mean_return] if mean_return == mean_return else []
+        if returns and len(self.works) == 1:
+            self.mean_return = sum(returns) / len(returns)
+        line.update(self.ended, used, steps, self.mean_return)
+
+    def _drop(self) -> None:
+        """Save what is under way; a second interrupt ends it as it is."""
+        for processes in [processes for processes, kept in _workers.items() if kept is self.workers]:
+            del _workers[processes]
+        seeds = [seed for ticket in self.workers.at_work for seed in ticket.seeds]
+        try:
+            if seeds:
+                what = f"seeds {ranges(sorted(seeds))}" if len(self.works) == 1 else f"{len(seeds)} seeds under way"
+                self.screen.say(f"{self.label}: saving {what}; once more stops at once")
+            if left := self.workers.stop(STOP_SECONDS):
+                told = "; ".join(self.at_work[ticket].name for ticket in left)
+                self.screen.warn(f"{told} did not answer in {STOP_SECONDS} s; they go on where they were saved")
+        except KeyboardInterrupt:
+            self.workers.kill()
+            raise
+
+
+class _Patience:
+    """Tells of blocks that have not finished an iteration for long, and then at ever longer intervals."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self.told: dict[Ticket, float] = {}
+
+    def look(self, at_work: dict[Ticket, Block]) -> None:
+        now = time.monotonic()
+        for ticket, block in at_work.items():
+            waited = now - (ticket.since or now)
+            if waited < PATIENCE_SECONDS:
+                self.told.pop(ticket, None)
+            elif waited >= 2 * self.told.get(ticket, 0.0):
+                self.told[ticket] = waited
+                began = f"{datetime.now() - timedelta(seconds=waited):%H:%M:%S}"
+                self.screen.say(
+                    f"{block.name} are at the same iteration since {began}, for {waited:.0f} s; Ctrl-C stops"
+                )
