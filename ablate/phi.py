@@ -24,6 +24,7 @@ class Signals:
     |--------------------|---------------------------------------------------------------------------------------|
     | rewards            | r_t                                                                                   |
     | mask               | true where a step was taken                                                           |
+    | gamma              | the discount, one number                                                              |
     | values             | V(s_t) of the critic, if there is one                                                 |
     | next_values        | V(s_{t+1}): 0 where the episode terminated, V of the final state where it was cut     |
     | action_values      | Q(s_t, a_t) of the critic, if there is one                                            |

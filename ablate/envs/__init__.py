@@ -1,0 +1,1 @@
+"""Environments: batches of episodes, S seeds x N of them, stepped together."""
