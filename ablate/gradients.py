@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ablate.baselines import ScoreProducts
 from ablate.episodes.trajectories import Trajectories
+from ablate.phi import Signals
 from ablate.policies import Policy
 
 Floats = NDArray[np.float64]
@@ -42,6 +43,22 @@ def policy_gradient(policy: Policy, theta: Tensor, episodes: Trajectories, weigh
         gradient[seeds] += policy.network.gradient(here, inputs, scores)
         entropy[seeds] += (policy.entropy(outputs) * valid[seeds, block]).sum(1)
     return Estimate(gradient, entropy.numpy().astype(np.float64) / np.maximum(rows.counts, 1))
+
+
+def signals_of(policy: Policy, theta: Tensor, episodes: Trajectories, gamma: float) -> Signals:
+    """What a Phi and a baseline may look at of episodes that the policy of theta [S, P] has played; no critic yet."""
+
+    def log_prob() -> Floats:
+        rows = episodes.rows
+        observations, _, actions = (torch.from_numpy(x) for x in episodes.steps)
+        found = np.zeros(rows.valid.shape)
+        for block, active in rows.blocks():
+            outputs, _ = policy.network.forward(theta[torch.from_numpy(active)], observations[active, block])
+            found[active, block] = policy.log_prob(outputs, actions[active, block]).numpy()
+        return rows.unpack(found)
+
+    mask, seen = episodes.mask, episodes.observations
+    return Signals(episodes.rewards, mask, gamma, observations=seen, actions=episodes.actions, log_prob=log_prob)
 
 
 def per_trajectory_gradients(policy: Policy, theta: Tensor, episodes: Trajectories, weights: Floats) -> Tensor:

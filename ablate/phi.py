@@ -5,7 +5,9 @@ discounted gradient is wanted (`discount_scores`), the weight gamma^t is applied
 which is measured from 0 already. To add a Phi: one function here or in a package of your own, one yaml in conf/phi.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Signals:
-    """What a Phi or a baseline may look at. All [S,N,T], float64, 0 where no step was taken.
+    """What a Phi or a baseline may look at. All [S,N,T], float64, 0 where no step was taken, but for what says more.
 
     | field              | meaning                                                                               |
     |--------------------|---------------------------------------------------------------------------------------|
@@ -29,6 +31,9 @@ class Signals:
     | next_values        | V(s_{t+1}): 0 where the episode terminated, V of the final state where it was cut     |
     | action_values      | Q(s_t, a_t) of the critic, if there is one                                            |
     | next_action_values | Q(s_{t+1}, a_{t+1}): the same at the end, with a_T ~ pi(.|s_T)                        |
+    | observations       | what the agent saw of s_t, [S,N,T,D] float32                                          |
+    | actions            | a_t, [S,N,T] int64 or [S,N,T,A] float32                                               |
+    | log_probs          | log pi(a_t|s_t) of the policy that acted, computed when it is first asked for         |
     """
 
     rewards: Floats
@@ -38,6 +43,14 @@ class Signals:
     next_values: Floats | None = None
     action_values: Floats | None = None
     next_action_values: Floats | None = None
+    observations: NDArray[np.float32] | None = None
+    actions: NDArray | None = None
+    log_prob: Callable[[], Floats] | None = None  # what `log_probs` is computed by
+
+    @cached_property
+    def log_probs(self) -> Floats:
+        assert self.log_prob is not None
+        return self.log_prob()
 
     @property
     def returns(self) -> Floats:
@@ -48,9 +61,10 @@ class Signals:
         """Each `size` neighbouring episodes as a row of their own, [S,N,T] -> [S * N / size, size, T]."""
 
         def batched(x: NDArray | None) -> Any:
-            return None if x is None else x.reshape(-1, size, x.shape[-1])
+            return None if x is None else x.reshape(-1, size, *x.shape[2:])
 
-        return replace(self, **{f.name: batched(getattr(self, f.name)) for f in fields(self) if f.name != "gamma"})
+        arrays = {f.name: batched(getattr(self, f.name)) for f in fields(self) if f.name not in ("gamma", "log_prob")}
+        return replace(self, **arrays, log_prob=lambda: batched(self.log_probs))
 
 
 def total_return(signals: Signals) -> Floats:

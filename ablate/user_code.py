@@ -5,6 +5,7 @@ The numbers that are recorded are thereby made of data that no user code can rea
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,11 @@ def _rows(signals: Signals) -> Iterator[tuple[slice, slice, Signals]]:
         cut: dict[str, Any] = {
             name: read_only(x[row, :, taken]) for name, x in arrays.items() if isinstance(x, np.ndarray)
         }
-        yield row, taken, replace(signals, **cut)
+        yield row, taken, replace(signals, **cut, log_prob=partial(_log_probs, signals, row, taken))
+
+
+def _log_probs(signals: Signals, row: slice, taken: slice) -> Floats:
+    return read_only(signals.log_probs[row, :, taken])
 
 
 def _call(name: str, function: Callable, *arguments: Any) -> Any:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ablate import gradients
 from ablate.episodes.trajectories import Trajectories
-from ablate.gradients import gradient_chunks, per_trajectory_gradients, policy_gradient, score_products
+from ablate.gradients import gradient_chunks, per_trajectory_gradients, policy_gradient, score_products, signals_of
+from ablate.phi import Signals, reward_to_go
 from ablate.policies import Categorical, Gaussian, Policy
 
 POLICIES: dict[str, Policy] = {
@@ -108,3 +109,34 @@ def test_what_phi_is_after_the_end_does_not_matter() -> None:
     beyond = np.where(episodes.mask, phis, np.nan)
     found = per_trajectory_gradients(policy, theta, episodes, beyond)
     assert found.equal(per_trajectory_gradients(policy, theta, episodes, phis))
+
+
+@each_policy
+def test_signals_tell_what_was_seen_and_done_and_how_likely_it_was(policy) -> None:
+    """log pi(a_t|s_t) of each step by the distribution of its own outputs, whichever way the signals are cut."""
+    theta, episodes, _ = setting(policy, LENGTHS)
+    signals = signals_of(policy, theta, episodes, 0.9)
+    for s, i in np.ndindex(episodes.lengths.shape):
+        own = s, i, slice(episodes.lengths[s, i])
+        outputs, _ = policy.network.forward(theta[s : s + 1], torch.from_numpy(episodes.observations[own])[None])
+        wanted = policy.log_prob(outputs, torch.from_numpy(episodes.actions[own])[None])[0].numpy()
+        np.testing.assert_allclose(signals.log_probs[own], wanted, rtol=1e-5, atol=1e-6)
+        assert not signals.log_probs[s, i, episodes.lengths[s, i] :].any()
+    pairs = signals.in_batches_of(2)
+    assert pairs.observations.shape == (len(theta) * 2, 2, *episodes.observations.shape[2:])
+    np.testing.assert_array_equal(pairs.log_probs.reshape(signals.log_probs.shape), signals.log_probs)
+    np.testing.assert_array_equal(pairs.actions.reshape(episodes.actions.shape), episodes.actions)
+    for s in range(len(theta)):
+        alone = signals_of(policy, theta[s : s + 1], episodes.of(s), 0.9).log_probs
+        np.testing.assert_array_equal(signals.log_probs[s, :, : alone.shape[2]], alone[0])
+
+
+def test_nothing_is_computed_that_nobody_asks_for() -> None:
+    def refuse() -> np.ndarray:
+        raise AssertionError
+
+    one = np.ones((1, 2, 3))
+    signals = Signals(one, one > 0, 0.9, log_prob=refuse)
+    reward_to_go(signals.in_batches_of(1))
+    with pytest.raises(AssertionError):
+        _ = signals.log_probs

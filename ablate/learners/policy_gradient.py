@@ -13,10 +13,9 @@ from ablate.envs.base import Environment
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
 from ablate.estimator import Estimator
-from ablate.gradients import policy_gradient, score_products
+from ablate.gradients import policy_gradient, score_products, signals_of
 from ablate.learners.base import Record, State, part, prefixed
 from ablate.optimizers import Optimizer
-from ablate.phi import Signals
 from ablate.policies import Actor, Greedy, Policy
 from ablate.randomness import streams
 from ablate.returns import first_plus_mean, ordered_sum
@@ -63,7 +62,7 @@ class PolicyGradient:
         episodes = rollout(self.policy, theta, self.env, self.episodes, *sources)
 
         # 3. Estimate the gradient.
-        signals = Signals(episodes.rewards, episodes.mask, self.gamma)
+        signals = signals_of(self.policy, theta, episodes, self.gamma)
         if self.critic:
             signals = self.critic.judge(critic, self.policy, theta, episodes, signals)
         weights = self.estimator.weights(signals, score_products(self.policy, theta, episodes))  # w_t (Phi_t - b_t)

@@ -18,7 +18,7 @@ from ablate.envs.base import Environment
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
 from ablate.estimator import Estimator
-from ablate.gradients import per_trajectory_gradients, score_products
+from ablate.gradients import per_trajectory_gradients, score_products, signals_of
 from ablate.learners.base import State
 from ablate.models import Model, known
 from ablate.optimizers import Optimizer
@@ -107,7 +107,7 @@ class Probe(Schedule):
         """A row for every variant, for every seed. ``critic`` and ``moments`` are the states of the run's own critic
         and optimizer; without ``moments`` there is no noise in the optimizer's metric."""
         episodes = self._collect("probe", theta, seeds, iteration)
-        signals = Signals(episodes.rewards, episodes.mask, self.gamma)
+        signals = signals_of(self.policy, theta, episodes, self.gamma)
         if self.critic:
             state = self._fitted(theta, seeds, iteration) if self.critic_source == "fitted" else critic
             signals = self.critic.judge(state, self.policy, theta, episodes, signals)
@@ -133,7 +133,7 @@ class Probe(Schedule):
         """A critic fitted from nothing on held-out episodes of the present policy."""
         assert self.critic is not None
         held_out = self._collect("probe held-out", theta, seeds, iteration)
-        signals = Signals(held_out.rewards, held_out.mask, self.gamma)
+        signals = signals_of(self.policy, theta, held_out, self.gamma)
         state = self.critic.initial(seeds)
         for fit in range(1, FITS + 1):
             judged = self.critic.judge(state, self.policy, theta, held_out, signals)
