@@ -57,6 +57,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ablate.configuration.completion import variants
 from ablate.configuration.words import command, override, ranges
 from ablate.refusal import Refusal
 from ablate.store import study as stored
@@ -275,12 +276,10 @@ def _probe(rows: pd.DataFrame, cells: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
 
 def _variants(cell: str, config: Config) -> Iterator[dict[str, Any]]:
     """What the configuration says of each variant that its probe judged."""
-    probe = config.get("probe") or {}
     if not (config.get("phi") and config.get("baseline")):
         return
-    nodes = probe.get("variants") or {"own": config}
     trained = config["phi"]["name"], config["baseline"]["name"]
-    for node in nodes.values():
+    for node in variants(config).values():
         own = (node["phi"]["name"], node["baseline"]["name"]) == trained
         yield {"cell": cell} | _facts(node) | {"reference": reference(node, _held(config)), "own": own}
 

@@ -205,6 +205,17 @@ def test_linear_quadratic_values_ask_for_a_linear_policy():
         compose("env=lqg", "policy.hidden=[8]", "phi=td", "critic=exact")
 
 
+@pytest.mark.parametrize("own", [("return", "time"), ("td", "none"), ("rtg", "value")])
+def test_matched_judges_the_runs_own_estimator_whether_or_not_it_is_listed(own: tuple[str, str]) -> None:
+    words = f"phi={own[0]}", f"baseline={own[1]}", "probe=matched", "episodes=4", "probe.episodes=64"
+    job = compose("env=chain", *words)
+    state = build.learner(job.config).initial([0])
+    (rows,) = train.probe(job.config).measure(state["theta"], part("critic", state), [0], 0)
+    judged = [(row["phi"], row["baseline"]) for row in rows]
+    assert judged.count(own) == 1
+    assert len(set(judged)) == len(judged)
+
+
 def test_no_p_value_where_few_episodes_reach_the_goal():
     """FrozenLake's first policy is rewarded in 1.4% of episodes: few of 33 directions of the scores have moved."""
     config = compose("env=frozenlake", "phi=rtg", "probe.episodes=256").config

@@ -179,6 +179,17 @@ def signals() -> Signals:
     return Signals(mask * 2.0, mask, 0.9, values=mask * 1.0)
 
 
+def test_a_users_phi_is_lent_log_probabilities_of_its_own_seed() -> None:
+    """Called for a seed at a time, up to the end of its longest episode, and not able to write into them."""
+    mask = signals().mask
+    found = np.random.default_rng(0).normal(size=mask.shape) * mask
+    lent = replace(signals(), log_prob=lambda: found)
+    ratio = UserPhi(lambda s: np.exp(s.log_probs) * s.mask, "phi=ratio")
+    np.testing.assert_array_equal(ratio(lent), np.exp(found) * mask)
+    with pytest.raises(Refusal, match="read-only"):
+        UserPhi(lambda s: np.negative(s.log_probs, out=s.log_probs), "phi=ratio")(lent)
+
+
 def centres(s: Signals) -> Any:
     rewards = s.rewards
     rewards -= 1.0

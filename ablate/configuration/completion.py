@@ -75,9 +75,13 @@ def _complete_probe(config: dict[str, Any]) -> None:
     probe["fitted"] = dict(config["critic"]) if probe["critic"] == "fitted" and needed else None
 
 
-def variants(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The variants that the probe judges, by name: its own, or the run's."""
-    return config["probe"].get("variants") or {"own": config}
+def variants(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The variants that the probe judges, by name: those that it lists, and the run's own where it is none of them.
+    Exact values are of the listed ones alone."""
+    probe = config.get("probe") or {}
+    listed = probe.get("variants") or {}
+    pairs = [(node["phi"]["name"], node["baseline"]["name"]) for node in (config, *listed.values())]
+    return listed if pairs[0] in pairs[1:] or probe.get("name") == "exact" else listed | {"own": config}
 
 
 def needs(variant: Mapping[str, Any]) -> set[str]:

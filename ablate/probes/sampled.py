@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ablate import build
+from ablate.configuration.completion import variants
 from ablate.critics import Critic
 from ablate.envs.base import Environment
 from ablate.episodes.rollout import rollout
@@ -54,7 +55,7 @@ def probe(config: Mapping[str, Any]) -> "Probe | None":
         return None
     env = build.environment(config)
     policy = build.policy(config, env)
-    nodes = node.get("variants") or {"own": config}
+    nodes = variants(config)
     needed = set().union(*(build.needs(variant) for variant in nodes.values()))
     source = {"run": config["critic"], "fitted": node.get("fitted"), "exact": {"_target_": "ablate.critics.exact"}}
     critic = build.critic(source[node["critic"]], needed, env, policy) if needed else None
