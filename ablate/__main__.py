@@ -20,6 +20,7 @@ from ablate import commands
 from ablate.configuration import CONF, Job, resolve
 from ablate.configuration.arguments import arranged
 from ablate.configuration.telling import is_bad_input, told
+from ablate.configuration.words import key
 from ablate.refusal import Refusal
 from ablate.runs.screen import Screen, error
 from ablate.standard_streams import steady
@@ -35,7 +36,9 @@ def job(composed: DictConfig) -> None:
     context = HydraConfig.get()
     os.chdir(context.runtime.cwd)  # paths are those of the folder where the command was typed, also for hydra.job.chdir
     overrides: Any = OmegaConf.to_container(context.overrides.task, resolve=False)  # their ${...} are not ours
-    label = " ".join(filter(store.names_cell, overrides)) or "default"
+    if context.mode == RunMode.RUN and composed.study.name == "main" and not any(map(_names_study, overrides)):
+        composed.study.name = "scratch"  # a try, which is not to be among the results of sweeps
+    label = " ".join(x for x in overrides if store.names_cell(x) and not _names_study(x)) or "default"
     launcher = context.launcher._target_
     if "joblib" in launcher and composed.workers == "auto":
         composed.workers = 1  # the launcher shares out this machine's cores already
@@ -48,6 +51,10 @@ def job(composed: DictConfig) -> None:
     pool.take(record, label, lambda: _resolved(composed, overrides))
     if not here:
         pool.finish()
+
+
+def _names_study(override: str) -> bool:
+    return key(override) in ("study", "study.name")
 
 
 def _resolved(composed: DictConfig, overrides: list[str]) -> Job:

@@ -4,21 +4,18 @@ A command is a function of the parsed options with a line in `COMMANDS`; it impo
 """
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ablate.commands import Parser
-from ablate.files import OUT, write
 from ablate.refusal import Refusal
 
 from .escapes import printable
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from .choice import Choice
     from .frames import Study
 
 FIGURES = {
@@ -37,23 +34,25 @@ FIGURES = {
     "group_baselines": "one baseline a prompt: mean and noise, computed (no study)",
     "intuition": "the slide's picture: samples, signed scores, the averaged step (no study)",
 }
+SCRATCH = "scratch"  # the study of what belongs to none
 OWN_STUDY = ("horizon", "survey", "variance")  # figures with a study of their own name
-ENDINGS = ("png", "svg", "pdf")
 
 
 def figure(options: argparse.Namespace) -> None:
     """One figure by its name."""
     from . import plots
 
-    plots.theme()
+    endings = _look(options)
     name = options.command
     if name not in plots.COMPUTED:
-        study = _load(options.outputs, options.study or (name if name in OWN_STUDY else "main"))
-        _save(plots.draw(name, study), options.out, name)
+        options.study = options.study or (name if name in OWN_STUDY else "main")
+        picture = plots.draw(name, _load(options))
     elif options.study:
         raise Refusal(f"figure {name} is computed, not run; leave out --study {options.study}")
     else:
-        _save(plots.COMPUTED[name](), options.out, name)
+        options.study = SCRATCH
+        picture = plots.COMPUTED[name]()
+    print(*plots.save(picture, _folder(options, "figures"), name, endings), sep="\n")
 
 
 def figures(options: argparse.Namespace) -> None:
@@ -62,14 +61,23 @@ def figures(options: argparse.Namespace) -> None:
 
     from . import plots
 
-    plots.theme()
-    drawn = plots.figures(_load(options.outputs, options.study or "main"))
+    endings = _look(options)
+    study = _load(options)
+    drawn = plots.figures(study)
     if not drawn:
-        raise Refusal(f"study {options.study or 'main'!r} has data for no figure; python -m ablate tables shows it")
+        raise Refusal(f"study {study.name!r} has data for no figure; python -m ablate tables shows it")
     for name, (draw, _) in drawn.items():
         picture = draw()
-        _save(picture, options.out, name)
+        print(*plots.save(picture, _folder(options, "figures"), name, endings), sep="\n")
         plt.close(picture)
+
+
+def _look(options: argparse.Namespace) -> list[str]:
+    """Prepare for what figures are made for; returns the formats."""
+    from .plots import formats, made_for, theme
+
+    theme(made_for(options.width, options.font, options.title))
+    return formats(options.formats)
 
 
 def tables(options: argparse.Namespace) -> None:
@@ -79,10 +87,11 @@ def tables(options: argparse.Namespace) -> None:
     from . import tables
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    made = tables.tables(_load(options.outputs, options.study or "main"))
+    study = _load(options)
+    made = tables.tables(study)
     if not made:
-        raise Refusal(f"study {options.study or 'main'!r} has data for no table: its runs record no return")
-    saved = {name: tables.save(frame, options.out, name) for name, frame in made.items()}
+        raise Refusal(f"study {study.name!r} has data for no table: its runs record no return")
+    saved = {name: tables.save(frame, _folder(options, "tables"), name) for name, frame in made.items()}
     for name, frame in made.items():
         tables.show(frame, name.replace("_", " "), console)
         print(*saved[name], "", sep="\n")
@@ -95,7 +104,7 @@ def plan(options: argparse.Namespace) -> None:
     from . import plan
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    study = _load(options.outputs, options.study or "main")
+    study = _load(options)
     aim = plan.Aim(options.effect, options.measure, options.alpha, options.power)
     if options.sequential:
         plan.show_sequential(study, aim, options.most, options.looks, options.spending, console)
@@ -107,7 +116,7 @@ def report(options: argparse.Namespace) -> None:
     """The study as one HTML page."""
     from .report import write
 
-    print(write(options.outputs, options.study or "main", options.out))
+    print(write(options.outputs, options.study or "main", options.out, _choice(options)))
 
 
 def claims(options: argparse.Namespace) -> None:
@@ -134,21 +143,37 @@ def _of_claims(part: argparse.ArgumentParser) -> None:
 
 
 def _of_study(part: argparse.ArgumentParser, text: str) -> None:
-    """A study, by itself or as --study."""
+    """A study, by itself or as --study, where it is, and what of it is shown under which names."""
     part.add_argument("named", metavar="STUDY", nargs="?", help=text)
     part.add_argument("--study", metavar="STUDY", help="the same")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+    choice = part.add_argument_group("what is shown", "each may be given several times; * stands for any letters")
+    names = "a variant, a label, or a setting such as phi=rtg"
+    choice.add_argument("--only", metavar="NAME,...", action="append", default=[], help=f"these alone: {names}")
+    choice.add_argument("--drop", metavar="NAME,...", action="append", default=[], help="all but these")
+    choice.add_argument("--rename", metavar="OLD=NEW", action="append", default=[], help="another name for one")
 
 
 def _of_files(part: argparse.ArgumentParser) -> None:
     """The options of a command that writes several files."""
     _of_study(part, "the study to show (default: main, or the figure's own)")
-    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
-    part.add_argument("--out", metavar="DIR", default=Path(), type=Path, help="where files go (default: here)")
+    part.add_argument(
+        "--out", metavar="DIR", type=Path, help="where files go (default: figures or tables, in the study's folder)"
+    )
+
+
+def _of_figures(part: argparse.ArgumentParser) -> None:
+    """The options of a command that draws."""
+    _of_files(part)
+    look = part.add_argument_group("what it is made for")
+    look.add_argument("--width", metavar="column|page|slide|CM", help="of the figure; slides are 16:9")
+    look.add_argument("--font", metavar="NAME", help="a family of letters, such as 'serif' or 'DejaVu Serif'")
+    look.add_argument("--formats", metavar="LIST", default="png,svg,pdf", help="of png, svg, pdf (default: all)")
+    look.add_argument("--title", choices=("on", "off"), default="on", help="off where a caption says it")
 
 
 def _of_plan(part: argparse.ArgumentParser) -> None:
     _of_study(part, "the pilot study (default: main)")
-    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
     part.add_argument(
         "--effect",
         metavar="X",
@@ -169,7 +194,6 @@ def _of_plan(part: argparse.ArgumentParser) -> None:
 
 def _of_report(part: argparse.ArgumentParser) -> None:
     _of_study(part, "the study to show (default: main)")
-    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
     part.add_argument("--out", metavar="FILE", type=Path, help="the page (default: DIR/STUDY/report.html)")
 
 
@@ -181,11 +205,11 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "tables": Command(tables, "sample efficiency, stability and noise: screen, CSV, Markdown, LaTeX"),
-    "figures": Command(figures, "every figure that the study has data for"),
+    "figures": Command(figures, "every figure that the study has data for", _of_figures),
     "report": Command(report, "the study as one HTML page: words, tables, figures, commands", _of_report),
     "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
     "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
-} | {name: Command(figure, text) for name, text in FIGURES.items()}
+} | {name: Command(figure, text, _of_figures) for name, text in FIGURES.items()}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -198,11 +222,22 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def _load(outputs: str, name: str) -> "Study":
-    """The study; says on stderr what of it is left out."""
-    from . import frames
+def _folder(options: argparse.Namespace, what: str) -> Path:
+    return options.out or Path(options.outputs) / (options.study or "main") / what
 
-    study = frames.load(outputs, name)
+
+def _choice(options: argparse.Namespace) -> "Choice":
+    from .choice import Choice
+
+    return Choice(options.only, options.drop, options.rename)
+
+
+def _load(options: argparse.Namespace) -> "Study":
+    """What was asked for of the study; says on stderr what of it is left out."""
+    from . import frames
+    from .choice import chosen
+
+    study = chosen(frames.load(options.outputs, options.study or "main"), _choice(options))
     if apart := len(study.tuning_runs):
         print(f"left out: {apart} runs of seeds {frames.TUNING} and above, which choose step sizes", file=sys.stderr)
     for run in study.left_out.itertuples():
@@ -211,16 +246,6 @@ def _load(outputs: str, name: str) -> "Study":
     for stray in study.strays.itertuples():
         print(f"not a result: {printable(f'{stray.path}: {stray.reason}')}", file=sys.stderr)
     return study
-
-
-def _save(picture: "Figure", folder: Path, name: str) -> None:
-    for ending in ENDINGS:
-        content = io.BytesIO()
-        dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-        picture.savefig(content, format=ending, dpi=200, metadata=dateless.get(ending))
-        picture.set_layout_engine("none")  # found once, it holds for all
-        write(folder / f"{name}.{ending}", content.getvalue(), OUT)
-        print(folder / f"{name}.{ending}")
 
 
 def main(arguments: Sequence[str]) -> int:

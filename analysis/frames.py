@@ -22,6 +22,7 @@ cells    a row a cell, in the order of figures and tables; the index is `cell`
 | command                         | the command line that makes the cell's runs, as far as they have left anything    |
 | config                          | the resolved configuration, a dict                                                |
 | complete, left_out              | how many runs are complete, and how many are not                                  |
+| repeated                        | how many cells before it have its variant and environment                         |
 
 Seeds from 100 on that choose step sizes (`tuning`) are in no frame but `tuning_runs`.
 
@@ -185,7 +186,8 @@ def _cells(described: Sequence[Mapping[str, Any]], runs: pd.DataFrame, study: st
     frame["threshold"] = frame["threshold"].astype(float)
     frame.insert(1, "label", _labels(frame))
     order = sorted(frame.index, key=lambda cell: _place(frame.loc[cell]))
-    return frame.loc[order].drop(columns="overrides")
+    frame = frame.loc[order].drop(columns="overrides")
+    return frame.assign(repeated=frame.groupby(["env", "variant"]).cumcount())
 
 
 def _choices(config: Config, cell: str) -> dict[str, Any]:
@@ -239,8 +241,8 @@ def _place(cell: pd.Series) -> tuple:
 
 def _command(overrides: Sequence[str], seeds: Sequence[int], study: str, outputs: str) -> str:
     words = [*overrides]
-    if study != "main" and not any(word.startswith(("study=", "study.name=")) for word in words):
-        words.append(override("study.name", study))
+    if not any(word.startswith(("study=", "study.name=")) for word in words):
+        words.append("study=main" if study == "main" else override("study.name", study))
     if outputs != "outputs":
         words.append(override("outputs", outputs))
     if told := ranges(seeds):

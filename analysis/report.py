@@ -1,7 +1,7 @@
 """A study as one page to read: what was found in words, then tables, figures, and all that is needed to run it again.
 
-    report(outputs, study) -> Page      everything computed by `analysis.tables` and drawn by `analysis.plots`
-    write(outputs, study, out) -> Path  the page as one HTML file
+    report(outputs, study, choice) -> Page      everything computed by `analysis.tables` and drawn by `analysis.plots`
+    write(outputs, study, out, choice) -> Path  the page as one HTML file
 
 The words are those of `analysis.headline`, the columns those of `analysis.columns`.
 """
@@ -22,6 +22,7 @@ from ablate import files
 from ablate.refusal import Refusal
 
 from . import frames, plots, tables
+from .choice import EVERYTHING, Choice, chosen
 from .columns import table
 from .frames import Study
 from .headline import capital, count, headline, reservations
@@ -45,9 +46,9 @@ from .page import (
 YEAR = 2026  # of LICENSE
 
 
-def report(outputs: str | Path, study: str) -> Page:
+def report(outputs: str | Path, study: str, choice: Choice = EVERYTHING) -> Page:
     """The page of a study. Raises Refusal where there is no such study, or nothing at all in it."""
-    found = frames.load(outputs, study)
+    found = chosen(frames.load(outputs, study), choice)
     if found.cells.empty and found.runs.empty:
         raise Refusal(f"study {study!r} in {outputs} is empty; run it first, or name another study")
     runs = found.runs
@@ -89,11 +90,11 @@ def _claims(outputs: str, study: str) -> tuple[list[str], list[Section]]:
     return headline(shown), sections(shown, outputs, scale)
 
 
-def write(outputs: str | Path, study: str, out: Path | None) -> Path:
+def write(outputs: str | Path, study: str, out: Path | None, choice: Choice = EVERYTHING) -> Path:
     """Write the page to `out`, by default outputs/<study>/report.html. Raises Refusal where it cannot be."""
     path = out or Path(outputs) / study / "report.html"
     plots.theme()
-    html = render(report(outputs, study))
+    html = render(report(outputs, study, choice))
     files.write(path, html, files.OUT)
     return path
 

@@ -19,13 +19,20 @@ Numbers = dict[tuple[str, int], dict[str, object]]
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "ablate", *words]
+    """`python -m ablate WORDS`; of one job, into the study of sweeps."""
+    named = any(word.startswith(("-", "study")) for word in words) or not any("=" in word for word in words)
+    return [sys.executable, "-m", "ablate", *words, *([] if named else ["study=main"])]
 
 
 def ablate(*words: str, cwd: Path, exit_code: int = 0, **env: str) -> subprocess.CompletedProcess:
     """Run a command to its end, which must be the given exit code and must not show a stack trace."""
     done = subprocess.run(
-        command(*words), cwd=cwd, env=os.environ | env, capture_output=True, text=True, timeout=PATIENCE
+        command(*words),
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "160"} | env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode == exit_code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
@@ -136,16 +143,19 @@ def checkpoints(outputs: Path) -> list[Path]:
 
 
 def row(printed: str, label: str) -> list[int]:
-    """Runs done, skipped and failed, as the last table that was printed has it for a cell; long labels are folded."""
+    """Runs trained, done before and failed, as the last table that was printed has it for a cell; long names are
+    folded, and what all cells share is said below."""
+    lines = printed[printed.rfind("variant ") :].splitlines()[1:]
+    shared = next((line.removeprefix("all: ") for line in lines if line.startswith("all: ")), "")
     rows: list[tuple[str, list[int]]] = []
-    for line in printed[printed.rfind("cell ") :].splitlines()[1:]:
-        counts = re.match(r"(.*?\S)\s{2,}(\d+)\s+(\d+)\s+(\d+)\s", line)
-        if counts:
-            rows.append((counts[1], [int(count) for count in counts.groups()[1:]]))
-        elif line.startswith("return: "):
+    for line in lines:
+        if counts := re.match(r"(.*?\S)\s{2,}(\d+)/(\d+) \((\d+) new\)\s", line):
+            done, asked, new = map(int, counts.groups()[1:])
+            rows.append((counts[1], [new, done - new, asked - done]))
+        elif line.startswith(("return: ", "runs: ", "all: ")):
             break
         elif rows:
             rows[-1] = f"{rows[-1][0]} {line.strip()}", rows[-1][1]
-    found = [counts for name, counts in rows if label in name]
+    found = [counts for name, counts in rows if set(label.split()) <= {*name.split(), *shared.split()}]
     assert found, printed
     return found[0]

@@ -146,7 +146,7 @@ def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_broken(tmp_path: Path)
     assert "no space is left" in done.stderr
     assert re.search(r"code=[12]\n", done.stdout)
     after = done.stdout.partition("code=")[2]
-    assert "~" not in after.split("cell ")[0], "scratch is left behind"
+    assert "~" not in after.split("variant ")[0], "scratch is left behind"
     trained, skipped, failed = row(after, "env=bandit")
     assert (trained + skipped, failed) == (30, 0)
 
@@ -303,10 +303,12 @@ def test_help_lists_every_choice_and_imports_nothing_heavy(tmp_path: Path) -> No
     assert done.stderr == ""
     assert done.stdout.endswith("imported: []\n")
     assert done.stdout.startswith("ablate: how noisy")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "\nStart here:\n" in done.stdout
     groups = sorted(path.name for path in CONF.iterdir() if path.is_dir())
     for group in groups:
         section = done.stdout.partition(f"\n  {group}=\n")[2].partition("\n\n")[0]
-        listed = dict(line.split(None, 1) for line in section.splitlines())
+        listed = dict(line.split(None, 1) for line in section.splitlines() if re.match(r" {4}\w", line))
         assert sorted(listed) == choices(group), f"each yaml of {group} with a line of its own"
     for name in ("seed", "iterations", "workers", "overwrite"):
         assert re.search(rf"^    {name}=\S+\s+\w", done.stdout, re.M), name
@@ -352,6 +354,17 @@ def test_plain_lines_elsewhere_and_an_impossible_cell_among_others(tmp_path: Pat
     assert re.fullmatch(r"3 of 3 jobs: 100%, [\d,]+ steps/s, done", last)
     assert skipped.startswith(f"ablate: skipped {label} phi=td baseline=value: phi=td baseline=value cannot be: ")
     assert "\x1b" not in done.stdout + done.stderr
-    assert done.stdout.startswith("cell ")
+    assert done.stdout.startswith("variant ")
     shown = next(line for line in done.stdout.splitlines() if line.startswith("results: ")).split()[1]
     assert len(list(tmp_path.glob(shown.replace("<cell>", "*").replace("<k>", "0") + "curves.parquet"))) == 3
+
+
+def test_a_command_without_m_goes_to_scratch_unless_a_study_is_named(tmp_path: Path) -> None:
+    once = "env=bandit", "iterations=1", "probe=off"
+    for words in (once, (*once, "study=main"), (*once, "study.name=mine"), ("-m", *once, "outputs=swept")):
+        process = [sys.executable, "-m", "ablate", *words]
+        subprocess.run(process, cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
+    hashes = {name: cells(tmp_path / "outputs", name)[0].digest for name in ("scratch", "main", "mine")}
+    assert len(set(hashes.values())) == 1, "where results go is not part of what a cell is"
+    assert cells(tmp_path / "outputs", "scratch")[0].name == cells(tmp_path / "outputs", "main")[0].name
+    assert len(cells(tmp_path / "swept", "main")) == 1

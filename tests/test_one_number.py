@@ -16,8 +16,8 @@ STUDY = "-m", "env=chain", "phi=return,rtg", "seed=0-5", "iterations=60", "episo
 SAME = {
     "95% interval": "final_return",
     "worst quarter": "worst_quarter",
-    "env steps to solve": "env_steps_to_solve",
-    "noise at start": "trace_variance_first",
+    "steps to solve": "env_steps_to_solve",
+    "noise": "trace_variance_first",
     "NSR at start": "nsr_first",
     "NSR at end": "nsr_last",
 }
@@ -28,7 +28,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
     """The folder, and the rows that the command printed."""
     folder = tmp_path_factory.mktemp("study")
     lines = ablate(*STUDY, "workers=1", cwd=folder).stdout.splitlines()
-    start = next(place for place, line in enumerate(lines) if line.startswith("cell "))
+    start = next(place for place, line in enumerate(lines) if line.startswith("variant "))
     assert max(map(len, lines)) <= 160
     heads = re.split(r"  +", lines[start].strip())
     rows = [re.split(r"  +", line.strip()) for line in lines[start + 1 :]]  # a long name of a cell goes on below
@@ -91,8 +91,8 @@ def test_the_report_says_what_the_tables_say(told: tuple) -> None:
     sentence = next(p.text() for p in tree.find("p") if p.text().startswith("Final return: "))
     for row in printed:
         assert f"{row['return']} {row['95% interval']}" in text
-        for name in ("worst quarter", "env steps to solve", "noise at start", "NSR at start", "NSR at end"):
-            assert row[name] in text, (row["cell"], name)
+        for name in ("worst quarter", "steps to solve", "noise", "NSR at start", "NSR at end"):
+            assert row[name] in text, (row["variant"], name)
         said = f"{row['return']} {row['95% interval']} (worst quarter {row['worst quarter']})"
         assert said in sentence or "more in the table" in sentence
     frame = tables.paired_differences(frames.load(folder, "main"))

@@ -165,7 +165,7 @@ def test_looks_and_the_commands_that_go_on(outputs: Path, capsys: pytest.Capture
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "looks at up to 40 seeds" in said
-    assert f"python -m ablate iterations=4 phi=rtg outputs={outputs} seed=0-19" in said
+    assert f"python -m ablate iterations=4 phi=rtg study=main outputs={outputs} seed=0-19" in said
     assert f"--effect 2.0 --sequential --most 40 --looks 4 --spending obrien-fleming --outputs {outputs}" in said
     assert main([*words[:-1], "10", "--looks", "1"]) == 0
     said = capsys.readouterr().out

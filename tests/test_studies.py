@@ -16,7 +16,7 @@ from ablate.configuration.help import description
 from ablate.runs.train import train
 from ablate.store import Cell, cells
 
-STUDIES = [study for study in choices("study") if study != "main"]
+STUDIES = [study for study in choices("study") if study not in ("main", "scratch")]
 SMALL = {  # besides the first job of the sweep: what makes a study short
     "variance": ("env=frozenlake", "iterations=2", "probe.every=1", "probe.episodes=16", "seed=0"),
     "survey": ("iterations=2",),

@@ -1,5 +1,6 @@
 """The table at the end of a sweep and its exit code, on stores made by hand."""
 
+import io
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.table import Table
 
 from ablate.configuration.words import ranges
 from ablate.runs.run import Summary
@@ -54,21 +59,50 @@ def concluded(tmp_path: Path, *summaries: Summary) -> int:
     return conclude(tmp_path / ".sweeps" / "now")
 
 
+def shown(made: Table) -> dict[str, list[str]]:
+    return {str(column.header): list(map(str, column.cells)) for column in made.columns}
+
+
 def test_table_has_a_row_a_cell(summary: Summary) -> None:
-    failed = replace(summary, failed={2: "no"}, diverged={3: "inf", 4: "inf"})
-    cells = [list(column.cells) for column in table([failed, summary]).columns]
-    assert cells[0] == ["phi=rtg", "phi=rtg"]
-    assert cells[1:4] == [["1", "1"], ["1", "1"], ["3", "0"]]
-    assert cells[4] == ["2", "2"]
-    assert cells[5:7] == [["-", "-"], ["1", "1"]], "two seeds have no interval; the worst quarter is half of one"
-    assert cells[7:9] == [["∞", "100"], ["1/4", "1/2"]], "those that diverged have not solved it"
-    assert cells[9:12] == [["20", "20"], ["0.5", "0.5"], ["unbounded", "unbounded"]]
-    assert cells[12] == ["300", "300"]
+    failed = replace(summary, label="phi=rtg critic=mc", failed={2: "no"}, diverged={3: "inf", 4: "inf"})
+    made, shared = table([failed, summary])
+    assert shared == ["phi=rtg"]
+    assert shown(made) == {
+        "variant": ["critic=mc", "default"],
+        "runs": ["2/5 (1 new)", "2/2 (1 new)"],
+        "return": ["2", "2"],
+        "worst quarter": ["1", "1"],
+        "steps to solve": ["∞", "100"],
+        "solved": ["1/4", "1/2"],
+        "noise": ["20", "20"],
+        "NSR at start": ["0.5", "0.5"],
+        "NSR at end": ["unbounded", "unbounded"],
+        "steps/s": ["300", "300"],
+    }, "two seeds have no interval; the worst quarter is half of one; those that diverged have not solved it"
 
 
 def test_table_of_a_cell_that_has_nothing(summary: Summary) -> None:
     empty = replace(summary, complete=[], skipped=[], failed={0: "no"}, env_steps=0)
-    assert [next(iter(column.cells)) for column in table([empty]).columns[1:]] == ["0", "0", "1", *["-"] * 6]
+    made, _ = table([empty])
+    assert [column[0] for column in shown(made).values()] == ["phi=rtg", "0/1 (0 new)", *["-"] * 4]
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), st.integers(30, 160), st.integers(1, 60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+def test_the_table_fits_and_cuts_no_number(summary: Summary, keys: list[str], width: int, length: int) -> None:
+    rows = [replace(summary, label=f"phi=rtg {key}={number * length * 7}") for number, key in enumerate(keys, 1)]
+    made, _ = table(rows, width)
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(made)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in console.file.getvalue()
+    for cells in list(shown(made).values())[1:]:
+        for cell in cells:
+            assert any(cell in line for line in lines), "a number is whole, on one line"
+    columns = shown(made).keys()
+    assert {"return", "steps to solve", "solved", "noise"} <= columns or width < 72
+    assert columns >= {"runs"} or width < 88
 
 
 def test_merge_adds_up_the_jobs_of_a_cell(summary: Summary) -> None:

@@ -5,12 +5,22 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+WIDTH = 80  # columns
 INTRODUCTION = """\
 ablate: how noisy is this policy-gradient estimator, and does it matter?
 
-  python -m ablate phi=rtg seed=0-9                        one variant, ten seeds side by side
-  python -m ablate -m phi=return,rtg,advantage seed=0-9    a sweep over variants (-m: every combination)
-  python -m ablate env=lqg phi=rtg baseline=loo seed=0-4   another environment, another baseline
+Start here:
+
+  python -m ablate -m phi=return,rtg,advantage seed=0-9
+      three variants, ten seeds each, side by side (-m: every combination)
+  python -m ablate report
+      a page of what came out: outputs/main/report.html
+  python -m ablate phi=rtg seed=0-9
+      one variant; without -m, results go to the study "scratch"
+  python -m ablate -m env=frozenlake phi=rtg baseline=none,value seed=0-4
+      another environment, with and without a baseline
+  python -m ablate -m env=cartpole probe=matched seed=0-4
+      all variants judged on the same trajectories
 """
 ORDER = (
     "phi",
@@ -41,9 +51,12 @@ def text(conf: Path) -> str:
             "Commands (python -m ablate COMMAND --help tells each one's options):",
             *_commands(),
             "",
-            "--cfg job shows the composed configuration; --config-dir DIR adds choices of your own (a yaml each, in",
-            "DIR/phi/ and so on); hydra/launcher=joblib runs jobs side by side. The same command again goes on where",
-            "the last one stopped. --hydra-help tells the rest of Hydra's flags.",
+            *_wrapped(
+                "",
+                "--cfg job shows the composed configuration; --config-dir DIR adds choices of your own (a yaml each, "
+                "in DIR/phi/ and so on); hydra/launcher=joblib runs jobs side by side. The same command again goes on "
+                "where the last one stopped. --hydra-help tells the rest of Hydra's flags.",
+            ),
         ]
     )
 
@@ -59,7 +72,7 @@ def _choices(group: Path) -> Iterator[str]:
     paths = sorted(group.glob("*.yaml"))
     width = max(len(path.stem) for path in paths)
     for path in paths:
-        yield f"    {path.stem:<{width}}  {description(path)}"
+        yield from _wrapped(f"    {path.stem:<{width}}  ", description(path))
 
 
 def _commands() -> Iterator[str]:
@@ -68,8 +81,7 @@ def _commands() -> Iterator[str]:
     told = described()
     width = max(map(len, told))
     for name, what in told.items():
-        head = f"    {name:<{width}}  "
-        yield from textwrap.wrap(what, 80, initial_indent=head, subsequent_indent=" " * len(head))
+        yield from _wrapped(f"    {name:<{width}}  ", what)
 
 
 def _settings(path: Path) -> Iterator[str]:
@@ -77,9 +89,18 @@ def _settings(path: Path) -> Iterator[str]:
     for line in path.read_text(encoding="utf-8").splitlines():
         if match := re.fullmatch(r"(\w+):", line):
             group = match[1]
+        elif group == "hydra":  # its own --hydra-help tells those
+            continue
         elif match := re.fullmatch(r"( *)(\w+): (\S+)\s+# (.*)", line):
             name = f"{group}.{match[2]}" if match[1] else match[2]
-            yield f"    {name + '=' + match[3]:<24} {match[4]}"
+            yield from _wrapped(f"    {name + '=' + match[3]:<24} ", match[4])
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    """Lines of at most 80 columns, all but the first indented by as much as what leads it."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+    ) or [head.rstrip()]
 
 
 def _place(group: Path) -> tuple[int, str]:

@@ -33,7 +33,7 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     colours = {"v_s0": green, "v_transition": blue, "v_action": orange}
     totals = [row["trace_variance"] for row in rows]
     end = 1.18 * limit(totals)
-    figure = Figure(figsize=(9, 1.6 + 0.3 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 1.9 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
     places = range(len(rows))
     left = [0.0] * len(rows)
@@ -46,7 +46,8 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     for place, row, total in zip(places, rows, totals, strict=True):
         floor = row["v_s0"] + row["v_transition"]
         if 0 < floor <= end:
-            axes.plot([floor, floor], [place - 0.42, place + 0.42], color="black", linewidth=1.5)
+            for width, shade in ((5.0, "white"), (2.4, "black")):
+                axes.plot([floor, floor], [place - 0.47, place + 0.47], color=shade, linewidth=width, zorder=3)
         cut = total > end
         axes.text(
             0.995 * end if cut else total,
@@ -60,8 +61,9 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     axes.set(xlim=(0, end), xlabel="trace variance of one episode's gradient", yticks=places)
     axes.set_yticklabels([Variant(row["phi"], row["baseline"], row["critic"]).label for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    floor_line = axes.plot([], [], color="black", linewidth=1.5, label="floor: no baseline gets below")[0]
     axes.set_title(title, fontsize=9, loc="left")
-    bars = [handle for handle in axes.get_legend_handles_labels()[0] if handle is not floor_line]
-    axes.legend(handles=[*bars, floor_line], loc="lower right", fontsize=8, title="variance from", title_fontsize=8)
+    bars = axes.get_legend_handles_labels()[0]
+    if any(0 < row["v_s0"] + row["v_transition"] <= end for row in rows):
+        bars += axes.plot([], [], color="black", linewidth=2.4, label="floor: no baseline gets below")
+    figure.legend(handles=bars, loc="outside lower center", ncols=4, fontsize=8, title="variance from", frameon=False)
     return figure

@@ -4,15 +4,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.table import Column
 
 from ablate.refusal import one_line
 
 LOG_SECONDS = 10  # between two plain lines
+WIDE = 100  # columns from which on the live line has room for all
 
 
 class Line(Protocol):
@@ -45,16 +47,17 @@ class Screen:
             yield log
             log.end()
             return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+        wide = self.console.width >= WIDE
+        columns = [
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            BarColumn(bar_width=24 if wide else 8),
             TaskProgressColumn(),
-            *([TextColumn("return {task.fields[mean_return]:>7.4g}")] if jobs == 1 else []),
-            TextColumn("{task.fields[rate]:>9,.0f} steps/s"),
-            TimeRemainingColumn(compact=True),
-        )
-        with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
-            task = progress.add_task("", total=total, mean_return=float("nan"), rate=0.0)
+            *([TextColumn("{task.fields[returns]}")] if jobs == 1 else []),
+            *([TextColumn("{task.fields[rate]:>9,.0f} steps/s")] if wide else []),
+            TextColumn("{task.fields[left]:>10}"),
+        ]
+        with Progress(*columns, console=self.console, refresh_per_second=5, expand=True) as progress:
+            task = progress.add_task("", total=total, returns="", rate=0.0, left="")
             line = _LiveLine(progress, task, label, jobs)
             line.update(0, used, 0, float("nan"))
             yield line
@@ -63,12 +66,15 @@ class Screen:
 class _LiveLine:
     def __init__(self, progress: Progress, task: TaskID, label: str, jobs: int) -> None:
         self.progress, self.task, self.label, self.jobs = progress, task, label, jobs
-        self.began = time.monotonic()
+        self.began, self.before, self.total = time.monotonic(), 0.0, progress.tasks[0].total or 0.0
 
     def update(self, ended: int, used: float, env_steps: int, mean_return: float) -> None:
-        rate = env_steps / max(time.monotonic() - self.began, 1e-9)
-        told = plain(self.label) if self.jobs == 1 else f"{ended} of {self.label}"
-        self.progress.update(self.task, description=told, completed=used, mean_return=mean_return, rate=rate)
+        elapsed = max(time.monotonic() - self.began, 1e-9)
+        self.before = self.before if env_steps else used
+        left = _clock(elapsed / (used - self.before) * (self.total - used)) + " left" if used > self.before else ""
+        fields: dict[str, Any] = {"returns": _returns(mean_return), "rate": env_steps / elapsed, "left": left}
+        told = plain(self.label) if self.jobs == 1 else f"{ended} of {self.label} done"
+        self.progress.update(self.task, description=told, completed=used, **fields)
 
 
 class _LogLine:
@@ -83,7 +89,7 @@ class _LogLine:
         self.ended, self.used, self.rate, self.mean_return = ended, used, env_steps / elapsed, mean_return
         if used > self.before and now - self.last >= LOG_SECONDS:
             self.last = now
-            self._say(f"about {elapsed / (used - self.before) * (self.total - used):.0f} s left")
+            self._say(f"{_clock(elapsed / (used - self.before) * (self.total - used))} left")
 
     def end(self) -> None:
         if self.used > self.before:
@@ -91,8 +97,21 @@ class _LogLine:
 
     def _say(self, then: str) -> None:
         what = f"{self.label}:" if self.jobs == 1 else f"{self.ended} of {self.label}:"
-        returns = f" return {self.mean_return:.4g}," if self.jobs == 1 else ""
+        known = self.jobs == 1 and self.mean_return == self.mean_return
+        returns = f" return {self.mean_return:.4g}," if known else ""
         self.screen.say(f"{what} {self.used / self.total:.0%},{returns} {self.rate:,.0f} steps/s, {then}")
+
+
+def _returns(mean: float) -> str:
+    """Of as many letters whether or not it is known."""
+    return f"return {f'{mean:.4g}' if mean == mean else '–':>8}"
+
+
+def _clock(seconds: float) -> str:
+    """0:07, 12:34 or 1:23:45."""
+    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def plain(text: str) -> str:

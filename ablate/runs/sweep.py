@@ -1,7 +1,8 @@
 """A sweep as a whole: what is refused before it begins, and the table at its end."""
 
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,15 +29,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOG_WIDTH = 160  # columns where there is no terminal
-NOISE = "noise at start", "NSR at start", "NSR at end"
-LEGEND = f"""\
-return: IQM over seeds of the last {FINAL:.0%} of the iterations (interval from {seeds.FEWEST} seeds on); worst \
-quarter: mean of the lowest quarter of them, which the IQM leaves out
-to solve: until half of the seeds have reached the threshold, {SMOOTHING} iterations averaged (∞: fewer do in their \
-budget); solved: how many ever do"""
-NOISE_LEGEND = """\
-noise: trace variance tr C of the one-trajectory gradient; NSR: tr C / |mean|^2 (unbounded: a signal not told from 0); \
-medians over seeds"""
+NAME = 24  # columns of a name that goes on below; the columns of least interest give way to it
+GAP = 2  # columns between two
+NOISE = "noise", "NSR at start", "NSR at end"
+QUIET = (*NOISE, "95% interval", "steps/s")  # not shown where nothing is known of any cell
+TITLES = ("runs", "return", "95% interval", "worst quarter", "steps to solve", "solved", *NOISE, "steps/s")
+FIRST = ("return", "steps to solve", "solved", "noise", "runs", "95% interval", "worst quarter", *NOISE[1:], "steps/s")
+LEGEND = [
+    ("runs", "runs: complete, of those asked for, and how many of them this command trained"),
+    (
+        "return",
+        f"return: IQM over seeds of the last {FINAL:.0%} of the iterations (interval from {seeds.FEWEST} seeds on)",
+    ),
+    ("worst quarter", "worst quarter: mean of the lowest quarter of them, which the IQM leaves out"),
+    (
+        "steps to solve",
+        f"steps to solve: env steps until half of the seeds have reached the threshold, {SMOOTHING} iterations "
+        "averaged (∞: fewer do in their budget)",
+    ),
+    ("solved", "solved: how many ever do"),
+]
+NOISE_LEGEND = [
+    ("noise", "noise: trace variance tr C of the one-trajectory gradient at the first policy"),
+    ("NSR at start", "NSR: tr C / |mean|^2 (unbounded: a signal not told from 0)"),
+    ("noise", "medians over seeds"),
+]
 
 
 class Sweep(Callback):
@@ -86,13 +103,16 @@ def conclude(folder: Path) -> int:
     """Print the table of the sweep whose jobs recorded their summaries in ``folder``; returns the exit code."""
     summaries = [Summary(**record) for record in store.read_jobs(folder)]
     ran = merge(summary for summary in summaries if not summary.refused)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(highlight=False, width=None if terminal else LOG_WIDTH)
     if ran:
-        shown = table(ran)
+        shown, shared = table(ran, console.width)
         console.print(shown)
-        console.print(LEGEND)
-        if any(column.header == NOISE[0] for column in shown.columns):
-            console.print(NOISE_LEGEND)
+        if shared:
+            console.print(f"all: {screen.plain(' '.join(shared))}", soft_wrap=True)
+        heads = [str(column.header) for column in shown.columns]
+        for words in filter(None, (_legend(LEGEND, heads), _legend(NOISE_LEGEND, heads))):
+            console.print(words)
         for study in sorted({f"{summary.outputs}/{summary.study}" for summary in ran}):
             console.print(f"results: {escape(study)}/<cell>/seed=<k>/", soft_wrap=True)
     for summary in ran:
@@ -130,26 +150,44 @@ def merge(summaries: Iterable[Summary]) -> list[Summary]:
     return list(cells.values())
 
 
-def table(summaries: list[Summary]) -> Table:
-    """What a sweep came to, a row a cell."""
+def table(summaries: Sequence[Summary], width: int = LOG_WIDTH) -> tuple[Table, list[str]]:
+    """What a sweep came to, a row a cell, with as many columns as have room; and the words of the command line that all
+    cells share, which are not in their names. Names go on below where they are long; numbers are never cut."""
+    words = [summary.label.split(" ") for summary in summaries]
+    shared = [word for word in words[0] if len(words) > 1 and all(word in others for others in words)]
+    names = [" ".join(word for word in own if word not in shared) or "default" for own in words]
+    rows = [_row(summary) for summary in summaries]
+    columns = [title for title in TITLES if any(row[title] != "-" for row in rows) or title not in QUIET]
+    room = {title: max(len(title), *(len(row[title]) for row in rows)) + GAP for title in columns}
+    least = min(max(map(len, [*names, "variant"])), NAME)
+    while len(columns) > 1 and least + sum(room[title] for title in columns) > width:
+        columns.remove(max(columns, key=FIRST.index))
     result = Table(box=None, pad_edge=False, header_style="bold")
-    result.add_column("cell", overflow="fold")
-    titles = "done", "skipped", "failed", "return", "95% interval", "worst quarter", "env steps to solve", "solved"
-    measured = [noise(_cell(summary), summary) for summary in summaries]
-    probed = any(measured)
-    for title in (*titles, *(NOISE if probed else ()), "steps/s"):
-        result.add_column(title, justify="right")
-    for summary, own_noise in zip(summaries, measured, strict=True):
-        cell = _cell(summary)
-        curves = _readable(cell.curves, summary)
-        counts = len(summary.complete), len(summary.skipped), len(summary.diverged) + len(summary.failed)
-        rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
-        known = [curve.dropna(subset=["return_mean"]) for curve in curves]
-        known = [curve for curve in known if len(curve)]
-        solved = solving(known, cell.read_config().get("threshold"), len(summary.diverged))
-        shown = (own_noise or ["-"] * len(NOISE)) if probed else ()
-        result.add_row(screen.plain(summary.label), *map(str, counts), *ending(known), *solved, *shown, rate)
-    return result
+    result.add_column("variant", overflow="fold", max_width=max(1, width - sum(room[title] for title in columns)))
+    for title in columns:
+        result.add_column(title, justify="right", no_wrap=True, min_width=room[title] - GAP)
+    for name, row in zip(names, rows, strict=True):
+        result.add_row(screen.plain(name), *(row[title] for title in columns))
+    return result, shared
+
+
+def _row(summary: Summary) -> dict[str, str]:
+    """By the column's title."""
+    cell = _cell(summary)
+    own_noise = noise(cell, summary) or ("-",) * len(NOISE)
+    curves = _readable(cell.curves, summary)
+    new, done = len(summary.complete), len(summary.complete) + len(summary.skipped)
+    known = [curve.dropna(subset=["return_mean"]) for curve in curves]
+    known = [curve for curve in known if len(curve)]
+    solved = solving(known, cell.read_config().get("threshold"), len(summary.diverged))
+    rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
+    runs = f"{done}/{done + len(summary.diverged) + len(summary.failed)} ({new} new)"
+    return dict(zip(TITLES, (runs, *ending(known), *solved, *own_noise, rate), strict=True))
+
+
+def _legend(lines: Sequence[tuple[str, str]], heads: Sequence[str]) -> str:
+    """What the columns that are shown mean."""
+    return "; ".join(meaning for title, meaning in lines if title in heads)
 
 
 def _readable(read: "Callable[[int], pd.DataFrame]", summary: Summary) -> "list[pd.DataFrame]":

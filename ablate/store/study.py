@@ -50,6 +50,7 @@ from ablate.store.survey import Stray, survey
 from ablate.store.tables import from_parquet
 
 COMPACTED = ".compacted.arrow"
+SHOWN = ("figures", "tables")  # folders of what is made from the study
 FORMAT = f"2 of schema {store.SCHEMA}"  # another number makes older compacted files stale
 LARGEST = 1 << 40  # bytes of a compacted file
 PART = 256  # runs whose tables are made one: ten thousand small ones take several times the memory of their numbers
@@ -91,10 +92,10 @@ def load(outputs: str | Path, study: str) -> Tables:
 
 
 def _state(folder: Path) -> bytes:
-    """Stands for the names, sizes and times of all files in the folders of a study, set-aside and scratch ones left
-    out."""
+    """Stands for the names, sizes and times of all files in the folders of a study, set-aside and scratch ones and
+    those of figures and tables left out."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        paths = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        paths = [entry for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.name not in SHOWN]
         listed = sorted(file for entry in paths for file in _entry(entry, inside=False))
         return hashlib.sha256(f"{FORMAT} {listed}".encode(errors="surrogateescape")).digest()
     return b""

@@ -38,12 +38,21 @@ def measure(evidence: pd.DataFrame) -> Finding:
 
 
 def picture(evidence: pd.DataFrame) -> Figure:
-    figure, (panel,) = draw.figure()
-    for place, (task, rows) in enumerate(evidence.groupby("task", sort=False)):
-        style = draw.look(place) | {"marker": ""}
-        panel.plot(rows["sweep"], rows["error"], label=f"{task}: max |Q - Q*|", **style)
-        bound = rows["error"].iloc[0] * rows["gamma"] ** (rows["sweep"] - rows["sweep"].iloc[0])
-        panel.plot(rows["sweep"], bound, color=style["color"], linestyle=":", linewidth=0.8)
-    panel.set(yscale="log", xlabel="sweeps", ylabel="error in the sup norm", title="dotted: gamma^k")
-    panel.legend()
+    """A panel a gamma: the error over that of the first sweep, and the bound gamma^(k - 1) that it stays below."""
+    gammas = sorted(set(evidence["gamma"]))
+    figure, panels = draw.figure(len(gammas), sharey=True)
+    tasks = list(dict.fromkeys(evidence["task"].str.partition(", ")[0]))
+    for panel, gamma in zip(panels, gammas, strict=True):
+        own = evidence[evidence["gamma"] == gamma]
+        sweeps = own["sweep"].unique()
+        panel.plot(sweeps, gamma ** (sweeps - sweeps[0]), color="0.4", linestyle=":", label="bound: gamma^(k − 1)")
+        for task, rows in own.groupby(own["task"].str.partition(", ")[0], sort=False):
+            error = rows["error"].to_numpy() / rows["error"].iloc[0]
+            kept = error > LEVEL
+            look = draw.look(tasks.index(str(task))) | {"markevery": 0.1, "linestyle": "-"}
+            panel.plot(rows["sweep"].to_numpy()[kept], error[kept], label=str(task), **look)
+        panel.set(yscale="log", ylim=(LEVEL, 3), xlabel="sweeps, k", title=f"gamma = {gamma:g}")
+    panels[0].set_ylabel("max |Q − Q*|, over that\nafter the first sweep")
+    panels[-1].legend(loc="lower right", fontsize=7)
+    figure.suptitle("No error rises above its bound: each sweep shrinks it by gamma or more", fontsize=9)
     return figure

@@ -24,6 +24,7 @@ MU = np.array([0.3, -0.2])
 PLANE = HalfPlane((0.6, 0.8), 0.5)  # of good samples
 CENTRE, WIDTH = np.array([1.5, 1.0]), 0.8  # of a smooth hill
 STEP = 1e-3
+LONG = 3.0  # times the two arrows that are compared are drawn
 QUIVER: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
 
 
@@ -116,14 +117,18 @@ def picture(evidence: pd.DataFrame) -> Figure:
         left.scatter(*x[chosen].T, marker=marker, color=draw.HUES[hue], label=f"{mark:+g}", zorder=3)
         left.quiver(*x[chosen].T, *(0.3 * mark * e[chosen]).T, color=draw.HUES[hue], alpha=0.5, **QUIVER)
     slope = PLANE.gradient(MU, SIGMA)
-    left.quiver(*MU, *(marks[:, None] * e).mean(0), color="black", label="average of the arrows", **QUIVER)
-    left.quiver(*MU, *slope, color=draw.HUES[2], label="gradient of E f", **QUIVER)
+    average = LONG * (marks[:, None] * e).mean(0)
+    wide, thin = QUIVER | {"width": 0.022}, QUIVER | {"width": 0.007}
+    left.quiver(*MU, *(LONG * slope), color=draw.HUES[2], label=f"gradient of E f, × {LONG:g}", zorder=4, **wide)
+    left.quiver(*MU, *average, color="black", label=f"average of the arrows, × {LONG:g}", zorder=5, **thin)
     left.set(title="24 samples, their marks and scored arrows", xlabel="x", ylabel="y", aspect="equal")
     left.set(xlim=(-2.6, 3.0), ylim=(-2.6, 2.2))
-    left.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, -0.52))
     for place, (task, rows) in enumerate(evidence.groupby("task", sort=False)):
         right.plot(rows["N"], rows["uphill"], label=task, **draw.look(place))
     right.set(xscale="log", xlabel="dots averaged, N", ylabel="share of averages that point uphill")
-    right.set_title("One average may point anywhere")
-    right.legend()
+    right.set_xticks(sorted(set(evidence["N"])), [f"{N}" for N in sorted(set(evidence["N"]))])
+    right.minorticks_off()
+    right.set_title("The more dots, the surer the direction")
+    right.legend(loc="lower right")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7, frameon=False)
     return figure

@@ -16,9 +16,10 @@ from ablate.refusal import Refusal
 from .. import intuition
 from ..frames import Study, finished
 from . import comparison, learning, noise
+from .files import formats, made_for, save
 from .style import theme
 
-__all__ = ["COMPUTED", "FIGURES", "Picture", "draw", "figures", "theme"]
+__all__ = ["COMPUTED", "FIGURES", "Picture", "draw", "figures", "formats", "made_for", "save", "theme"]
 
 
 @dataclass(frozen=True)

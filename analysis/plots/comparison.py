@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 
 from ablate.statistics.seeds import FEWEST, interquartile_mean, over_seeds
 
+from ..findings import finding
 from ..frames import Study
 from ..outcomes import outcomes, part_names
 from ..statistics import Floats, band, improvement_interval, kendall_interval, kendall_tau
-from .style import CROWD, legend, logarithmic, looks, panels, title
+from .style import CROWD, curve, legend, limits, logarithmic, looks, panels, points, rule, title
 
 PAIRS = 15  # of variants in one panel
 
@@ -32,11 +33,12 @@ def profiles(study: Study) -> Figure:
         for cell, look in looks(cells).items():
             above = (finals[cell][:, None] > thresholds).astype(float)
             value, low, high = band(above, np.random.default_rng(0), np.mean)
-            panel.plot(thresholds, value, label=cells["label"][cell], markevery=(0.1, 0.2), **look)
-            panel.fill_between(thresholds, low, high, color=look["color"], alpha=0.2, linewidth=0)
+            curve(panel, thresholds, value, low, high, cells["label"][cell], markevery=(0.1, 0.2), **look)
         panel.set(title=env, xlabel="final return τ", ylabel="share of seeds above τ", ylim=(-0.03, 1.03))
     legend(figure, axes)
-    title(figure, "Performance profiles: higher is better at every τ", "pointwise 95% intervals from resampling seeds")
+    seen = finding(study, "final_return", "end above")
+    detail = "performance profiles: higher is better at every τ; pointwise 95% intervals from resampling seeds"
+    title(figure, seen or "How many seeds end above each return", detail)
     return figure
 
 
@@ -53,15 +55,15 @@ def improvement(study: Study) -> Figure:
         drawn = looks(cells)
         for place, (x, y) in enumerate(pairs):
             value, low, high = improvement_interval(finals[x], finals[y], np.random.default_rng(0))
-            panel.plot([low, high], [place] * 2, color=drawn[x]["color"], linewidth=1.6)
-            panel.plot(value, place, color=drawn[x]["color"], marker=drawn[x]["marker"])
-        panel.axvline(0.5, color="black", linewidth=0.8)
+            look, pair = drawn[x], f"{cells['label'][x]} > {cells['label'][y]}"
+            limits(panel, [low, high], [place] * 2, pair, color=look["color"], linewidth=points(1.6))
+            panel.plot(value, place, color=look["color"], marker=look["marker"], label=pair)
+        rule(panel, "no difference", x=0.5)
         names = [f"{cells['label'][x]}\n> {cells['label'][y]}" for x, y in pairs]
-        panel.set_yticks(range(len(pairs)), names, fontsize=6)
+        panel.set_yticks(range(len(pairs)), names, fontsize=points(6))
         panel.set(title=env, xlabel="P(X > Y) of the final return", xlim=(-0.03, 1.03), ylim=(len(pairs) - 0.5, -0.5))
-    title(
-        figure, "How likely a seed of X ends above a seed of Y", "95% intervals from resampling seeds; ½: no difference"
-    )
+    seen = finding(study, "final_return", "end above") or "How likely a seed of X ends above a seed of Y"
+    title(figure, seen, "chance that a seed of X ends above one of Y; 95% intervals from resampling seeds; ½: neither")
     return figure
 
 
@@ -93,7 +95,7 @@ def trade(study: Study) -> Figure:
                 _point(panel, own["trace_variance"].to_numpy(), own[name].to_numpy(), look, cells["label"][cell])
             panel.set(xlabel="trace variance at the first policy", ylabel=text)
             logarithmic(panel, "x")
-            panel.set_title(f"{env}: {_rank(rows, name)}", fontsize=8)
+            panel.set_title(f"{env}: {_rank(rows, name)}", fontsize=points(7.5))
     legend(figure, axes)
     title(
         figure,
@@ -127,8 +129,8 @@ def _point(panel: Axes, x: Floats, y: Floats, look: dict[str, Any], label: str) 
     where = float(interquartile_mean(x)), float(interquartile_mean(y))
     if len(x) > 1:
         across, up = (over_seeds(z) for z in (x, y))
-        panel.plot([across.low, across.high], [where[1]] * 2, color=look["color"], linewidth=1)
-        panel.plot([where[0]] * 2, [up.low, up.high], color=look["color"], linewidth=1)
+        limits(panel, [across.low, across.high], [where[1]] * 2, label, color=look["color"], linewidth=points(1))
+        limits(panel, [where[0]] * 2, [up.low, up.high], label, color=look["color"], linewidth=points(1))
     panel.plot(*where, label=label, **{**look, "linestyle": "none"})
 
 

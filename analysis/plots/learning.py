@@ -1,22 +1,41 @@
 """Pictures of what is learnt: learning curves, the convergence of value learners, the short corridor."""
 
 from collections import defaultdict
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from ablate.statistics.seeds import FEWEST, interquartile_mean
 
+from ..findings import finding
 from ..frames import Study, side_by_side
 from ..outcomes import outcomes
 from ..statistics import Floats, band, on_grid
-from .style import COLUMN, crowded, legend, looks, panels, thousands, title
+from .style import (
+    COLUMN,
+    crowded,
+    curve,
+    legend,
+    logarithmic,
+    looks,
+    named,
+    panels,
+    points,
+    rule,
+    thousands,
+    title,
+    width,
+)
 
 POINTS = 200  # of a curve
 BEST = 2 - np.sqrt(2)  # the best chance of going right in the short corridor
 
-Curves = dict[str, list[tuple[Floats, Floats]]]
+ALIKE = 0.95  # of the longest run's env steps, which the shortest must reach for one panel to say all
+
+Curves = dict[str, list[tuple[Floats, Floats, Floats]]]
 
 
 def no_learning(study: Study) -> str:
@@ -27,35 +46,53 @@ def no_learning(study: Study) -> str:
 
 
 def learning(study: Study) -> Figure:
-    """Return against env steps, a panel an environment."""
+    """Return against env steps as far as every run goes, and where that leaves out much, against iterations beside it;
+    a row an environment."""
     curves = _curves(study, "return_mean")
-    envs = list(dict.fromkeys(study.cells["env"][cell] for cell in study.cells.index if cell in curves))
-    figure, axes = panels(len(envs))
-    for panel, env in zip(axes, envs, strict=True):
+    rows = list[tuple[str, str, float]]()
+    for env in dict.fromkeys(study.cells["env"][cell] for cell in study.cells.index if cell in curves):
+        ends = [steps[-1] for cell in curves if study.cells["env"][cell] == env for steps, _, _ in curves[cell]]
+        rows.append((env, "env steps", min(ends)))
+        rows += [(env, "iterations", np.inf)] if min(ends) < ALIKE * max(ends) else []
+    figure, axes = panels(len(rows))
+    for panel, (env, against, end) in zip(axes, rows, strict=True):
         cells = study.cells[study.cells["env"] == env]
+        for threshold in sorted(set(cells["threshold"].dropna())):
+            rule(panel, "solved", y=threshold)
+            halo = [withStroke(linewidth=points(2), foreground="white")]
+            word: dict[str, Any] = {
+                "transform": panel.get_yaxis_transform(),
+                "fontsize": points(6.5),
+                "path_effects": halo,
+                "zorder": 9,
+            }
+            panel.text(0.01, threshold, f"solved at {threshold:g}", va="bottom", **word)
         for cell, look in looks(cells).items():
             if cell in curves:
-                grid = np.linspace(0, min(steps[-1] for steps, _ in curves[cell]), POINTS)
-                values = np.array([on_grid(steps, returns, grid) for steps, returns in curves[cell]])
+                runs = [(steps if against == "env steps" else number, y) for steps, number, y in curves[cell]]
+                grid = np.linspace(0, min(end, *(x[-1] for x, _ in runs)), POINTS)
+                values = np.array([on_grid(x, y, grid) for x, y in runs])
                 value, low, high = band(values, np.random.default_rng(0))
-                panel.plot(grid, value, label=cells["label"][cell], markevery=(0.1, 0.2), **look)
-                if len(values) > 1:
-                    panel.fill_between(grid, low, high, color=look["color"], alpha=0.2, linewidth=0)
-        for threshold in sorted(set(cells["threshold"].dropna())):
-            panel.axhline(threshold, color="black", linewidth=0.8, label="solved")
-        panel.set(title=env, xlabel="env steps", ylabel="return of an episode")
+                curve(panel, grid, value, low, high, cells["label"][cell], markevery=(0.1, 0.2), **look)
+        detail = ", as far as every run goes" if against == "env steps" and len(rows) > 1 and np.isfinite(end) else ""
+        panel.set(title=f"{env}: against {against}", xlabel=f"{against}{detail}", ylabel="total reward of an episode")
+        panel.set_xlim(left=0)
         thousands(panel.xaxis)
-    legend(figure, axes)
-    title(figure, "What each variant learns from how many env steps", f"{_seeds(curves)}; as far as all its seeds go")
+    named(figure, axes)
+    title(figure, finding(study, "final_return", "end above") or "What each variant learns", _seeds(curves))
     return figure
 
 
 def _curves(study: Study, column: str) -> Curves:
-    """(env steps, values) of each run, by cell."""
+    """(env steps, iterations, values) of each run, by cell."""
     found: Curves = defaultdict(list)
-    for runs in side_by_side(study.curves, column):
-        for cell, steps, values in zip(runs.cells, runs.env_steps, runs.values, strict=True):
-            found[cell].append((steps, values))
+    counted = study.curves.assign(env_steps=study.curves["iteration"])
+    both = zip(side_by_side(study.curves, column), side_by_side(counted, column), strict=True)
+    for runs, numbered in both:
+        for cell, steps, number, values in zip(
+            runs.cells, runs.env_steps, numbered.env_steps, runs.values, strict=True
+        ):
+            found[cell].append((steps, number, values))
     return found
 
 
@@ -102,28 +139,25 @@ def bellman(study: Study) -> Figure:
 
 def _convergence(study: Study, column: str, x: str, y: str, seen: str) -> Figure:
     """An error against env steps on log axes, or against iterations on a linear one where no env step is made."""
-    against = study.curves if x.startswith("env") else study.curves.assign(env_steps=study.curves["iteration"])
-    curves = defaultdict(list)
-    for runs in side_by_side(against, column):
-        for cell, steps, values in zip(runs.cells, runs.env_steps, runs.values, strict=True):
-            curves[cell].append((steps, values))
+    curves, steps_made = _curves(study, column), x.startswith("env")
     envs = list(dict.fromkeys(study.cells["env"][cell] for cell in study.cells.index if cell in curves))
     figure, axes = panels(len(envs))
     for panel, env in zip(axes, envs, strict=True):
         cells = study.cells[study.cells["env"] == env]
         for cell, look in looks(cells).items():
             if cell in curves:
-                first, last = max(steps[0] for steps, _ in curves[cell]), min(steps[-1] for steps, _ in curves[cell])
-                grid = np.geomspace(max(first, 1), max(last, 1), POINTS) if x.startswith("env") else curves[cell][0][0]
+                runs = [(steps if steps_made else number, errors) for steps, number, errors in curves[cell]]
+                first, last = max(at[0] for at, _ in runs), min(at[-1] for at, _ in runs)
+                grid = np.geomspace(max(first, 1), max(last, 1), POINTS) if steps_made else runs[0][0]
                 value, low, high = band(
-                    np.array([on_grid(steps, errors, grid) for steps, errors in curves[cell]]), np.random.default_rng(0)
+                    np.array([on_grid(at, errors, grid) for at, errors in runs]), np.random.default_rng(0)
                 )
-                shown = {**look, "linestyle": "-"}
-                panel.plot(grid, value, label=cells["label"][cell], markevery=(0.1, 0.2), **shown)
-                if len(curves[cell]) > 1:
-                    panel.fill_between(grid, low, high, color=look["color"], alpha=0.2, linewidth=0)
-        panel.set(title=env, xlabel=x, ylabel=y, yscale="log", xscale="log" if x.startswith("env") else "linear")
-    legend(figure, axes)
+                seen_at = np.where(value > 0, value, np.nan)
+                shown = {**look, "linestyle": "-", "markevery": (0.1, 0.2)}
+                curve(panel, grid, seen_at, low, high, cells["label"][cell], **shown)
+        panel.set(title=env, xlabel=x, ylabel=y, xscale="log" if steps_made else "linear")
+        logarithmic(panel, "y")
+    named(figure, axes)
     title(figure, seen, _seeds(curves))
     return figure
 
@@ -138,12 +172,12 @@ def corridor(study: Study) -> Figure:
     runs = outcomes(study)
     cells = study.cells[(study.cells["env"] == "corridor") & study.cells.index.isin(set(runs["cell"]))]
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(COLUMN * 1.4, 2.3), sharey=True, layout="constrained", width_ratios=(1.3, 1)
+        1, 2, figsize=(width(COLUMN * 1.4), points(2.3)), sharey=True, layout="constrained", width_ratios=(1.3, 1)
     )
     p = np.linspace(0.02, 0.98, 300)
-    left.plot(p, -(4 - 2 * p) / (p * (1 - p)), color="black")
+    left.plot(p, -(4 - 2 * p) / (p * (1 - p)), color="black", label="J")
     top = -(4 - 2 * BEST) / (BEST * (1 - BEST))
-    left.plot(BEST, top, "*", color="black", markersize=9)
+    left.plot(BEST, top, "*", color="black", markersize=points(9), label="the best J")
     arrow = {"arrowstyle": "-", "color": "black"}
     left.annotate(f"p* = 2 − √2\nJ* = −{-top:.2f}", (BEST, top), (0.5, -45), ha="center", arrowprops=arrow)
     lowest = min(-100.0, float(runs[runs["cell"].isin(cells.index)]["final_return"].min()) * 1.1)
@@ -154,9 +188,9 @@ def corridor(study: Study) -> Figure:
     left.yaxis.set_minor_locator(plt.NullLocator())
     for place, (cell, look) in enumerate(looks(cells).items()):
         final = runs[runs["cell"] == cell]["final_return"].to_numpy()
-        right.plot([place] * len(final), final, "_", color="0.6")
+        right.plot([place] * len(final), final, "_", color="0.6", label=f"_seeds of {cells['label'][cell]}")
         right.plot(place, interquartile_mean(final), label=cells["label"][cell], **look | {"linestyle": "none"})
-    right.axhline(top, color="black", linewidth=0.8)
+    rule(right, "the best J", y=top)
     right.set(xlim=(-0.7, len(cells) - 0.3), xlabel="where learners end")
     right.set_xticks([])
     legend(figure, [right])

@@ -1,5 +1,6 @@
 """Pictures of what the probe measured: the noise of each estimator."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ from ablate.refusal import Refusal
 from ablate.statistics.interval import Interval
 from ablate.statistics.seeds import noise_to_signal, trace_variance, variance_ratio
 
+from ..findings import finding
 from ..frames import Study
 from ..statistics import against_reference, group_curves, wilson
 from .style import (
@@ -21,14 +23,20 @@ from .style import (
     Colour,
     colour,
     crowded,
+    curve,
     grow,
     legend,
+    limits,
     logarithmic,
     looks,
+    named,
     panels,
+    points,
+    rule,
     style,
     title,
     variants,
+    width,
 )
 
 NOTHING = 1e-12  # a ratio of variances below this is rounding: the variant had no noise
@@ -53,31 +61,82 @@ def no_horizons(study: Study) -> str:
     return "figure horizon needs a study over env.horizon; run python -m ablate -m study=horizon"
 
 
+OF_STATE = (3, 4, 7, 8)  # orders of the baselines that depend on t or s
+FAMILIES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "no baseline of the state": lambda rows: (rows["needs"] == "") & ~rows["baseline_order"].isin(OF_STATE),
+    "a baseline of t or s": lambda rows: rows["baseline_order"].isin(OF_STATE) & (rows["critic"] != "clockless"),
+    "Phi from a critic": lambda rows: (
+        (rows["needs"] != "") & ~rows["baseline_order"].isin(OF_STATE) & (rows["critic"] != "clockless")
+    ),
+    "a critic that does not see t": lambda rows: rows["critic"] == "clockless",
+}
+"""The rows of figure horizon: few enough lines each to be told apart."""
+
+
 def horizon(study: Study) -> Figure:
-    """NSR against the horizon at the first policy: columns are environments, rows what the variants look at."""
+    """NSR against the horizon at the first policy: columns are environments, rows families of variants; a variant whose
+    curve lies on that of an earlier one shares its name."""
     first = _over_horizons(study)
     envs = list(first["env"].unique())
-    rows = {"rewards alone": first["needs"] == "", "with a critic": first["needs"] != ""}
-    figure, axes = plt.subplots(
-        len(rows), len(envs), figsize=(WIDTH, 5.6), sharex=True, sharey="col", layout="constrained", squeeze=False
+    families = {what: first[chosen(first)] for what, chosen in FAMILIES.items()}
+    families = {what: rows for what, rows in families.items() if len(rows)}
+    figure, grid = plt.subplots(
+        len(families),
+        len(envs),
+        figsize=(width(WIDTH), points(1.9 * len(families))),
+        sharex=True,
+        sharey="row",
+        layout="constrained",
+        squeeze=False,
     )
-    for line, (what, chosen) in zip(axes, rows.items(), strict=True):
+    for line, (what, rows) in zip(grid, families.items(), strict=True):
+        names = _coinciding(rows)
         for panel, env in zip(line, envs, strict=True):
-            for variant, points in variants(first[chosen & (first["env"] == env)]):
-                curve = points.groupby("env.horizon")["nsr"].mean()
-                panel.plot(curve.index, curve, label=variant.label, **style(variant))
-            panel.set(xscale="log", yscale="log", title=f"{env}: {what}")
+            for variant, at in variants(rows[rows["label"].isin(names) & (rows["env"] == env)]):
+                means = at.groupby("env.horizon")["nsr"].mean()
+                panel.plot(means.index, means, label=names[variant.label], **style(variant))
+            panel.set(xscale="log", title=f"{env}: {what}")
             _horizons(panel, first["env.horizon"])
-        line[0].set_ylabel("noise-to-signal ratio of one episode\ntr Cov g / |E g|²")
-        handles: dict[str, Any] = {}
-        for panel in line:
-            found, labels = panel.get_legend_handles_labels()
-            handles |= dict(zip(labels, found, strict=True))
-        line[-1].legend(handles.values(), handles.keys(), loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    for panel in axes[-1]:
+            logarithmic(panel, "y")
+        line[0].set_ylabel("NSR of one episode,\ntr Cov g / |E g|²")
+    for panel in grid[-1]:
         panel.set_xlabel("horizon H (steps)")
-    title(figure, "Exact noise of one episode's gradient against the horizon", "first (uniform) policy")
+    named(figure, list(grid.ravel()))
+    title(figure, _worst_at_last(first), "exact, at the first (uniform) policy; with a critic: of the true V and Q")
     return figure
+
+
+def _coinciding(rows: pd.DataFrame) -> dict[str, str]:
+    """Variants by their labels, with the name of all whose curves are the same to a thousandth; the first stands for
+    them."""
+    curves = rows.pivot_table("nsr", ["phi_order", "baseline_order", "label"], ["env", "env.horizon"])
+    found: dict[str, list[str]] = {}
+    kept: list[pd.Series] = []
+    for (_, _, label), values in curves.iterrows():
+        twin = next((one for one in kept if np.allclose(one, values, rtol=1e-3, equal_nan=True)), None)
+        if twin is None:
+            kept.append(values)
+            found[label] = [label]
+        else:
+            found[twin.name[2]].append(label)
+    return {first: _together(names) for first, names in found.items()}
+
+
+def _together(names: Sequence[str]) -> str:
+    """One name for several: "reward-to-go − V, − textbook"."""
+    phi = names[0].partition(" − ")[0]
+    rest = [name.removeprefix(phi).strip() if name.startswith(phi + " − ") else name for name in names[1:]]
+    return ", ".join([names[0], *rest]) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _worst_at_last(rows: pd.DataFrame) -> str:
+    """By how much the noise of the return and of the quietest variant differ at the longest horizon."""
+    last = rows[rows["env.horizon"] == rows["env.horizon"].max()]
+    table = last.groupby(["env", "label"])["nsr"].mean().unstack()  # noqa: PD010
+    plain = table.get("return", table.max(axis=1))
+    factors = (plain / table.min(axis=1)).dropna()
+    told = ", ".join(f"{factor:,.0f} times on {env}" for env, factor in factors.items())
+    return f"At H = {rows['env.horizon'].max():g} the return has more noise for its signal than the best: {told}"
 
 
 def _horizons(panel: Axes, values: pd.Series) -> None:
@@ -96,22 +155,28 @@ def survey(study: Study) -> Figure:
     """Over many MDPs: how often a variant has less noise than its reference, and by how much."""
     ratios = against_reference(study.probe)
     split = _varying(ratios, but="env.index")
-    parts = [(f"{split} = {value:g}", rows) for value, rows in ratios.groupby(split)] if split else []
+    parts = [(_setting(split, value), rows) for value, rows in ratios.groupby(split)] if split else []
     parts = parts or [("", ratios)]
     names = [(variant, f"{variant.label}  vs  {variant.reference}") for variant, _ in variants(ratios)]
     figure, axes = plt.subplots(
-        1, 2 * len(parts), figsize=(WIDTH, 1.3 + 0.24 * len(names)), sharey=True, layout="constrained", squeeze=False
+        1,
+        2 * len(parts),
+        figsize=(width(WIDTH), points(1.3 + 0.24 * len(names))),
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
     )
     for (heading, rows), (share, spread) in zip(parts, axes[0].reshape(-1, 2), strict=True):
         for place, (variant, _) in enumerate(names):
             own = rows[rows["label"] == variant.label]
             _share(share, place, variant, own)
             _spread(spread, place, variant, own[own["stage"] == 1]["ratio"].to_numpy())
-        share.axvline(0.5, color="black", linewidth=0.8)
-        spread.axvline(1, color="black", linewidth=0.8)
+        rule(share, "half of the MDPs", x=0.5)
+        rule(spread, "no difference", x=1.0)
         share.set(xlim=(-0.04, 1.04), xlabel="share of MDPs\nwith less noise", title=heading)
         share.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-        spread.set(xscale="log", xlabel="trace variance,\nratio to reference")
+        spread.set(xlabel="trace variance,\nratio to reference")
+        logarithmic(spread, "x")
     axes[0][0].set_yticks(range(len(names)), [name for _, name in names])
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
     number = ratios["env.index"].nunique()
@@ -121,6 +186,11 @@ def survey(study: Study) -> Figure:
         "share: filled last policy, hollow first, 95% interval; ratio: last policy, median, 50% and 90% of MDPs",
     )
     return figure
+
+
+def _setting(key: str, value: float) -> str:
+    """A setting of random MDPs in words."""
+    return f"rewards around {value:g}" if key == "env.offset" else f"{key.removeprefix('env.')} {value:g}"
 
 
 def _varying(frame: pd.DataFrame, but: str) -> str | None:
@@ -138,8 +208,9 @@ def _share(panel: Axes, place: int, variant: Any, rows: pd.DataFrame) -> None:
         if not len(ratio):
             continue
         won = int((ratio < 1).sum())
-        panel.plot(wilson(won, len(ratio)), [place + lift] * 2, color=look["color"], linewidth=1)
-        panel.plot(won / len(ratio), place + lift, **look, markerfacecolor=None if stage else "white")
+        when = f"{variant.label}, {'last' if stage else 'first'} policy"
+        limits(panel, wilson(won, len(ratio)), [place + lift] * 2, when, color=look["color"], linewidth=points(1))
+        panel.plot(won / len(ratio), place + lift, **look, markerfacecolor=None if stage else "white", label=when)
 
 
 def _spread(panel: Axes, place: int, variant: Any, ratio: np.ndarray) -> None:
@@ -148,9 +219,10 @@ def _spread(panel: Axes, place: int, variant: Any, ratio: np.ndarray) -> None:
         return
     far_low, low, middle, high, far_high = np.quantile(ratio, [0.05, 0.25, 0.5, 0.75, 0.95])
     look = style(variant)
-    panel.plot([far_low, far_high], [place] * 2, color=look["color"], linewidth=1)
-    panel.plot([low, high], [place] * 2, color=look["color"], linewidth=5, solid_capstyle="butt")
-    panel.plot([middle], [place], marker="|", color="black", markersize=7)
+    wide: dict[str, Any] = {"color": look["color"], "linewidth": points(5), "solid_capstyle": "butt"}
+    panel.plot([far_low, far_high], [place] * 2, color=look["color"], lw=1, label=f"_nine_tenths of {variant.label}")
+    panel.plot([low, high], [place] * 2, label=f"_half of {variant.label}", **wide)
+    panel.plot([middle], [place], marker="|", color="black", markersize=points(7), label=variant.label)
 
 
 def no_matched_noise(study: Study) -> str:
@@ -169,7 +241,7 @@ def variance(study: Study) -> Figure:
     figure, axes = plt.subplots(
         len(envs),
         len(stages),
-        figsize=(WIDTH, 0.6 + len(envs) * (0.5 + 0.16 * len(names))),
+        figsize=(width(WIDTH), points(0.6 + len(envs) * (0.5 + 0.16 * len(names)))),
         sharex="row",
         sharey=True,
         layout="constrained",
@@ -182,11 +254,13 @@ def variance(study: Study) -> Figure:
                 _matched(panel, place, variant, here[here["label"] == variant.label])
                 known = exact[exact["place"].isin(here[here["label"] == variant.label]["place"])]["log_ratio"]
                 if len(known) and np.isfinite(known).all():
-                    panel.plot(np.exp(known.mean()), place, "x", color="black", markersize=5, zorder=5)
-            panel.axvline(1, color="black", linewidth=0.8)
+                    cross: dict[str, Any] = {"color": "black", "markersize": points(5), "zorder": 5}
+                    panel.plot(np.exp(known.mean()), place, "x", label=f"_exact of {variant.label}", **cross)
+            rule(panel, "no difference", x=1.0)
             when = {0.0: "first policy", 1.0: "last policy"}.get(stage, f"at {stage:.0%}")
-            panel.set(xscale="log", title=f"{env}, {when}")
+            panel.set(title=f"{env}, {when}")
             panel.set_ylim(len(names) - 0.5, -0.5)
+            logarithmic(panel, "x")
         line[0].set_yticks(range(len(names)), [variant.label for variant in names])
     for panel in axes[-1]:
         panel.set_xlabel("trace variance,\nratio to the reference")
@@ -218,15 +292,23 @@ def _matched(panel: Axes, place: int, variant: Any, rows: pd.DataFrame) -> None:
     logs = rows["log_ratio"].to_numpy()
     if (logs < np.log(NOTHING)).any():
         across = panel.get_yaxis_transform()  # at the left edge, whatever the scale
-        panel.plot(0.02, place, marker="$0$", color=look["color"], transform=across, linestyle="none", clip_on=False)
+        zero: dict[str, Any] = {
+            "marker": "$0$",
+            "color": look["color"],
+            "transform": across,
+            "linestyle": "none",
+            "clip_on": False,
+        }
+        panel.plot(0.02, place, label=f"_no_noise of {variant.label}", **zero)
     rows = rows[np.isfinite(logs) & (logs >= np.log(NOTHING))]
     if not len(rows):
         return
     value, low, high = variance_ratio(rows)
     if len(rows) > 1:
-        panel.plot(np.exp(rows["log_ratio"]), [place] * len(rows), "|", color="0.6", markersize=5)
-    panel.plot([low, high], [place] * 2, color=look["color"], linewidth=1.6)
-    panel.plot(value, place, **look)
+        each: dict[str, Any] = {"color": "0.6", "markersize": points(5), "label": f"_seeds of {variant.label}"}
+        panel.plot(np.exp(rows["log_ratio"]), [place] * len(rows), "|", **each)
+    limits(panel, [low, high], [place] * 2, variant.label, color=look["color"], linewidth=points(1.6))
+    panel.plot(value, place, label=variant.label, **look)
 
 
 def group_baselines() -> Figure:
@@ -238,16 +320,18 @@ def group_baselines() -> Figure:
         ("p", group_curves([N], chances), "chance of a right answer, p", f"group size: N = {N}"),
     )
     tops = {"scale": 3.0, "nsr": 30.0}
-    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 4.8), sharex="col", sharey="row", layout="constrained")
+    figure, axes = plt.subplots(
+        2, 2, figsize=(width(WIDTH), points(4.8)), sharex="col", sharey="row", layout="constrained"
+    )
     for column, (x, curves, label, fixed) in zip(axes.T, sweeps, strict=True):
         for panel, (y, top) in zip(column, tops.items(), strict=True):
-            for (order, name), points in curves.groupby(["order", "estimator"]):
-                shown = points[points[y] <= top]
-                text = name.replace("_", " ") + ("" if len(shown) else f"\n(off the scale: ≥ {points[y].min():.0e})")
+            for (order, name), rows in curves.groupby(["order", "estimator"]):
+                shown = rows[rows[y] <= top]
+                text = name.replace("_", " ") + ("" if len(shown) else f"\n(off the scale: ≥ {rows[y].min():.0e})")
                 look = {"color": _group_colour(order), "marker": MARKERS[order]}
                 panel.plot(shown[x], shown[y], label=text, markevery=1 if x == "N" else 6, **look)
             panel.set(title=fixed, xscale="log" if x == "N" else "linear", yscale="log" if y == "nsr" else "linear")
-        column[0].axhline(1, color="black", linewidth=0.8, zorder=1)
+        rule(column[0], "the true gradient", y=1.0)
         column[0].set_ylim(0, tops["scale"])
         column[1].set_xlabel(label)
     axes[0][0].set_xticks(sizes, [f"{size}" for size in sizes])
@@ -291,26 +375,29 @@ def training_noise(study: Study) -> Figure:
                 if not over:
                     continue
                 found, (value, low, high) = np.array(list(over)), np.array(list(over.values())).T
-                known = np.isfinite(value)
-                panel.plot(found[known], value[known], label=cells["label"][cell], **look)
+                known, label = np.isfinite(value), cells["label"][cell]
+                several = len(set(rows["seed"])) > 1
+                lower = np.maximum(low[known], value[known] / 100) if several else np.full(known.sum(), np.nan)
+                upper = np.minimum(high[known], 100 * value[known])
+                if known.any():
+                    curve(panel, found[known], value[known], lower, upper, label, **look)
                 lost = found[~known]
                 hollow = {**look, "linestyle": "none", "markerfacecolor": "white", "clip_on": False}
-                for mark in panel.plot(lost, np.ones(len(lost)), transform=panel.get_xaxis_transform(), **hollow):
+                hollow |= {"transform": panel.get_xaxis_transform(), "label": f"_unbounded of {label}"}
+                for mark in panel.plot(lost, np.ones(len(lost)), **hollow) if len(lost) else ():
                     mark.set_in_layout(False)
-                if len(set(rows["seed"])) > 1:
-                    lower = np.maximum(low[known], value[known] / 100)
-                    upper = np.minimum(high[known], 100 * value[known])
-                    panel.fill_between(found[known], lower, upper, color=look["color"], alpha=0.2, lw=0)
         last = own[own["env"] == env]["iteration"].max()
         for panel, text in ((above, "trace variance, tr Cov g"), (below, "NSR, tr Cov g / |E g|²")):
             panel.set(xlim=(-0.04 * last, 1.04 * last), xlabel="iteration", ylabel=text, title=env)
             panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             logarithmic(panel, "y")
     legend(figure, axes)
+    seen = finding(study, "noise", "have less noise at the first policy than", largest=False)
     title(
         figure,
-        "Noise of one episode's gradient along training, each run's own estimator at its own policy",
-        "median over seeds with its 95% interval; NSR hollow at the top: no signal can be told from 0",
+        seen or "How noisy each run's own estimator is along its training",
+        "one episode's gradient, each run's own estimator at its own policy; median over seeds with its 95% interval; "
+        "NSR hollow at the top: no signal can be told from 0",
     )
     return figure
 
@@ -340,10 +427,10 @@ def split(study: Study) -> Figure:
         means = here.groupby("label")[parts].mean()
         for place, (label, variant) in enumerate(names):
             if label in means.index:
-                _stack(panel, place, means.loc[label], parts, colour(variant.phi_order, variant.baseline_order))
+                _stack(panel, place, means.loc[label], parts, variant)
         rtg = here[(here["phi"] == "rtg") & (here["baseline"] == "none")]
         floor = rtg[[part for part in ("v_s0", "v_transition") if part in parts]].sum(axis=1).mean()
-        panel.axvline(floor, color="black", linewidth=1.2, linestyle="--")
+        rule(panel, "the floor", x=floor, color="black", linewidth=points(1.2), linestyle="--")
         when = "last policy" if stage else "first policy"
         panel.set(
             xlim=(0, FARTHEST * 1.18), title=f"{problem}, {when}", xlabel="trace variance, in units of reward-to-go's"
@@ -376,12 +463,13 @@ def _problems(shares: pd.DataFrame) -> pd.Series:
     return names
 
 
-def _stack(panel: Axes, place: int, means: pd.Series, parts: list[str], own: Colour) -> None:
-    left = 0.0
+def _stack(panel: Axes, place: int, means: pd.Series, parts: list[str], variant: Any) -> None:
+    left, own = 0.0, colour(variant.phi_order, variant.baseline_order)
     for part in parts:
-        width = min(float(means[part]), max(FARTHEST - left, 0.0))
+        part_width = min(float(means[part]), max(FARTHEST - left, 0.0))
         face = GREYS.get(part, own)
-        panel.barh(place, width, left=left, height=0.7, facecolor=face, edgecolor="black", linewidth=0.4)
-        left += width
+        edge: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.4, "label": f"_{part} of {variant.label}"}
+        panel.barh(place, part_width, left=left, height=0.7, facecolor=face, **edge)
+        left += part_width
     if means[parts].sum() > FARTHEST:
-        panel.text(FARTHEST * 1.01, place, f"{means[parts].sum():.3g}", va="center", fontsize=6)
+        panel.text(FARTHEST * 1.01, place, f"{means[parts].sum():.3g}", va="center", fontsize=points(6))

@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import io
 import json
 import shlex
 import subprocess
@@ -101,23 +100,20 @@ def run(
         console.print(f"written: {escape(path)}", soft_wrap=True)
     if pictures is not None:
         _draw(answers, Path(pictures))
-        console.print(f"written: {escape(pictures)}/<claim>.png and .svg", soft_wrap=True)
+        console.print(f"written: {escape(pictures)}/<claim>.png, .svg and .csv", soft_wrap=True)
 
 
 def _draw(answers: Sequence[Answer], folder: Path) -> None:
-    """The picture of each claim that has evidence, as PNG and SVG."""
+    """The picture of each claim that has evidence, as PNG and SVG, and as CSV what it shows."""
     import matplotlib.pyplot as plt
 
-    from ..plots import theme
+    from ..plots import save, theme
 
     theme()
     for claim, _, evidence in answers:
         if evidence is not None and len(evidence):
             figure = claim.module.picture(evidence)
-            for ending in ("png", "svg"):
-                content = io.BytesIO()
-                figure.savefig(content, format=ending, dpi=160, metadata={"Date": None} if ending == "svg" else None)
-                write(folder / f"{claim.id}.{ending}", content.getvalue())
+            save(figure, folder, claim.id, ("png", "svg"))
             plt.close(figure)
 
 

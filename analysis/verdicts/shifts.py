@@ -53,8 +53,30 @@ class Shifts:
         )
 
     def picture(self, evidence: pd.DataFrame) -> Figure:
-        shown = evidence.set_index("place")["scale"] - 1
-        return draw.values(shown, "How far a baseline moves the mean", "scale of the mean - 1", (-NONE, NONE), 0)
+        """The mean with a baseline over the mean without, against the number of episodes, which a constant does not
+        know; and 1 - 1/N, which the batch's own mean makes of it."""
+        drawn, (panel,) = draw.figure(height=2.9)
+        N = np.geomspace(min(BATCHES), max(BATCHES), 100)
+        panel.plot(N, 1 - 1 / N, color="0.5", linestyle=":", linewidth=1.0, label="1 − 1/N")
+        tasks = dict.fromkeys(name.rpartition(", b = ")[0].partition(", b = ")[0] for name in evidence["place"])
+        for place, task in enumerate(tasks):
+            look = draw.look(place) | {"linestyle": "none", "fillstyle": "none", "markersize": 5 + 2.5 * place}
+            rows = evidence[evidence["place"].str.startswith(f"{task}, b = ")]
+            across = rows["N"].where(rows["N"] > 0, max(BATCHES) * 1.7 ** rows.groupby("N").cumcount().add(1))
+            panel.plot(across, rows["scale"], label=task, **look)
+        constants = evidence[evidence["N"] == 0]
+        ticks = {float(N): f"{N}" for N in BATCHES}
+        for place in range(len(constants) and len(CONSTANTS)):
+            ticks[max(BATCHES) * 1.7 ** (place + 1)] = f"b = {CONSTANTS[place]:g}"
+        panel.set(xscale="log", ylabel="mean with b / mean without", xlabel="episodes of a batch, N; or a constant b")
+        panel.set_xticks(list(ticks), list(ticks.values()))
+        panel.minorticks_off()
+        panel.set_ylim(0.45, 1.05)
+        largest = float((evidence["scale"] - 1).abs().max())
+        moved = "by 1/N of it, on every problem" if largest > NONE else f"by rounding at most ({largest:.0e} of it)"
+        panel.set_title(f"How far the baseline moves the mean: {moved}", fontsize=9)
+        drawn.legend(loc="outside lower center", ncols=4, fontsize=7, frameon=False)
+        return drawn
 
 
 def _means(known: GroundTruth, baseline: str) -> list[tuple[str, int, np.ndarray]]:

@@ -1,0 +1,157 @@
+"""Which cells of a study are shown, and under what names: `--only`, `--drop` and `--rename` of every command.
+
+A text names a cell by
+
+    its variant or label        reward-to-go, "reward-to-go - V": - is read as the minus sign, capitals as small letters
+    its folder                  phi=rtg-0123456789abcdef
+    a setting                   phi=rtg, env=chain, optimizer.lr=0.1
+
+with * for any letters. What a probe judged in the runs of other cells is named in the same way, by its label or by
+phi=, baseline= and critic=.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pandas as pd
+
+from ablate.refusal import Refusal, one_line
+
+from .frames import Study
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was typed: the texts after --only and --drop, and OLD=NEW after --rename."""
+
+    only: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    rename: Sequence[str] = ()
+
+
+EVERYTHING = Choice()
+
+
+def chosen(study: Study, choice: Choice) -> Study:
+    """The study with the cells and names that were asked for. Raises Refusal for a text that names nothing, where
+    nothing is left, and where two cells of one environment would have one name."""
+    only, drop = ([part for text in texts for part in _split(study, text)] for texts in (choice.only, choice.drop))
+    study = _cut(study, only, True) if only else study
+    study = _cut(study, drop, False) if drop else study
+    for text in choice.rename:
+        study = _renamed(study, text)
+    if choice.rename and study.cells.duplicated(["env", "label"]).any():
+        twice = study.cells.loc[study.cells.duplicated(["env", "label"]), "label"].iloc[0]
+        raise Refusal(f"--rename gives two cells of one environment the name {_quoted(twice)}; give each its own")
+    return study
+
+
+def _split(study: Study, text: str) -> list[str]:
+    """Texts with commas between; a label that holds a comma itself is one."""
+    if _cells(study, text).any() or _judged(study, text).any():
+        return [text]
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not (_cells(study, part).any() or _judged(study, part).any()):
+            raise Refusal(f"{_quoted(part)} names nothing in study {study.name!r}; {_known(study, part)}")
+    return parts
+
+
+def _cut(study: Study, texts: Sequence[str], keep: bool) -> Study:
+    """The study with what the texts name, or without it: of cells where they name cells, of what a probe judged where
+    they name that."""
+    cells = pd.concat([_cells(study, text) for text in texts], axis=1).any(axis=1)
+    rows = pd.concat([_judged(study, text) for text in texts], axis=1).any(axis=1)
+    left = study.cells[cells == keep] if cells.any() else study.cells
+    if left.empty:
+        raise Refusal(f"--drop leaves nothing of study {study.name!r}; {_known(study, '')}")
+    judged = (rows == keep) if rows.any() else pd.Series(True, study.probe.index)
+    names = set(left.index)
+    runs, tuning, curves = (x[x["cell"].isin(names)] for x in (study.runs, study.tuning_runs, study.curves))
+    probe = study.probe[judged & study.probe["cell"].isin(names)]
+    curves, probe = (
+        x.assign(cell=x["cell"].astype("category").cat.remove_unused_categories()) for x in (curves, probe)
+    )
+    return replace(study, cells=left, runs=runs, tuning_runs=tuning, curves=curves, probe=probe.reset_index(drop=True))
+
+
+def _renamed(study: Study, text: str) -> Study:
+    ends = [place for place, letter in enumerate(text) if letter == "=" and 0 < place < len(text) - 1]
+    for end in ends:
+        old, new = text[:end].strip(), text[end + 1 :].strip()
+        cells, rows = _cells(study, old), _judged(study, old)
+        if cells.any() or rows.any():
+            break
+    else:
+        name = text.rpartition("=")[0] or text
+        raise Refusal(f"--rename {_quoted(text)} is no OLD=NEW with the name of a cell; {_known(study, name)}")
+    labels, variants = study.cells["label"].copy(), study.cells["variant"].copy()
+    whole = variants.map(lambda variant: _fits(old, variant))  # the settings in brackets stay
+    for cell in labels.index[cells]:
+        within = whole[cell] and labels[cell].startswith(variants[cell])
+        labels[cell] = new + labels[cell][len(variants[cell]) :] if within else new
+    probe = study.probe.copy()
+    own = probe["own"].astype(bool) & probe["cell"].astype(str).isin(labels.index[cells])
+    before = probe.loc[rows, "label"].unique()
+    probe.loc[own | rows, "label"] = new
+    if "reference" in probe:
+        probe["reference"] = probe["reference"].where(~probe["reference"].isin(before), new)
+    return replace(study, cells=study.cells.assign(label=labels, variant=variants.where(~cells, new)), probe=probe)
+
+
+def _cells(study: Study, text: str) -> pd.Series:
+    """Which cells a text names."""
+    named = [
+        any(_fits(text, name) for name in (cell["variant"], cell["label"], index)) or _set(text, cell["config"])
+        for index, cell in study.cells.iterrows()
+    ]
+    return pd.Series(named, study.cells.index, dtype=bool)
+
+
+def _judged(study: Study, text: str) -> pd.Series:
+    """Which rows of the probe a text names by what was judged."""
+    key, equals, value = text.partition("=")
+    column = key if equals and key in ("phi", "baseline", "critic") else "label"
+    fits = {name: _fits(value if column != "label" else text, str(name)) for name in study.probe[column].unique()}
+    return study.probe[column].map(fits).astype(bool)
+
+
+def _fits(text: str, name: str) -> bool:
+    plain = _plain(text).replace("[", "[[]")
+    return fnmatchcase(_plain(name), plain)
+
+
+def _plain(text: str) -> str:
+    return text.replace("\N{MINUS SIGN}", "-").casefold()
+
+
+def _set(text: str, config: Mapping[str, Any]) -> bool:
+    """Whether a text is KEY=VALUE of a configuration."""
+    key, equals, wanted = text.lstrip("+").partition("=")
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    value = node.get("name") if isinstance(node, Mapping) else node
+    if not equals or value is None:
+        return False
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(wanted) == value
+        except ValueError:
+            return False
+    return _fits(wanted, str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _known(study: Study, text: str) -> str:
+    names = list(dict.fromkeys([*study.cells["label"], *study.probe["label"].unique()]))
+    close = get_close_matches(text, names, n=1)
+    few = [_quoted(name) for name in names[:5]]
+    guess = f"did you mean {_quoted(close[0])}? " if close else ""
+    return f"{guess}it has {', '.join(few)}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
+
+
+def _quoted(text: str) -> str:
+    return one_line(repr(text), 60)

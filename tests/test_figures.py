@@ -1,0 +1,147 @@
+"""Figures as files: what they are made for, that journals take them, and that the CSV beside them is what is drawn."""
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import studies
+from ablate.analysis.plots import data, files, style
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.analysis import findings, frames, plots, tables
+from ablate.commands import run_of_analysis as main
+from ablate.refusal import Refusal
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seeds of three variants on CartPole; the return ends lowest at each seed, the other two alike."""
+    outputs, rng = tmp_path_factory.mktemp("learnt"), np.random.default_rng(0)
+    for phi, height in (("return", 100.0), ("rtg", 400.0), ("advantage", 401.0)):
+        made = studies.cell(outputs, f"phi={phi}", "iterations=20")
+        for seed in range(10):
+            probe = studies.online(5e5 / height * (1 + seed), 0.1, 20, phi=phi)
+            studies.run(made, seed, np.linspace(20, height, 20) + 3 * rng.standard_normal(20), probe)
+    return outputs
+
+
+def drawn(learnt: Path, folder: Path, *words: str) -> Path:
+    assert main(["learning", "--outputs", str(learnt), "--out", str(folder), *words]) == 0
+    plt.close("all")
+    return folder
+
+
+def test_a_journal_takes_the_files(learnt: Path, tmp_path: Path) -> None:
+    made = drawn(learnt, tmp_path)
+    pdf, svg = (made / "learning.pdf").read_bytes(), (made / "learning.svg").read_text()
+    assert b"/Type3" not in pdf
+    assert b"/FontFile2" in pdf or b"/CIDFontType2" in pdf, "TrueType letters, inside the file"
+    assert re.search(r"<text[^>]*>[^<]*reward-to-go", svg), "text is text"
+
+
+@pytest.mark.parametrize(
+    ("words", "inches", "ratio"),
+    [
+        (["--width", "column"], 3.5, None),
+        (["--width", "page"], 7.2, None),
+        (["--width", "8.4"], 8.4 / 2.54, None),
+        (["--width", "12cm", "--title", "off"], 12 / 2.54, None),
+        (["--width", "slide", "--font", "dejavu serif"], 10.0, 16 / 9),
+    ],
+)
+def test_a_figure_has_the_width_that_was_asked_for(
+    learnt: Path, tmp_path: Path, words: list[str], inches: float, ratio: float | None
+) -> None:
+    made = drawn(learnt, tmp_path, *words, "--formats", "png,svg")
+    assert {path.suffix for path in made.iterdir()} == {".csv", ".png", ".svg"}
+    height, width = plt.imread(made / "learning.png").shape[:2]
+    assert width == pytest.approx(inches * files.DPI, abs=2)
+    assert ratio is None or width / height == pytest.approx(ratio, rel=0.01)
+    svg = (made / "learning.svg").read_text()
+    assert ("DejaVu Serif" in svg) == ("dejavu serif" in words)
+    assert ("end above return" in svg) == ("off" not in words)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--width", "wide"], "--width 8.5"),
+        (["--width", "0.2"], "--width 8.5"),
+        (["--width", "nan"], "--width 8.5"),
+        (["--font", "Helvetca Nueva"], "is not installed"),
+        (["--formats", "pdf,gif"], "png, svg, pdf"),
+        (["--formats", ","], "png, svg, pdf"),
+        (["--title", "maybe"], "--title"),
+    ],
+)
+def test_what_no_figure_can_be_is_refused(learnt: Path, tmp_path: Path, capsys, words: list[str], told: str) -> None:
+    assert main(["learning", "--outputs", str(learnt), "--out", str(tmp_path), *words]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert len(said) < 300
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_csv_is_what_is_drawn(learnt: Path, tmp_path: Path) -> None:
+    """Every line and band of the figure, point by point, and nothing else."""
+    read = pd.read_csv(drawn(learnt, tmp_path) / "learning.csv")
+    plots.theme()
+    figure = plots.draw("learning", frames.load(learnt, "main"))
+    (panel,) = figure.axes
+    lines = {line.get_label(): line for line in panel.lines if not str(line.get_label()).startswith("_")}
+    assert set(read.loc[read["kind"] == "value", "series"]) == set(lines) == {"return", "reward-to-go", "advantage"}
+    for name, line in lines.items():
+        own = read[(read["series"] == name) & (read["kind"] == "value")]
+        np.testing.assert_allclose(own[["x", "y"]].to_numpy().T, np.array(line.get_data()))
+        band = read[(read["series"] == name) & (read["kind"] == "interval")]
+        assert (band["low"].to_numpy() <= own["y"].to_numpy() + 1e-9).all()
+        assert (band["high"].to_numpy() >= own["y"].to_numpy() - 1e-9).all()
+    assert set(read.loc[read["kind"] == "rule", "series"]) == {"solved"}
+    plt.close(figure)
+
+
+def test_intervals_bars_and_words_of_an_axis_are_in_the_csv() -> None:
+    figure, panel = plt.subplots()
+    panel.plot(2.0, 1, "o", label="mean")
+    style.limits(panel, [1.0, 4.0], [1, 1], "mean")
+    panel.barh(0, 3.0, left=0.5, label="_part of mean")
+    panel.set_yticks([0, 1], ["first", "second"])
+    rows = data.drawn(figure).to_dict("records")
+    assert [(row["kind"], row["series"], row["row"]) for row in rows] == [
+        ("value", "mean", "second"), ("interval", "mean", "second"), ("part", "mean", "first")
+    ]  # fmt: skip
+    assert (rows[0]["x"], rows[1]["low"], rows[1]["high"]) == (2.0, 1.0, 4.0)
+    assert (rows[2]["low"], rows[2]["high"], rows[2]["y"]) == (0.5, 3.5, 0.0)
+    plt.close(figure)
+
+
+def test_a_title_says_what_the_paired_tests_decide(learnt: Path) -> None:
+    study = frames.load(learnt, "main")
+    table = tables.paired_differences(study)
+    decided = table[table["final_return_p"] <= tables.ALPHA]
+    assert set(decided["against"]) == {"return"}
+    assert findings.finding(study, "final_return", "end above") == "reward-to-go and advantage end above return"
+    alike = frames.load(learnt, "main")
+    cells = alike.cells[alike.cells["variant"] != "return"]
+    two = type(alike)(**{**vars(alike), "cells": cells, "curves": alike.curves[alike.curves["cell"].isin(cells.index)]})
+    assert findings.finding(two, "final_return", "end above").startswith("No variant is told apart")
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0.01, 0.3))
+def test_names_at_the_ends_keep_their_order_and_do_not_overlap(values: list[float], gap: float) -> None:
+    places = style.spread(values, gap)
+    order = np.argsort(values, kind="stable")
+    assert (np.diff(np.array(places)[order]) >= gap - 1e-9).all()
+    assert np.mean(places) == pytest.approx(np.mean(values), abs=1e-9)
+    if len(values) == 1 or np.diff(np.sort(values)).min() >= gap:
+        np.testing.assert_allclose(places, values)
+
+
+def test_a_width_is_in_centimetres() -> None:
+    assert files.made_for("25.4", None, "on").width == pytest.approx(10)
+    with pytest.raises(Refusal, match="cm"):
+        files.made_for("-3", None, "on")
