@@ -151,16 +151,6 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def refuse_links(path: Path, root: Path) -> None:
-    """Raises Refusal where `path`, or a folder between it and `root`, is a link: what lies below `root` is never read,
-    written, moved or removed through one. `root` itself may be a link."""
-    for part in (path, *path.parents):
-        if part == root:
-            return
-        if part.is_symlink():
-            raise Refusal(f"{part} is a link, through which nothing is read or written; put the folder itself there")
-
-
 def retrying(action: Callable[[], None]) -> None:
     """Try again when another process with the same seed moved the ground: swept our scratch, or a folder."""
     for _ in range(9):

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gaussian_bandit import GaussianBandit
 from scipy.linalg import solve_discrete_are
 
-from ablate.lqg import LQG, GaussianBandit, evaluate, optimum, scalar_moments
+from ablate.lqg import LQG, evaluate, optimum, scalar_moments
 
 SCALAR = LQG(
     A=np.array([[0.9]]),
