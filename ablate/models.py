@@ -54,7 +54,7 @@ class TabularModel:
         if not self.mdp.states_are_seen:
             raise Refusal("critic=exact needs to see the state, which this environment hides; write critic=lambda")
         mdp = replace(self.mdp, gamma=signals.gamma)
-        V, Q = (np.stack(x) for x in zip(*(exact.values(mdp, pi) for pi in self._policies(theta)), strict=True))
+        V, Q = (np.stack(x) for x in zip(*(exact.values(mdp, pi) for pi in self.policies(theta)), strict=True))
         S, _, T = signals.mask.shape
         seeds, times, states = np.arange(S)[:, None, None], np.arange(T), self._states(episodes)
         values = V[seeds, times, states] * signals.mask
@@ -65,13 +65,13 @@ class TabularModel:
 
     def gradient(self, theta: Tensor, gamma: float) -> Floats:
         mdp = replace(self.mdp, gamma=gamma)
-        both = zip(self._policies(theta), self._scores(theta), strict=True)
+        both = zip(self.policies(theta), self._scores(theta), strict=True)
         return np.stack([exact.gradient(mdp, pi, z) for pi, z in both])
 
     def ground_truths(self, theta: Tensor, gamma: float, discount_scores: bool) -> list[exact.GroundTruth]:
         """Everything exact about each seed's policy."""
         mdp = replace(self.mdp, gamma=gamma)
-        both = zip(self._policies(theta), self._scores(theta), strict=True)
+        both = zip(self.policies(theta), self._scores(theta), strict=True)
         return [exact.GroundTruth(mdp, pi, z, discount_scores=discount_scores) for pi, z in both]
 
     def _states(self, episodes: Trajectories) -> Integers:
@@ -84,7 +84,7 @@ class TabularModel:
         states[episodes.mask] = acting[order[seen]]
         return states
 
-    def _policies(self, theta: Tensor) -> Floats:
+    def policies(self, theta: Tensor) -> Floats:
         """pi(a|s) of each seed, [S, states, A]."""
         features = torch.from_numpy(self.mdp.features.astype(np.float32)).expand(len(theta), -1, -1)
         logits, _ = self.policy.network.forward(theta, features.contiguous())
@@ -92,7 +92,7 @@ class TabularModel:
 
     def _scores(self, theta: Tensor) -> Floats:
         """grad_theta log pi(a|s) of each seed, [S, states, A, P]."""
-        pi = self._policies(theta)
+        pi = self.policies(theta)
         if len(self.policy.network.sizes) == 2:
             return np.stack([exact.scores(p, self.mdp.features) for p in pi])
         return np.stack(

@@ -72,7 +72,7 @@ def _answers(config: dict[str, Any]) -> None:
     batch, what = (config["episodes"], "episodes") if group is None else (group, "env.group")
     for axis in PLAIN.keys() & config.keys():
         name, fewest = f"{axis}={config[axis]['name']}", config[axis]["about"]["fewest_episodes"]
-        if config["probe"]["name"] not in ("off", "online"):
+        if config["probe"]["name"] == "matched" or (config["probe"]["name"] == "exact" and group is None):
             raise Impossible(
                 f"probe={config['probe']['name']} judges phi and baseline alone, not {name}; write probe=online"
             )
@@ -246,10 +246,6 @@ def _exact_probe(config: dict[str, Any], mdp: "MDP | None") -> None:
     from ablate.exact.size import check_size  # only where it is needed: it loads SciPy
 
     policy, env = config["policy"], config["env"]["name"]
-    if "group" in config["env"]:
-        raise Impossible(
-            f"probe=exact takes episodes as independent, which they are not in env={env}; write probe=matched"
-        )
     if mdp is None:
         raise Impossible(f"probe=exact needs a finite known model, which env={env} does not have; write probe=matched")
     if policy["name"] != "categorical" or policy["hidden"]:
@@ -259,8 +255,33 @@ def _exact_probe(config: dict[str, Any], mdp: "MDP | None") -> None:
         )
     if config["whiten"]:
         raise Impossible("probe=exact has no values of whitened estimators; write whiten=false, or probe=matched")
+    if "group" in config["env"]:
+        _exact_probe_of_groups(config, mdp)
+        return
     try:
         check_size("probe=exact", mdp, mdp.num_states, mdp.num_actions, passes=EXACT_PROBE)
     except Refusal as refusal:
         raise Impossible(f"{refusal}, or write probe=matched") from None
     _others(config)
+
+
+def _exact_probe_of_groups(config: dict[str, Any], mdp: "MDP") -> None:
+    """Groups of answers have exact values for `env=tokens` and its kind, of an advantage or the return itself."""
+    from ablate.envs.tokens import problem_of
+
+    env, cell = config["env"]["name"], f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
+    if problem_of(mdp) is None:
+        raise Impossible(
+            f"probe=exact takes episodes as independent, which they are not in env={env}; write probe=matched"
+        )
+    if cell != "phi=return baseline=none":
+        raise Impossible(f"probe=exact in env={env} judges advantages, not {cell}; write phi=return baseline=none")
+    if (config.get("advantage") or {}).get("about", {}).get("needs"):
+        name = config["advantage"]["name"]
+        raise Impossible(f"probe=exact has no values of advantage={name}, which has a past; write probe=online")
+    from ablate.probes.sequences import probe
+
+    try:
+        probe(config).check()
+    except Refusal as refusal:
+        raise Impossible(f"{refusal}, or write probe=online") from None

@@ -20,6 +20,7 @@ from ablate.policies import Actor
 from ablate.probes.exact import ExactProbe
 from ablate.probes.greedy import Evaluation
 from ablate.probes.sampled import Probe, Row
+from ablate.probes.sequences import SequenceProbe
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class IsolatedLearner(_Isolated):
 
 
 class IsolatedProbe(_Isolated):
-    def __init__(self, probe: Probe | ExactProbe) -> None:
+    def __init__(self, probe: Probe | ExactProbe | SequenceProbe) -> None:
         super().__init__()
         self._probe = probe
 
@@ -112,7 +113,7 @@ def _records(parts: Sequence[Record]) -> Record:
 
 
 def isolated(
-    learner: Learner, probe: Probe | ExactProbe | None, evaluation: Evaluation | None
+    learner: Learner, probe: Probe | ExactProbe | SequenceProbe | None, evaluation: Evaluation | None
 ) -> tuple[IsolatedLearner, IsolatedProbe | None, IsolatedEvaluation | None]:
     """The three of a run, with the seeds apart."""
     return (

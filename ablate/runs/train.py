@@ -14,10 +14,11 @@ from ablate import build, finite
 from ablate.configuration.named_files import held
 from ablate.finite import NotFinite
 from ablate.learners.base import Learner, Record, State
-from ablate.probes import exact, sampled
+from ablate.probes import exact, sampled, sequences
 from ablate.probes.exact import ExactProbe
 from ablate.probes.greedy import evaluation
 from ablate.probes.sampled import Probe
+from ablate.probes.sequences import SequenceProbe
 from ablate.runs.budget import Budget
 from ablate.runs.isolated import IsolatedProbe, isolated
 from ablate.store import Cell, Checkpoint
@@ -84,9 +85,11 @@ def train(
             saved = time.monotonic()
 
 
-def probe(config: Mapping[str, Any]) -> Probe | ExactProbe | None:
+def probe(config: Mapping[str, Any]) -> Probe | ExactProbe | SequenceProbe | None:
     """The probe of a run, or None for `probe=off`."""
-    return exact.probe(config) if config["probe"]["name"] == "exact" else sampled.probe(config)
+    if config["probe"]["name"] != "exact":
+        return sampled.probe(config)
+    return sequences.probe(config) if "group" in config["env"] else exact.probe(config)
 
 
 def _parts(config: Mapping[str, Any]) -> tuple[Learner, Any, Any]:
@@ -167,7 +170,9 @@ class _Population:
         """So far, [S]."""
         return np.array([curve["env_steps"][-1] if curve else 0 for curve in self.curves], np.int64)
 
-    def measure(self, learner: Learner, probe: Probe | ExactProbe | IsolatedProbe, budget: Budget) -> None:
+    def measure(
+        self, learner: Learner, probe: Probe | ExactProbe | SequenceProbe | IsolatedProbe, budget: Budget
+    ) -> None:
         """Probe the seeds whose turn it is: all of them by the schedule, and those that are at their end."""
         due = budget.spent(self.iteration, self.env_steps) | probe.due(self.iteration)
         chosen = np.flatnonzero(due)

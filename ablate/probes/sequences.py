@@ -1,0 +1,94 @@
+"""The exact probe of advantages and aggregations on `env=tokens`: no sampling, from the list of all answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ablate import build
+from ablate.envs.tokens import problem_of
+from ablate.models import TabularModel
+from ablate.probes.schedule import Schedule
+from ablate.refusal import Refusal
+from ablate.sequences import advantages, aggregations
+from ablate.sequences.drawn import drawn
+from ablate.sequences.exact import OfBatch
+from ablate.sequences.problem import TokenProblem
+
+Row = dict[str, Any]
+UNKNOWN = "v_s0", "v_action", "v_transition", "v_coupling", "directional_variance", "fisher_trace_variance"
+
+
+def probe(config: Mapping[str, Any]) -> "SequenceProbe":
+    """The probe of a resolved configuration with `probe=exact` on answers to prompts."""
+    env = build.environment(config)
+    made = {axis: build.part(config[axis]) for axis in ("advantage", "aggregation") if axis in config}
+    size, problem = config["env"]["group"], problem_of(env.mdp)  # type: ignore[attr-defined]
+    if problem is None:
+        raise Refusal(f"env={config['env']['name']} is no token problem")
+    return SequenceProbe(
+        model=TabularModel(env.mdp, build.policy(config, env)),  # type: ignore[attr-defined]
+        problem=problem,
+        advantage=made.get("advantage", advantages.none),
+        aggregation=made.get("aggregation", aggregations.sequence_sum),
+        size=size,
+        groups=config["episodes"] // size,
+        every=config["probe"]["every"],
+    )
+
+
+@dataclass(frozen=True)
+class SequenceProbe(Schedule):
+    """A row for the run's own estimator, of G groups of N answers, each to a prompt drawn at random.
+
+    Columns are those of `probes.exact`; `trace_variance` is B tr Cov g of a batch of B = G N answers, so that
+    trace_variance / B is the noise of an update, as of independent episodes. `log_ratio` is over plain REINFORCE. How
+    variance splits over steps, and other metrics of it, are not known: nan.
+    """
+
+    model: TabularModel
+    problem: TokenProblem
+    advantage: OfBatch
+    aggregation: OfBatch
+    size: int
+    groups: int
+
+    def measure(
+        self, theta: Tensor, critic: Any, seeds: Sequence[int], iteration: int, moments: Any = None
+    ) -> list[list[Row]]:
+        """A row for every seed. The run's own ``critic`` and ``moments`` are not looked at."""
+        return [[{"iteration": iteration, "mode": "exact"} | self.row(own)] for own in self._logits(theta)]
+
+    def row(self, logits: np.ndarray) -> Row:
+        own = drawn(self.problem, logits, self.size, self.groups, self.advantage, self.aggregation)
+        plain = drawn(self.problem, logits, self.size, self.groups, advantages.none)
+        batch = self.size * self.groups
+        signal = float(np.square(own.mean).sum())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = {
+                "snr": np.float64(signal) / (batch * own.variance),
+                "nsr": np.float64(batch * own.variance) / signal,
+                "log_ratio": np.log(own.variance) - np.log(plain.variance),
+            }
+        numbers = {
+            "batch": batch,
+            "trace_variance": batch * own.variance,
+            "squared_signal": signal,
+            **{name: float(ratio) for name, ratio in ratios.items()},
+            "bias_squared": own.bias_squared,
+            "mse": own.bias_squared + own.variance,
+            **dict.fromkeys(UNKNOWN, np.nan),
+            "J": float(self.problem.success(logits).mean()),
+        }
+        return {"phi": "return", "baseline": "none", "critic": "none"} | numbers
+
+    def check(self) -> None:
+        """Raises Refusal where there are too many batches to sum over."""
+        self.row(np.zeros((self.problem.prompts, len(self.problem.prefixes), self.problem.vocabulary)))
+
+    def _logits(self, theta: Tensor) -> np.ndarray:
+        """[S, P, prefixes, V], up to a constant of each prefix."""
+        pi = self.model.policies(theta)[:, :-1]  # without the terminal state
+        return np.log(pi).reshape(len(pi), self.problem.prompts, -1, self.problem.vocabulary)
