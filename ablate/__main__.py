@@ -7,7 +7,8 @@ import shlex
 import signal
 import sys
 import threading
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,29 @@ def _end(exit_code: int) -> None:
         os._exit(exit_code)
 
 
+def _complete(what: str) -> None:
+    """Print bash's script of tab completion, or what it asks for: how the line that was typed can go on."""
+    from ablate.commands import _completion
+
+    def settings(line: str) -> list[str]:
+        os.environ["COMP_LINE"] = f"ablate {line}"
+        with redirect_stdout(StringIO()) as said, suppress(Exception):
+            job()
+        return said.getvalue().split()
+
+    install = what == "install=bash"
+    print(_completion.SCRIPT if install else " ".join(_completion.found(os.environ["COMP_LINE"], settings)))
+
+
 def _main() -> None:
     traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     steady()
     typed = sys.argv[1:]
+    if typed in (["-sc", "install=bash"], ["-sc", "query=bash"]):
+        _complete(typed[1])
+        sys.exit(0)
     if typed and commands.is_one(typed[0]):
         sys.exit(commands.run(typed[0], typed[1:]))
     try:

@@ -21,10 +21,10 @@ from types import ModuleType
 from typing import Any
 
 import yaml
-from ablate.analysis.verdicts.claim import STUDIES, Claim, claims
-from ablate.analysis.verdicts.question import number
 
 from ablate import commands, store
+from ablate.analysis.verdicts.claim import STUDIES, Claim, claims
+from ablate.analysis.verdicts.question import number
 from ablate.configuration import CONF
 from ablate.configuration.help import ORDER, description
 from ablate.configuration.ranges import RANGES, range_of
@@ -211,7 +211,6 @@ def help_of(main: Callable[[list[str]], object], *words: str) -> str:
 def command_line() -> str:
     """The help of every command but the figures, whose options are those of `figures`."""
     from ablate.analysis.commands import FIGURES
-
     from ablate.configuration import help
 
     parts = ["## python -m ablate", f"```text\n{help.text(CONF).strip()}\n```"]

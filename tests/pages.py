@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+
 from ablate.analysis.page import (
     Code,
     Columns,
@@ -18,7 +20,6 @@ from ablate.analysis.page import (
     Text,
     Verdict,
 )
-from matplotlib.figure import Figure
 
 HOSTILE = "<script>alert(1)</script> \"quoted\" & 'so' </script><img src=x onerror=alert(2)>"
 LONG = "probe.variants.q_value.phi.about.label=" + "a_long_word_without_a_space" * 8

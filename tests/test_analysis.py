@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import studies
-from ablate.analysis.commands import FIGURES
-from ablate.analysis.plots import data, noise, style
 from conftest import choices, compose, composed
 from matplotlib import pyplot as plt
 from scipy.stats import binomtest
 
 from ablate.analysis import commands as command
 from ablate.analysis import frames, plots, statistics
+from ablate.analysis.commands import FIGURES
+from ablate.analysis.plots import data, noise, style
 from ablate.commands import run_of_analysis as main
 from ablate.configuration import parse_seeds
 from ablate.runs.train import train

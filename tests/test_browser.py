@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ablate.analysis.page import render
-from ablate.analysis.report import write
 from chromium import Chromium, executable
 from pages import HOSTILE, sample
 from test_report import cell, climb, finish
+
+from ablate.analysis.page import render
+from ablate.analysis.report import write
 
 pytestmark = pytest.mark.skipif(
     executable() is None, reason="no Chromium on PATH; install one, or set ABLATE_CHROMIUM to where it is"

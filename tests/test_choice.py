@@ -2,10 +2,10 @@
 
 import pytest
 import studies
-from ablate.analysis.choice import Choice, chosen
-from ablate.analysis.plots import style
 
 from ablate.analysis import frames, plots, tables
+from ablate.analysis.choice import Choice, chosen
+from ablate.analysis.plots import style
 from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
 

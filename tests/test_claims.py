@@ -8,14 +8,14 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from ablate.analysis.verdicts import learning, variances
-from ablate.analysis.verdicts.claim import Claim, chosen, claims, family_size
-from ablate.analysis.verdicts.study import Study
-from ablate.analysis.verdicts.verdict import LEVEL, Row, Verdict, family
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
+from ablate.analysis.verdicts import learning, variances
+from ablate.analysis.verdicts.claim import Claim, chosen, claims, family_size
+from ablate.analysis.verdicts.study import Study
+from ablate.analysis.verdicts.verdict import LEVEL, Row, Verdict, family
 from ablate.envs import tabular
 from ablate.refusal import Refusal
 
@@ -447,9 +447,8 @@ def test_the_other_exact_verdicts() -> None:
 
 def test_enumerated_trajectories_are_a_distribution_whose_mean_is_the_gradient() -> None:
     """C3: 4 states, 2 actions, 3 steps, 2 successors: 4 (2 2)^3 = 256 trajectories."""
-    from ablate.analysis.claims.c03_ascent import trajectories
-
     from ablate import exact
+    from ablate.analysis.claims.c03_ascent import trajectories
 
     mdp = variances.random_task(0, 0.0)
     pi = exact.softmax(mdp.logits)

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import compose
+from rich.console import Console
+from scipy import stats
+
 from ablate.analysis.page import render
 from ablate.analysis.verdicts import command
 from ablate.analysis.verdicts.claim import chosen, claims
@@ -15,10 +19,6 @@ from ablate.analysis.verdicts.estimates import Mean
 from ablate.analysis.verdicts.page import claims_page
 from ablate.analysis.verdicts.study import Study, asked_for, forget
 from ablate.analysis.verdicts.verdict import Finding, Place, Verdict, judge
-from conftest import compose
-from rich.console import Console
-from scipy import stats
-
 from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
 from ablate.runs.train import train

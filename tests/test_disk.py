@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ablate.analysis.tables import save
 from disks import PowerLoss, full_from
 
 from ablate import store
+from ablate.analysis.tables import save
 from ablate.files import make_folder, write
 from ablate.refusal import Refusal
 from ablate.store import Cell

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from ablate.analysis.frames import _command
-from ablate.analysis.page import Code, Page, Section, render
-from ablate.analysis.page import Text as Paragraph
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
 from ablate.analysis import escapes, tables
+from ablate.analysis.frames import _command
+from ablate.analysis.page import Code, Page, Section, render
+from ablate.analysis.page import Text as Paragraph
 from ablate.configuration.arguments import arranged
 from ablate.configuration.words import parsed
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import studies
-from ablate.analysis.plots import data, files, style
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.analysis import findings, frames, plots, tables
+from ablate.analysis.plots import data, files, style
 from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
 

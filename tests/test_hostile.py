@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import studies
-from ablate.analysis.frames import Study, load
-from ablate.analysis.report import write
 from conftest import compose
 
 from ablate import store
 from ablate.analysis import plots
+from ablate.analysis.frames import Study, load
+from ablate.analysis.report import write
 from ablate.refusal import Refusal
 from ablate.runs.train import train
 from ablate.store import Cell, config_digest, survey

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from ablate.analysis.intuition import HalfPlane, average, figure, sample, score
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
+
+from ablate.analysis.intuition import HalfPlane, average, figure, sample, score
 
 coordinate = st.floats(-2, 2)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from ablate.analysis.columns import MEANINGS
-from ablate.analysis.page import render
 from commands import ablate
 from test_page import Element, Reader
 
 from ablate.analysis import frames, report, tables
+from ablate.analysis.columns import MEANINGS
+from ablate.analysis.page import render
 
 STUDY = "-m", "env=chain", "phi=return,rtg", "seed=0-5", "iterations=60", "episodes=4", "threshold=50"
 SAME = {

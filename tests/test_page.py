@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from ablate.analysis.page import Code, Equation, Group, Page, Picture, Section, Table, Text, number, render
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import HOSTILE, LONG, TEX, figure, frame, sample
+
+from ablate.analysis.page import Code, Equation, Group, Page, Picture, Section, Table, Text, number, render
 
 VOID = {"meta", "link", "br", "img"}
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from ablate.analysis.verdicts.claim import STUDIES, claims
 from ablate.analysis.verdicts.verdict import WORDS
 

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from ablate.analysis.page import Code, Details, Page, Table, render
-from ablate.analysis.verdicts.claim import claims
 from conftest import compose
 from pages import HOSTILE
 from test_page import Element, Reader
 
 from ablate.analysis import frames, plots, report, tables
+from ablate.analysis.page import Code, Details, Page, Table, render
+from ablate.analysis.verdicts.claim import claims
 from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
 from ablate.store import Cell

@@ -5,6 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
 from ablate.analysis.claims import c19_sample_efficiency as c19
 from ablate.analysis.claims import c20_stability as c20
 from ablate.analysis.verdicts import paths, rivals
@@ -12,9 +16,6 @@ from ablate.analysis.verdicts.claim import chosen
 from ablate.analysis.verdicts.estimates import Mean, Share
 from ablate.analysis.verdicts.rivals import OpenShare
 from ablate.analysis.verdicts.study import _fits, asked_for
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
 
 INF = float("inf")
 FACTS = {"budget": 50, "random": 10.0, "best": 20.0}

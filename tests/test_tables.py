@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ablate.analysis.headline import headline
-from ablate.analysis.outcomes import outcomes, parts
 from rich.console import Console
 from studies import cell, online, run
 
 from ablate.analysis import frames, tables
+from ablate.analysis.headline import headline
+from ablate.analysis.outcomes import outcomes, parts
 from ablate.refusal import Refusal
 from ablate.statistics.power import power
 

@@ -6,6 +6,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
 from ablate.analysis.verdicts.estimates import Estimate, Exact, Mean, Share
 from ablate.analysis.verdicts.question import Question
 from ablate.analysis.verdicts.verdict import (
@@ -18,9 +22,6 @@ from ablate.analysis.verdicts.verdict import (
     family,
     judge,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 NAN, INF = float("nan"), float("inf")
 MORE = Question("a number", "more", 0.0, 0.2, "so it is declared")
