@@ -7,23 +7,25 @@ Each is a function of Phi [S,N,T], the episodes' `Signals` and a `norms` functio
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
-from ablate.phi import Signals
+from ablate.phi import Signals, Steps
 from ablate.returns import first_plus_mean, ordered_sum
 
 Floats = NDArray[np.float64]
 
 # weights [S,N,T], weights [S,N,T] -> <sum_t w_t z_t, sum_t v_t z_t> per trajectory, [S,N]
 ScoreProducts = Callable[[Floats, Floats], Floats]
+Baseline = Float[np.ndarray, "_ _ _"]  # broadcastable to [S,N,T]
 
 
-def none(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+def none(phi: Steps, signals: Signals, score_products: ScoreProducts) -> Baseline:
     """b = 0."""
     return np.zeros((1, 1, 1))
 
 
-def mean(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+def mean(phi: Steps, signals: Signals, score_products: ScoreProducts) -> Baseline:
     """b = (1/N) sum_i R(tau_i), as on the slide "Baselines".
 
     R(tau_i) is in its own baseline, so the estimate's mean is (1 - 1/N) times that of `loo` for Phi = R(tau). For a Phi
@@ -32,7 +34,7 @@ def mean(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats
     return first_plus_mean(signals.returns, axis=1)[:, None, None]
 
 
-def leave_one_out(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+def leave_one_out(phi: Steps, signals: Signals, score_products: ScoreProducts) -> Baseline:
     """b_i = (1/(N-1)) sum_{j != i} R(tau_j): independent of episode i, hence unbiased. Needs N >= 2.
 
     Source: Kool, van Hoof & Welling (2019), "Buy 4 REINFORCE samples, get a baseline for free!".
@@ -40,18 +42,18 @@ def leave_one_out(phi: Floats, signals: Signals, score_products: ScoreProducts) 
     return _mean_of_others(signals.returns)[..., None]
 
 
-def time(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+def time(phi: Steps, signals: Signals, score_products: ScoreProducts) -> Baseline:
     """b_it = mean of Phi_jt over the other episodes j != i that last to step t (0 if there is none): unbiased."""
     return _mean_of_others(phi, signals.mask)
 
 
-def value(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+def value(phi: Steps, signals: Signals, score_products: ScoreProducts) -> Baseline:
     """b_t = V(s_t), of a critic that has not seen these episodes."""
     assert signals.values is not None
     return signals.values
 
 
-def optimal(phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
+def optimal(phi: Steps, signals: Signals, score_products: ScoreProducts) -> Baseline:
     """b_i = sum_{j != i} <F_j, X_j> / sum_{j != i} |F_j|^2,  F = sum_t z_t,  X = sum_t z_t Phi_t.
 
     The constant that minimises the trace variance of the whole estimate, E<F,X> / E|F|^2, estimated from the other

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,11 +19,13 @@ Indices = NDArray[np.int64]
 
 
 class Estimate(NamedTuple):
-    gradient: Tensor  # [S, P]
-    entropy: Floats  # [S], mean over the steps taken
+    gradient: Float[Tensor, "S P"]
+    entropy: Float[np.ndarray, " S"]  # mean over the steps taken
 
 
-def policy_gradient(policy: Policy, theta: Tensor, episodes: Trajectories, weights: Floats) -> Estimate:
+def policy_gradient(
+    policy: Policy, theta: Float[Tensor, "S P"], episodes: Trajectories, weights: Float[np.ndarray, "S N T"]
+) -> Estimate:
     """g = (1/N) sum_i sum_t grad log pi(a_it|s_it) W_it: sum over time, mean over episodes.
 
     theta [S, P], weights W_it = w_t (Phi_it - b_it) [S, N, T] -> gradient [S, P]. One forward and backward pass over
@@ -61,7 +64,9 @@ def signals_of(policy: Policy, theta: Tensor, episodes: Trajectories, gamma: flo
     return Signals(episodes.rewards, mask, gamma, observations=seen, actions=episodes.actions, log_prob=log_prob)
 
 
-def per_trajectory_gradients(policy: Policy, theta: Tensor, episodes: Trajectories, weights: Floats) -> Tensor:
+def per_trajectory_gradients(
+    policy: Policy, theta: Float[Tensor, "S P"], episodes: Trajectories, weights: Float[np.ndarray, "K S N T"]
+) -> Float[Tensor, "K S N P"]:
     """g_i = sum_t grad log pi(a_it|s_it) W_it of each episode i, under each of K variants.
 
     theta [S, P], weights [K, S, N, T] -> [K, S, N, P], float32. Many episodes are better taken from `gradient_chunks`.
@@ -69,7 +74,9 @@ def per_trajectory_gradients(policy: Policy, theta: Tensor, episodes: Trajectori
     return torch.cat(list(gradient_chunks(policy, theta, episodes, weights))).permute(2, 1, 0, 3)
 
 
-def gradient_chunks(policy: Policy, theta: Tensor, episodes: Trajectories, weights: Floats) -> Iterator[Tensor]:
+def gradient_chunks(
+    policy: Policy, theta: Float[Tensor, "S P"], episodes: Trajectories, weights: Float[np.ndarray, "K S N T"]
+) -> Iterator[Float[Tensor, "_ S K P"]]:
     """The same in chunks [n, S, K, P] of consecutive episodes, about 8 MB each, as `noise.Accumulator` takes them.
 
     The score is the same for every variant: one forward and backward pass gives each layer's input h_t and output score

@@ -11,11 +11,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Shaped
 from numpy.typing import NDArray
 
 from ablate.returns import discounted_sum, gae, td_errors
 
 Floats = NDArray[np.float64]
+Steps = Float[np.ndarray, "S N T"]
 
 
 @dataclass(frozen=True)
@@ -36,24 +38,24 @@ class Signals:
     | log_probs          | log pi(a_t|s_t) of the policy that acted, computed when it is first asked for         |
     """
 
-    rewards: Floats
-    mask: NDArray[np.bool_]
+    rewards: Steps
+    mask: Bool[np.ndarray, "S N T"]
     gamma: float
-    values: Floats | None = None
-    next_values: Floats | None = None
-    action_values: Floats | None = None
-    next_action_values: Floats | None = None
-    observations: NDArray[np.float32] | None = None
-    actions: NDArray | None = None
-    log_prob: Callable[[], Floats] | None = None  # what `log_probs` is computed by
+    values: Steps | None = None
+    next_values: Steps | None = None
+    action_values: Steps | None = None
+    next_action_values: Steps | None = None
+    observations: Float[np.ndarray, "S N T D"] | None = None
+    actions: Shaped[np.ndarray, "S N T *A"] | None = None
+    log_prob: Callable[[], Steps] | None = None  # what `log_probs` is computed by
 
     @cached_property
-    def log_probs(self) -> Floats:
+    def log_probs(self) -> Steps:
         assert self.log_prob is not None
         return self.log_prob()
 
     @property
-    def returns(self) -> Floats:
+    def returns(self) -> Float[np.ndarray, "S N"]:
         """R(tau) = sum_t gamma^t r_t, [S,N]."""
         return discounted_sum(self.rewards, self.gamma)[..., 0]
 
@@ -67,29 +69,29 @@ class Signals:
         return replace(self, **arrays, log_prob=lambda: batched(self.log_probs))
 
 
-def total_return(signals: Signals) -> Floats:
+def total_return(signals: Signals) -> Steps:
     """Phi_t = R(tau) = sum_{t'} gamma^t' r_t', the same at every step. Slide "REINFORCE"."""
     return signals.returns[..., None] * signals.mask
 
 
-def reward_to_go(signals: Signals) -> Floats:
+def reward_to_go(signals: Signals) -> Steps:
     """Phi_t = sum_{t' >= t} gamma^(t'-t) r_t': an action cannot change what was earned before it."""
     return discounted_sum(signals.rewards, signals.gamma)
 
 
-def action_value(signals: Signals) -> Floats:
+def action_value(signals: Signals) -> Steps:
     """Phi_t = Q(s_t, a_t). With baseline=value this is the advantage A = Q - V of the slides."""
     assert signals.action_values is not None
     return signals.action_values
 
 
-def td_error(signals: Signals) -> Floats:
+def td_error(signals: Signals) -> Steps:
     """Phi_t = delta_t = r_t + gamma V(s_{t+1}) - V(s_t); E[delta_t | s, a] = A(s, a) if V is exact. A2C."""
     assert signals.values is not None
     assert signals.next_values is not None
     return td_errors(signals.rewards, signals.values, signals.next_values, signals.gamma)
 
 
-def advantage(signals: Signals, gae_lambda: float) -> Floats:
+def advantage(signals: Signals, gae_lambda: float) -> Steps:
     """Phi_t = sum_k (gamma lambda)^k delta_{t+k} (GAE): lambda = 0 is `td_error`, lambda = 1 is G_t - V(s_t)."""
     return gae(td_error(signals), signals.gamma, gae_lambda)

@@ -7,7 +7,7 @@ outputs, in closed form as on the slides; `gradients` carries it on to the param
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import e, log, pi
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class Actor(Protocol):
         ...
 
 
+@runtime_checkable
 class Policy(Actor, Protocol):
     """A distribution over actions that can be scored."""
 

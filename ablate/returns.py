@@ -1,9 +1,11 @@
 """Pure maths on a trailing time axis. Arrays are [..., T]; what lies after an episode's end is 0 and stays 0."""
 
 import numpy as np
+from jaxtyping import Float, Num
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Series = Float[np.ndarray, "*batch T"]
 
 
 def ordered_sum(x: Floats, axis: int) -> Floats:
@@ -21,7 +23,7 @@ def first_plus_mean(x: Floats, axis: int) -> Floats:
     return first + ordered_sum(x - np.expand_dims(first, axis), axis) / x.shape[axis]
 
 
-def discounted_sum(x: Floats, discount: float) -> Floats:
+def discounted_sum(x: Num[np.ndarray, "*batch T"], discount: float) -> Series:
     """y_t = x_t + discount * y_{t+1}, with y_T = 0; shape of x.
 
     Rewards and gamma give the reward-to-go G_t; TD errors and gamma * lambda give the advantage (GAE).
@@ -33,7 +35,7 @@ def discounted_sum(x: Floats, discount: float) -> Floats:
     return np.ascontiguousarray(np.moveaxis(y, 0, -1))
 
 
-def td_errors(rewards: Floats, values: Floats, next_values: Floats, gamma: float) -> Floats:
+def td_errors(rewards: Series, values: Series, next_values: Series, gamma: float) -> Series:
     """delta_t = r_t + gamma V(s_{t+1}) - V(s_t), elementwise.
 
     ``next_values`` holds 0 where the episode terminated and V of the final state where it was truncated.
@@ -42,7 +44,7 @@ def td_errors(rewards: Floats, values: Floats, next_values: Floats, gamma: float
     return rewards + gamma * next_values - values
 
 
-def gae(deltas: Floats, gamma: float, gae_lambda: float) -> Floats:
+def gae(deltas: Series, gamma: float, gae_lambda: float) -> Series:
     """A_t = sum_{k >= 0} (gamma lambda)^k delta_{t+k}.
 
     lambda = 0 is the TD error; lambda = 1 is G_t - V(s_t) (plus the bootstrap where an episode was truncated).
@@ -51,7 +53,7 @@ def gae(deltas: Floats, gamma: float, gae_lambda: float) -> Floats:
     return discounted_sum(deltas, gamma * gae_lambda)
 
 
-def lambda_returns(rewards: Floats, values: Floats, next_values: Floats, gamma: float, td_lambda: float) -> Floats:
+def lambda_returns(rewards: Series, values: Series, next_values: Series, gamma: float, td_lambda: float) -> Series:
     """G^lambda_t = r_t + gamma [(1 - lambda) V(s_{t+1}) + lambda G^lambda_{t+1}] = A^lambda_t + V(s_t).
 
     ``td_lambda`` is lambda: 0 gives the TD(0) target, 1 the Monte Carlo return. With Q(s_t, a_t) for V(s_t) it is the

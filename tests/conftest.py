@@ -7,6 +7,11 @@ from itertools import pairwise, product
 from types import SimpleNamespace
 from typing import Any
 
+from jaxtyping import install_import_hook
+
+SHAPED = "ablate.returns", "ablate.phi", "ablate.baselines", "ablate.gradients"
+install_import_hook(SHAPED, "shapes.check")  # before they are imported
+
 import numpy as np
 import torch
 from hydra import compose as hydra_compose

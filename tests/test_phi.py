@@ -1,11 +1,14 @@
 """Phi: by hand on one ragged batch, and the identities that tie the variants together."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from numpy.typing import NDArray
 
 from ablate.phi import Signals, action_value, advantage, reward_to_go, td_error, total_return
+from ablate.returns import td_errors
 
 
 def signals_of(seed: int, gamma: float, ends: bool = True) -> Signals:
@@ -67,3 +70,12 @@ def test_nothing_is_said_of_steps_that_were_not_taken(seed: int, gamma: float, s
     for phi in (total_return, reward_to_go, action_value, td_error):
         assert not phi(signals)[~signals.mask].any()
     assert not advantage(signals, share)[~signals.mask].any()
+
+
+def test_signatures_hold_what_is_handed_over_to_its_shape() -> None:
+    """While testing only: conftest puts the check in front of the import."""
+    ones = np.ones((2, 3, 4))
+    with pytest.raises(TypeCheckError):
+        td_errors(ones, ones, ones[..., :3], 0.9)
+    with pytest.raises(TypeCheckError):
+        Signals(ones, ones[:1] > 0, 0.9)
