@@ -26,6 +26,7 @@ FIGURES = {
     "split": "what the exact variance comes from, and the floor under every baseline",
     "horizon": "exact noise against the horizon",
     "survey": "on how many random MDPs an ordering of variants holds",
+    "group_size": "noise of an update against the answers a prompt: RLOO, GRPO and others (study=group_baselines)",
     "profiles": "performance profiles",
     "improvement": "how likely one variant ends above another",
     "td": "convergence of TD learning",
@@ -35,7 +36,7 @@ FIGURES = {
     "intuition": "the slide's picture: samples, signed scores, the averaged step (no study)",
 }
 SCRATCH = "scratch"  # the study of what belongs to none
-OWN_STUDY = ("horizon", "survey", "variance")  # figures with a study of their own name
+OWN_STUDY = {name: name for name in ("horizon", "survey", "variance")} | {"group_size": "group_baselines"}
 
 
 def figure(options: argparse.Namespace) -> None:
@@ -45,7 +46,7 @@ def figure(options: argparse.Namespace) -> None:
     endings = _look(options)
     name = options.command
     if name not in plots.COMPUTED:
-        options.study = options.study or (name if name in OWN_STUDY else "main")
+        options.study = options.study or OWN_STUDY.get(name, "main")
         picture = plots.draw(name, _load(options))
     elif options.study:
         raise Refusal(f"figure {name} is computed, not run; leave out --study {options.study}")

@@ -68,6 +68,7 @@ from .escapes import clean, printable
 
 Config = Mapping[str, Any]
 TUNING = 100  # seeds from this one on choose step sizes
+GROUPED = 20  # added to the order of an advantage of groups, which makes it a Phi of its own
 OTHER = 100  # the phi_order of the first algorithm that has no Phi
 VARIANT = ("phi", "baseline", "label", "phi_order", "baseline_order", "needs", "own", "reference")
 EMPTY = ["cell", "variant", "algorithm", "env", "phi", "baseline", "critic", "phi_order", "baseline_order", "needs"]
@@ -195,9 +196,14 @@ def _choices(config: Config, cell: str) -> dict[str, Any]:
     names = {key: (config.get(key) or {}).get("name", "") for key in ("algorithm", "env", "phi", "baseline", "critic")}
     if config.get("phi") and config.get("baseline"):
         facts = _facts(config)
-        axes = [config[axis]["about"]["label"] for axis in ("advantage", "aggregation") if config.get(axis)]
-        label = ", ".join([facts.pop("label"), *axes, *(["whitened"] if config.get("whiten") else [])])
-        named = {"variant": label}
+        axes = [config[axis]["about"] for axis in ("advantage", "aggregation") if config.get(axis)]
+        whole = facts.pop("label")
+        if config.get("advantage") and facts["baseline"] == "none":
+            facts["phi_order"] = GROUPED + int(axes[0]["order"])
+            if known := axes[0].get("description"):  # what the literature calls it, which says Phi too
+                whole, axes = known, axes[1:]
+        words = [whole, *(about["label"] for about in axes), *(["whitened"] if config.get("whiten") else [])]
+        named = {"variant": ", ".join(words)}
         return named | names | facts | {"symbol": _symbol(config), "unbiased": _unbiased(config)}
     about = (config.get("algorithm") or {}).get("about") or {}
     orders = {"phi_order": OTHER + int(about.get("order", 0)), "baseline_order": 0}
@@ -212,7 +218,8 @@ def _symbol(variant: Config) -> str:
 
 def _unbiased(config: Config) -> str:
     """The weakest of what Phi and baseline say of themselves, which they say of scores that are weighed by gamma^t."""
-    said = {config[key]["about"]["unbiased"] for key in ("phi", "baseline")}
+    parts = [config[key] for key in ("phi", "baseline", "advantage", "aggregation") if config.get(key)]
+    said = {part["about"]["unbiased"] for part in parts}
     if config["whiten"] or said - {"always", "exact critic"}:
         return "never"
     weighed = config["discount_scores"] or config["phi"]["about"]["measured_from"] == "start" or config["gamma"] == 1

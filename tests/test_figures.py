@@ -1,6 +1,7 @@
 """Figures as files: what they are made for, that journals take them, and that the CSV beside them is what is drawn."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import studies
+from conftest import compose
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,11 @@ from ablate.analysis import findings, frames, plots, tables
 from ablate.analysis.plots import data, files, style
 from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
+from ablate.runs.train import train
+from ablate.sequences import advantages
+from ablate.sequences.exact import moments
+from ablate.sequences.problem import TokenProblem
+from ablate.store import Cell
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +152,47 @@ def test_a_width_is_in_centimetres() -> None:
     assert files.made_for("25.4", None, "on").width == pytest.approx(10)
     with pytest.raises(Refusal, match="cm"):
         files.made_for("-3", None, "on")
+
+
+def update_nsr(advantage: Callable, N: int, answers: int) -> float:
+    """tr Cov / |E|^2 of the mean over groups of N answers to prompts drawn alike, so many answers in all, exactly: by
+    enumeration of a group's answers, prompt by prompt (each has parameters of its own)."""
+    right = [(0,), (1, 0), (2, 0), (2, 1, 0)]
+    problems = [TokenProblem.exact_match(vocabulary=3, horizon=3, right=[one]) for one in right]
+    found = [moments(one, np.zeros((1, len(one.prefixes), 3)), N, advantage) for one in problems]
+    square = np.array([np.square(each.mean).sum() for each in found])
+    signal = square.sum() / len(found) ** 2
+    return (np.mean([each.variance for each in found]) + square.mean() - signal) * N / answers / signal
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real runs of one iteration: two estimators at two group sizes."""
+    outputs = tmp_path_factory.mktemp("grouped")
+    for advantage in ("none", "leave_one_out", "group_mean"):
+        for N in (2, 8):
+            job = compose("study=group_baselines", f"advantage={advantage}", f"env.group={N}")
+            made = Cell.at(outputs, job.study, job.overrides, job.config)
+            made.prepare()
+            train(made, [0], 1e9, lambda *_: None, lambda: False)
+    return outputs
+
+
+def test_the_noise_of_an_update_is_the_exact_one(grouped: Path) -> None:
+    study = frames.load(grouped, "group_baselines")
+    assert set(study.cells["variant"]) == {"REINFORCE", "RLOO", "Dr. GRPO"}
+    assert study.cells.set_index("variant")["unbiased"].to_dict() == {
+        "REINFORCE": "always", "RLOO": "always", "Dr. GRPO": "never"
+    }  # fmt: skip
+    figure = plots.draw("group_size", study)
+    rows = data.drawn(figure)
+    values = rows[rows["kind"] == "value"].set_index(["series", "x"])["y"]
+    bands = rows[rows["kind"] == "interval"].set_index(["series", "x"])
+    assert set(values.index.get_level_values(0)) == {"REINFORCE", "Dr. GRPO, RLOO"}, "these differ by a factor alone"
+    for name, advantage in (("REINFORCE", advantages.none), ("Dr. GRPO, RLOO", advantages.leave_one_out)):
+        for N in (2, 8):
+            exact, (low, high) = update_nsr(advantage, N, 64), bands.loc[(name, N), ["low", "high"]]
+            assert low < exact < high
+            assert low <= values[name, N] <= high
+            assert high / low < 4, "an interval that says something"
+    plt.close(figure)

@@ -15,7 +15,7 @@ from ablate.refusal import Refusal
 
 from .. import intuition
 from ..frames import Study, finished
-from . import comparison, learning, noise
+from . import comparison, groups, learning, noise
 from .files import formats, made_for, save
 from .style import theme
 
@@ -70,6 +70,12 @@ FIGURES = {
         noise.no_survey,
         "Over many random MDPs: the share in which each variant has less noise than its reference, and the spread of "
         "the ratio of their variances.",
+    ),
+    "group_size": Picture(
+        groups.group_size,
+        groups.no_groups,
+        "Noise-to-signal ratio of an update of a fixed number of answers against the number of answers a prompt, one "
+        "line for each estimator.",
     ),
     "profiles": Picture(
         comparison.profiles,

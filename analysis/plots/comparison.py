@@ -165,6 +165,8 @@ def _parts(study: Study, cells: int) -> list[tuple[str, pd.DataFrame, dict[str, 
 
 
 def _no_comparison(study: Study, figure: str, cells: int) -> str:
+    if not study.curves.empty and study.curves["iteration"].max() < 2:
+        return f"figure {figure} needs runs of more than one iteration"
     if not study.curves.empty and _parts(study, cells):
         return ""
     several = f"{cells} cells of one environment" if cells > 1 else "a cell"

@@ -1,0 +1,86 @@
+"""Pictures of groups: answers to one prompt that share a baseline."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ablate.statistics.seeds import noise_to_signal
+
+from ..frames import Study
+from .style import MARKERS, colour, curve, legend, logarithmic, panels, title
+
+
+def _first(study: Study) -> pd.DataFrame:
+    """The rows of each run's own estimator at its first policy, with the variant and the answers of an update; of
+    environments that were run at several group sizes."""
+    if "env.group" not in study.cells or study.probe.empty:
+        return pd.DataFrame()
+    facts = study.cells[["variant", "env.group"]].assign(
+        update=study.cells["config"].map(lambda config: int(config.get("episodes") or 0))
+    )
+    own = study.own_noise()
+    own = own[own["iteration"] == 0].drop(columns="env.group", errors="ignore").astype({"cell": str})
+    rows = own.join(facts, on="cell").dropna(subset=["env.group"])
+    rows = rows[rows["update"] > 0]
+    return rows[rows.groupby("env")["env.group"].transform("nunique") > 1] if len(rows) else rows
+
+
+def no_groups(study: Study) -> str:
+    if len(_first(study)):
+        return ""
+    return "figure group_size needs a probed study over env.group; run python -m ablate -m study=group_baselines"
+
+
+def group_size(study: Study) -> Figure:
+    """NSR of an update, tr Cov / |mean|^2 of the mean over M answers, against the group size N: the ratio of one answer
+    over M, as tr C is M times the variance of a mean over groups."""
+    first = _first(study)
+    parts = list(first.groupby(["env", "update"], sort=False))
+    figure, axes = panels(len(parts), height=2.8)
+    for panel, ((env, update), rows) in zip(axes, parts, strict=True):
+        for variant, name in _coinciding(rows, list(dict.fromkeys(study.cells["variant"]))).items():
+            own = rows[rows["variant"] == variant]
+            cell = study.cells.loc[own["cell"].iloc[0]]
+            sizes = np.array(sorted(set(own["env.group"])))
+            found = [noise_to_signal(own[own["env.group"] == size]) for size in sizes]
+            value, low, high = np.array([(x.value, x.low, x.high) for x in found], float).T / update
+            known = np.isfinite(value)
+            look: dict[str, Any] = {"color": colour(cell.phi_order, cell.baseline_order)}
+            look |= {"marker": MARKERS[int(3 * cell.phi_order + cell.baseline_order) % len(MARKERS)]}
+            curve(panel, sizes[known], value[known], low[known], high[known], name, **look)
+        sizes = np.array(sorted(set(rows["env.group"])))
+        panel.set(title=f"{env}: an update of {update} answers", xlabel="answers a prompt, N", xscale="log")
+        panel.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        panel.minorticks_off()
+        panel.set_ylabel("NSR of an update,\ntr Cov g / |E g|²")
+        logarithmic(panel, "y")
+    legend(figure, axes)
+    seeds = first["seed"].nunique()
+    detail = f"median of {seeds} seeds with its 95% interval" if seeds > 1 else "one seed, with its 95% interval"
+    detail += "; as many answers an update at every N, so that more a prompt means fewer prompts"
+    title(figure, _best(first), detail)
+    return figure
+
+
+def _coinciding(rows: pd.DataFrame, order: list[str]) -> dict[str, str]:
+    """Variant -> its name, with those of others whose ratios are the same, as where they differ by a factor alone."""
+    ratios = rows.pivot_table("nsr", "variant", ["env.group", "seed"])
+    found: dict[str, list[str]] = {}
+    for variant in (name for name in order if name in ratios.index):
+        twin = next((one for one in found if np.allclose(ratios.loc[one], ratios.loc[variant], rtol=1e-6)), variant)
+        found.setdefault(twin, []).append(variant)
+    return {first: ", ".join(names) for first, names in found.items()}
+
+
+def _best(first: pd.DataFrame) -> str:
+    """The least noise of any, and at what size."""
+    table = (
+        first.assign(update_nsr=first["nsr"] / first["update"]).groupby(["variant", "env.group"])["update_nsr"].median()
+    )
+    table = table[np.isfinite(table)]
+    if table.empty:
+        return "No signal can be told from 0"
+    variant, size = table.idxmin()
+    return f"Least noise for its signal here: {variant} with {size:g} answers a prompt"
