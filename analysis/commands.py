@@ -120,6 +120,14 @@ def report(options: argparse.Namespace) -> None:
     print(write(options.outputs, options.study or "main", options.out, _choice(options)))
 
 
+def bring(options: argparse.Namespace) -> None:
+    """Runs that other tools have logged, as a study."""
+    from .imports import bring
+
+    study = (options.outputs, options.study, options.env, options.threshold, options.steps, options.returns)
+    print(*bring(options.files, *study), f"results: {options.outputs}/{options.study}/", sep="\n")
+
+
 def claims(options: argparse.Namespace) -> None:
     """The lecture's claims as verdicts."""
     from .verdicts.claim import Scale
@@ -173,6 +181,16 @@ def _of_figures(part: argparse.ArgumentParser) -> None:
     look.add_argument("--title", choices=("on", "off"), default="on", help="off where a caption says it")
 
 
+def _of_import(part: argparse.ArgumentParser) -> None:
+    part.add_argument("files", metavar="[VARIANT=]FILE", nargs="+", help="a log, or a folder of them")
+    part.add_argument("--study", metavar="STUDY", required=True, help="where they go, such as theirs")
+    part.add_argument("--env", metavar="NAME", default="", help="the environment, where the files do not say")
+    part.add_argument("--threshold", metavar="X", type=float, help="the mean return that counts as solved")
+    part.add_argument("--steps", metavar="COLUMN", default="", help="the column of env steps, where it is not found")
+    part.add_argument("--returns", metavar="COLUMN", default="", help="the column of returns, where it is not found")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+
+
 def _of_plan(part: argparse.ArgumentParser) -> None:
     _of_study(part, "the pilot study (default: main)")
     part.add_argument(
@@ -209,6 +227,7 @@ COMMANDS = {
     "figures": Command(figures, "every figure that the study has data for", _of_figures),
     "report": Command(report, "the study as one HTML page: words, tables, figures, commands", _of_report),
     "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
+    "import": Command(bring, "runs logged by Stable-Baselines3, Weights & Biases or as a tidy CSV", _of_import),
     "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
 } | {name: Command(figure, text, _of_figures) for name, text in FIGURES.items()}
 

@@ -180,7 +180,8 @@ def _cells(described: Sequence[Mapping[str, Any]], runs: pd.DataFrame, study: st
         rows.append(
             {"cell": entry["cell"], **_choices(config, entry["cell"]), **_settings(config)}
             | {"threshold": config.get("threshold"), "iterations": config.get("iterations"), "overrides": overrides}
-            | {"command": _command(overrides, own["seed"].tolist(), study, outputs), "config": config}
+            | {"command": "" if "imported" in config else _command(overrides, own["seed"].tolist(), study, outputs)}
+            | {"config": config}
             | {"complete": complete, "left_out": len(reported) - complete}
         )
     frame = pd.DataFrame(rows, columns=None if rows else EMPTY).set_index("cell")

@@ -2,6 +2,8 @@
 
 import csv
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -343,3 +345,13 @@ def test_the_screen_shows_markup_as_text_and_says_what_it_leaves_out() -> None:
     text = console.export_text()
     assert text.count("[red]x[/red]") == tables.SHOWN
     assert "10 rows more" in text
+
+
+@pytest.mark.skipif(not (shutil.which("tectonic") or shutil.which("pdflatex")), reason="no TeX here")
+def test_latex_compiles_with_booktabs(tmp_path: Path) -> None:
+    hostile = pd.DataFrame({"label": ["a & b_c%", "reward-to-go − V", "γ λ ∞ #{}~^\\"], "nsr": [1.0, np.inf, 2e-9]})
+    (table,) = [path for path in tables.save(hostile, tmp_path, "table") if path.suffix == ".tex"]
+    text = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}\input{{{table.stem}}}\end{{document}}"
+    (tmp_path / "paper.tex").write_text(text)
+    engine = ["tectonic"] if shutil.which("tectonic") else ["pdflatex", "-interaction=nonstopmode", "-halt-on-error"]
+    subprocess.run([*engine, "paper.tex"], cwd=tmp_path, check=True, capture_output=True, timeout=300)

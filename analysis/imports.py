@@ -1,0 +1,188 @@
+"""Runs that others' tools have logged, as a study: `ablate import FILES --study NAME --env ENV`.
+
+| file                          | what is read                                                                         |
+|-------------------------------|--------------------------------------------------------------------------------------|
+| monitor.csv                   | Stable-Baselines3: r and l of each episode; rows are the means of so many env steps  |
+| progress.csv                  | Stable-Baselines3: rollout/ep_rew_mean at time/total_timesteps                       |
+| an export of Weights & Biases | a column "RUN - METRIC" a run, at global_step                                        |
+| a tidy CSV                    | columns of env steps and return; variant, seed and env where there are such          |
+
+Seeds are read from a column, from the path (seed=3, seed_3, CleanRL's env__name__3__time), else counted. Runs may have
+unequal lengths and seeds may be missing: paired tests take the seeds that two variants share.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ablate.refusal import Refusal, one_line
+from ablate.store import Cell
+
+STEPS = ("env_steps", "global_step", "time/total_timesteps", "total_timesteps", "timesteps", "env_step", "steps")
+RETURNS: tuple[str, ...] = (
+    "return",
+    "return_mean",
+    "episodic_return",
+    "charts/episodic_return",
+    "rollout/ep_rew_mean",
+    "ep_rew_mean",
+)
+RETURNS += ("eval/mean_reward", "episode_reward", "reward")
+VARIANTS = ("variant", "algorithm", "algo", "agent", "method")
+SEED = re.compile(r"seed[=_-]?(\d{1,9})(?!\d)|__(\d{1,9})__\d+", re.IGNORECASE)
+ROWS = 100  # of the longest run, where a file has a row an episode
+NAMES = ("monitor.csv", "*.monitor.csv", "progress.csv")  # looked for in a folder
+
+
+@dataclass(frozen=True)
+class Log:
+    """One run: env_steps and return_mean, a row a point; seed None where the file does not say."""
+
+    variant: str
+    env: str
+    seed: int | None
+    tool: str
+    source: Path
+    rows: pd.DataFrame
+
+
+def bring(
+    words: Sequence[str], outputs: str | Path, study: str, env: str, threshold: float | None, steps: str, returns: str
+) -> list[str]:
+    """Import FILE or VARIANT=FILE; returns a line a variant. Raises Refusal for what cannot be read or compared."""
+    logs = [log for word in words for log in _logs(word, env, steps, returns)]
+    longest = max(float(log.rows["env_steps"].iloc[-1]) for log in logs)
+    named = list(dict.fromkeys((log.env, log.variant) for log in logs))
+    numbered = [(log, seed, counted) for log, (seed, counted) in zip(logs, _seeds(logs), strict=True)]
+    taken: dict[tuple[str, str, int], Path] = {}
+    for log, seed, _ in numbered:
+        key = log.env, log.variant, seed
+        if key in taken:
+            raise Refusal(f"{taken[key]} and {log.source} are both seed {seed} of {log.variant}; write NAME=FILE")
+        taken[key] = log.source
+    told = []
+    for place, (where, variant) in enumerate(named):
+        own = [(log, seed, counted) for log, seed, counted in numbered if (log.env, log.variant) == (where, variant)]
+        about = {"label": variant, "order": place, "iteration_steps": []}
+        config = {"algorithm": {"name": variant, "about": about}, "env": {"name": where}, "probe": {"name": "off"}}
+        config |= {"imported": {"tool": own[0][0].tool}, "threshold": threshold, "iterations": None}
+        cell = Cell.at(outputs, study, [f"algorithm={variant}", f"env={where}"], config)
+        cell.prepare()
+        for log, seed, _ in own:
+            _finish(cell, seed, log, longest / ROWS)
+        seeds = ", ".join(f"{seed}" for _, seed, _ in own)
+        guess = " (the files do not say: counted)" if any(counted for _, _, counted in own) else ""
+        ends = [int(log.rows["env_steps"].iloc[-1]) for log, _, _ in own]
+        span = f"{min(ends):,} to {max(ends):,}" if min(ends) < max(ends) else f"{ends[0]:,}"
+        told.append(f"{variant} on {where}: seeds {seeds}{guess}, {span} env steps, from {own[0][0].tool}")
+    return told
+
+
+def _seeds(logs: Sequence[Log]) -> list[tuple[int, bool]]:
+    """(seed, whether it was counted) of each."""
+    count: dict[tuple[str, str], int] = {}
+    found = []
+    for log in logs:
+        key = log.env, log.variant
+        found.append((count.get(key, 0), True) if log.seed is None else (log.seed, False))
+        count[key] = count.get(key, 0) + 1
+    return found
+
+
+def _finish(cell: Cell, seed: int, log: Log, width: float) -> None:
+    """Publish a run. A file with a row an episode is averaged over `width` env steps."""
+    rows = log.rows
+    if "episodes" in rows:
+        bins = np.ceil(rows["env_steps"] / max(width, 1.0))
+        mean, last = rows.groupby(bins)["return_mean"].mean(), rows.groupby(bins)["env_steps"].last()
+        counts = rows.groupby(bins)["episodes"].sum()
+        rows = pd.DataFrame({"env_steps": last, "return_mean": mean, "episodes": counts})
+    curves = {"iteration": np.arange(1, len(rows) + 1)} | {name: rows[name].to_numpy() for name in rows}
+    steps = int(rows["env_steps"].iloc[-1])
+    source = {"file": str(log.source), "sha256": hashlib.sha256(log.source.read_bytes()).hexdigest()}
+    made = {"iterations": len(rows), "env_steps": steps, "wall_time_s": 0.0, "started": "", "imported": source}
+    cell.discard(seed)
+    cell.finish(seed, curves, [], made | {"git_revision": None, "versions": {"imported from": log.tool}})
+
+
+def _logs(word: str, env: str, steps: str, returns: str) -> Iterator[Log]:
+    variant, equals, rest = word.partition("=")
+    path = Path(word) if not equals or Path(word).exists() else Path(rest)
+    name = variant if equals and not Path(word).exists() else ""
+    files = [path] if path.is_file() else sorted({file for ending in NAMES for file in path.rglob(ending)})
+    if not files:
+        what = f"has no {', '.join(NAMES)}" if path.is_dir() else "is not a file"
+        raise Refusal(f"{one_line(str(path), 100)} {what}; name a log, or NAME=FILE with the variant's name")
+    for file in files:
+        yield from _read(file, name, env, steps, returns)
+
+
+def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator[Log]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        first, _, after = text.partition("\n")
+        table = pd.read_csv(io.StringIO(after if first.startswith("#") else text))
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{file} cannot be read as CSV: {one_line(str(error), 80)}; name a log in CSV") from error
+    if first.startswith("#") and {"r", "l"} <= set(table):
+        known = re.search(r'"env_id": *"([^"]+)"', first)
+        rows = pd.DataFrame({"env_steps": table["l"].cumsum(), "return_mean": table["r"], "episodes": 1})
+        where = env or (known[1] if known else "")
+        yield _log(rows, name or file.parent.name, where, _seed(file), "Stable-Baselines3 monitor.csv", file)
+        return
+    at = _column(table, STEPS, steps)
+    if at is None:
+        raise Refusal(
+            f"{file} has no column of env steps ({', '.join(STEPS[:4])}), without which runs cannot be compared at one "
+            "budget; name it with --steps COLUMN if one of its columns counts them"
+        )
+    runs = [column for column in table if " - " in str(column) and not str(column).endswith(("__MIN", "__MAX"))]
+    if runs and _column(table, RETURNS, returns) is None:
+        wanted = {column: str(column).rpartition(" - ") for column in runs}
+        for column, (run, _, metric) in wanted.items():
+            if metric in ((returns,) if returns else RETURNS):
+                rows = pd.DataFrame({"env_steps": table[at], "return_mean": table[column]})
+                own = name or re.sub(r"^.*?__(.+?)__\d+__\d+$", r"\1", run)
+                yield _log(rows, SEED.sub("", own).strip("_- ") or own, env, _seed(Path(run)), "Weights & Biases", file)
+        return
+    value = _column(table, RETURNS, returns)
+    if value is None:
+        raise Refusal(f"{file} has no column of returns ({', '.join(RETURNS[:4])}); name it with --returns COLUMN")
+    keys = [key for key in (_column(table, VARIANTS, ""), "seed", "env") if key and key in table]
+    tool = "Stable-Baselines3 progress.csv" if "time/total_timesteps" in table else "a tidy CSV"
+    for _, own in table.groupby(keys, sort=False) if keys else [((), table)]:
+        first_row = own.iloc[0]
+        label = str(first_row[keys[0]]) if keys and keys[0] in VARIANTS else ""
+        seed = first_row.get("seed")
+        number = _seed(file) if seed is None else int(seed)
+        rows = pd.DataFrame({"env_steps": own[at], "return_mean": own[value]})
+        yield _log(rows, name or label or file.parent.name, env or str(first_row.get("env", "")), number, tool, file)
+
+
+def _log(rows: pd.DataFrame, variant: str, env: str, seed: int | None, tool: str, source: Path) -> Log:
+    known = rows.apply(pd.to_numeric, errors="coerce").dropna().sort_values("env_steps", kind="stable")
+    if not env:
+        raise Refusal(f"{source} does not say which environment it is of; name it with --env")
+    if known.empty or known["env_steps"].iloc[0] < 0 or not np.isfinite(known.to_numpy()).all():
+        raise Refusal(f"{source} has no row with a number of env steps and a finite return for {variant or 'its run'}")
+    known["env_steps"] = known["env_steps"].round().astype(np.int64)
+    return Log(variant or "imported", env, seed, tool, source, known.reset_index(drop=True))
+
+
+def _seed(path: Path) -> int | None:
+    """Of seed=3, seed_3 or env__name__3__time, the last that the path has."""
+    found = [int(one or other) for one, other in SEED.findall(str(path))]
+    return found[-1] if found else None
+
+
+def _column(table: pd.DataFrame, names: Sequence[str], asked: str) -> str | None:
+    if asked and asked not in table:
+        few = ", ".join(map(str, table.columns[:8]))
+        raise Refusal(f"there is no column {one_line(asked, 40)!r}; the file has {one_line(few, 120)}")
+    return asked or next((name for name in names if name in table), None)

@@ -1,0 +1,157 @@
+"""Runs that others' tools have logged: what is read, with which seeds, and what is refused because nothing compares."""
+
+import json
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablate.analysis import frames, plan, report, tables
+from ablate.commands import run_of_analysis as main
+from ablate.store import cells
+
+
+def tidy(path: Path, variants: dict[str, float], seeds: range, rows: int = 40) -> Path:
+    """Each variant climbs to a height, by a little more at each later seed."""
+    rng = np.random.default_rng(0)
+    parts = [
+        pd.DataFrame({"algo": name, "seed": seed, "global_step": 100 * np.arange(1, rows + 1 - seed)}).assign(
+            episodic_return=lambda part, height=height: height * part["global_step"] / 4000 + rng.normal(size=len(part))
+        )
+        for name, height in variants.items()
+        for seed in seeds
+    ]
+    pd.concat(parts).to_csv(path, index=False)
+    return path
+
+
+def taken(folder: Path, *words: str) -> frames.Study:
+    assert main(["import", *words, "--study", "theirs", "--outputs", str(folder)]) == 0
+    return frames.load(folder, "theirs")
+
+
+def test_a_tidy_csv_becomes_a_study_with_tables_tests_plan_and_report(tmp_path: Path) -> None:
+    file = tidy(tmp_path / "runs.csv", {"PPO": 100.0, "SAC": 50.0}, range(8))
+    study = taken(tmp_path, str(file), "--env", "Hopper", "--threshold", "60")
+    assert list(study.cells["label"]) == ["PPO", "SAC"]
+    read = pd.read_csv(file)
+    for cell, label in study.cells["label"].items():
+        for seed in range(8):
+            own = study.curves[(study.curves["cell"] == cell) & (study.curves["seed"] == seed)]
+            wanted = read[(read["algo"] == label) & (read["seed"] == seed)]
+            np.testing.assert_array_equal(own["env_steps"], wanted["global_step"])
+            np.testing.assert_array_equal(own["return_mean"], wanted["episodic_return"])
+    (pair,) = tables.paired_differences(study).to_dict("records")
+    assert (pair["label"], pair["against"], pair["seeds"]) == ("SAC", "PPO", 8)
+    assert pair["final_return_difference"] < 0 < 0.05 - pair["final_return_p"]
+    assert len(plan.of_seeds(study, plan.Aim(20.0))) == 1
+    page = report.report(tmp_path, "theirs")
+    assert page.sections
+    assert not any(study.cells["command"]), "no command of ours makes these runs"
+    versions = json.loads(study.runs["versions"].iloc[0])
+    assert versions == {"imported from": "a tidy CSV"}
+
+
+def test_seeds_may_be_missing_and_lengths_unequal(tmp_path: Path) -> None:
+    one = tidy(tmp_path / "one.csv", {"A": 9.0}, range(0, 6))
+    two = tidy(tmp_path / "two.csv", {"B": 3.0}, range(3, 9))
+    study = taken(tmp_path, str(one), str(two), "--env", "E")
+    (pair,) = tables.paired_differences(study).to_dict("records")
+    assert pair["seeds"] == 3, "those that both have"
+
+
+def test_the_same_import_again_changes_nothing_and_more_seeds_join(tmp_path: Path) -> None:
+    file = tidy(tmp_path / "runs.csv", {"A": 9.0}, range(3))
+    before = taken(tmp_path, str(file), "--env", "E")
+    after = taken(tmp_path, str(file), "--env", "E")
+    assert before.curves.equals(after.curves)
+    more = taken(tmp_path, str(tidy(tmp_path / "more.csv", {"A": 9.0}, range(3, 5))), "--env", "E")
+    assert len(cells(tmp_path, "theirs")) == 1
+    assert sorted(more.runs["seed"]) == [0, 1, 2, 3, 4]
+
+
+def test_monitor_files_of_stable_baselines3(tmp_path: Path) -> None:
+    """Written by its own Monitor."""
+    monitor = pytest.importorskip("stable_baselines3.common.monitor")
+    totals = {}
+    for seed in (4, 7):
+        folder = tmp_path / "logs" / f"ppo_seed_{seed}"
+        folder.mkdir(parents=True)
+        env = monitor.Monitor(gymnasium.make("CartPole-v1"), str(folder / "0.monitor.csv"))
+        env.action_space.seed(seed)
+        for episode in range(30):
+            env.reset(seed=seed * 100 + episode)
+            while not (ended := env.step(env.action_space.sample())[2:4])[0] and not ended[1]:
+                pass
+        totals[seed] = env.get_total_steps()
+        returns = env.get_episode_rewards()
+        env.close()
+    study = taken(tmp_path, f"PPO={tmp_path / 'logs'}")
+    assert list(study.cells["env"]) == ["CartPole-v1"], "the file says it"
+    assert dict(zip(study.runs["seed"], study.runs["env_steps"], strict=True)) == totals
+    last = study.curves[study.curves["seed"] == 7]
+    assert (last["return_mean"] * last["episodes"]).sum() == pytest.approx(sum(returns))
+
+
+def test_progress_files_of_stable_baselines3(tmp_path: Path) -> None:
+    """Written by its own logger, with rows that lack a return."""
+    logger = pytest.importorskip("stable_baselines3.common.logger")
+    made = logger.configure(str(tmp_path / "a2c" / "seed=3"), ["csv"])
+    for row in range(4):
+        made.record("time/total_timesteps", 500 * (row + 1))
+        if row:
+            made.record("rollout/ep_rew_mean", 10.0 * row)
+        made.dump(row)
+    made.close()
+    study = taken(tmp_path, f"A2C={tmp_path / 'a2c'}", "--env", "CartPole-v1")
+    assert study.curves["env_steps"].tolist() == [1000, 1500, 2000]
+    assert study.curves["return_mean"].tolist() == [10.0, 20.0, 30.0]
+    assert study.runs["seed"].tolist() == [3]
+
+
+def test_an_export_of_weights_and_biases(tmp_path: Path) -> None:
+    columns = {"global_step": [100, 200, 300]}
+    for name, seed in (("dqn", 1), ("dqn", 2), ("ppo", 1)):
+        run = f"CartPole-v1__{name}__{seed}__1672531200 - charts/episodic_return"
+        columns |= {run: [seed, np.nan, 9.0 + seed], f"{run}__MIN": [0, 0, 0], f"{run}__MAX": [99, 99, 99]}
+    pd.DataFrame(columns).to_csv(tmp_path / "wandb.csv", index=False)
+    study = taken(tmp_path, str(tmp_path / "wandb.csv"), "--env", "CartPole-v1")
+    assert study.cells["label"].tolist() == ["dqn", "ppo"]
+    assert sorted(study.runs["seed"]) == [1, 1, 2]
+    assert study.curves["return_mean"].tolist() == [1.0, 10.0, 2.0, 11.0, 1.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "told"),
+    [
+        ("Step,reward\n1,2\n", [], "no column of env steps"),
+        ("epoch,loss\n1,2\n", [], "no column of env steps"),
+        ("global_step,loss\n1,2\n", [], "no column of returns"),
+        ("global_step,reward\n1,2\n", ["--returns", "score"], "there is no column 'score'"),
+        ("global_step,reward\n1,nan\n", [], "no row with a number"),
+        ("global_step,reward\n1,inf\n", [], "finite return"),
+        ("global_step,reward\n1,2\n", ["--env", ""], "--env"),
+        ("", [], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys, text: str, words: list[str], told: str) -> None:
+    (tmp_path / "log.csv").write_text(text)
+    command = ["import", str(tmp_path / "log.csv"), "--study", "s", "--outputs", str(tmp_path / "o"), "--env", "E"]
+    assert main([*command, *words]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert not (tmp_path / "o").exists(), "nothing is half imported"
+
+
+def test_two_logs_of_one_seed_are_refused(tmp_path: Path, capsys) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}_seed_1.csv").write_text("global_step,reward\n1,2\n")
+    files = [str(tmp_path / f"{name}_seed_1.csv") for name in ("a", "b")]
+    assert main(["import", *files, "--study", "s", "--outputs", str(tmp_path / "o"), "--env", "E"]) == 2
+    assert "are both seed 1" in capsys.readouterr().err
+    assert (
+        main(["import", f"A={files[0]}", f"B={files[1]}", "--study", "s", "--outputs", str(tmp_path), "--env", "E"])
+        == 0
+    )
