@@ -368,3 +368,18 @@ def test_a_command_without_m_goes_to_scratch_unless_a_study_is_named(tmp_path: P
     assert len(set(hashes.values())) == 1, "where results go is not part of what a cell is"
     assert cells(tmp_path / "outputs", "scratch")[0].name == cells(tmp_path / "outputs", "main")[0].name
     assert len(cells(tmp_path / "swept", "main")) == 1
+
+
+def test_results_of_the_version_before_are_gone_on_with(tmp_path: Path) -> None:
+    """Their cells have the names that the same commands give today; what is done stays as it is, byte for byte."""
+    outputs = tmp_path / "outputs" / "s"
+    shutil.copytree(Path(__file__).parent / "data" / "schema2", outputs)
+    files = {path: path.read_bytes() for path in outputs.rglob("*") if path.is_file()}
+    matched = "phi=return", "iterations=3", "episodes=4", "probe=matched", "probe.episodes=64"
+    for words, shown in (
+        (("seed=0-2", *matched), "3/3 (1 new)"),
+        (("seed=0-1", "algorithm=td", "iterations=2"), "2/2 (0 new)"),
+    ):
+        assert shown in ablate("-m", "env=chain", *words, "study.name=s", "workers=1", cwd=tmp_path).stdout
+    assert all(path.read_bytes() == data for path, data in files.items())
+    assert len([path for path in outputs.iterdir() if not path.name.startswith(".")]) == 2
