@@ -12,12 +12,15 @@ from . import tables
 from .frames import Study
 from .outcomes import parts
 
+ENDS = ("ends above", "end above")
+QUIETER = ("has less noise at the first policy than", "have less noise at the first policy than")
 SHOWN = 3  # names of a sentence; of more, how many they are
 
 
-def finding(study: Study, measure: str, better: str, largest: bool = True) -> str:
+def finding(study: Study, measure: str, better: tuple[str, str], largest: bool = True) -> str:
     """Who is ahead of whom by a column of `paired_differences` ("final_return", "noise"), after Holm's correction over
-    all pairs: "advantage and reward-to-go end above return". "" where no test could be made."""
+    all pairs: "advantage and reward-to-go end above return"; `better` is the verb of one and of
+    several. "" where no test could be made."""
     cells = study.cells[study.cells["complete"] > 0]
     if len(set(parts(cells))) != 1 or not 1 < len(cells) <= tables.MOST:
         return ""
@@ -29,12 +32,13 @@ def finding(study: Study, measure: str, better: str, largest: bool = True) -> st
     names = cells["label"].to_dict()
     beaten = {worse for _, worse in above}
     if not beaten:
-        return f"No variant is told apart from another: {better} is open"
+        return f"No variant is told apart from another: which one {better[0]} which is open"
     losers = [cell for cell in names if cell in beaten]
     for group in (losers, *([cell] for cell in losers)):  # those that are behind the same ones share a sentence
         winners = [cell for cell in names if cell not in group and all((cell, worse) in above for worse in group)]
         if winners:
-            return f"{_listed([names[x] for x in winners])} {better} {_listed([names[x] for x in group])}"
+            verb = better[len(winners) > 1]
+            return f"{_listed([names[x] for x in winners])} {verb} {_listed([names[x] for x in group])}"
     return ""
 
 

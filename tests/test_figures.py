@@ -131,11 +131,13 @@ def test_a_title_says_what_the_paired_tests_decide(learnt: Path) -> None:
     table = tables.paired_differences(study)
     decided = table[table["final_return_p"] <= tables.ALPHA]
     assert set(decided["against"]) == {"return"}
-    assert findings.finding(study, "final_return", "end above") == "reward-to-go and advantage end above return"
+    assert findings.finding(study, "final_return", findings.ENDS) == "reward-to-go and advantage end above return"
     alike = frames.load(learnt, "main")
     cells = alike.cells[alike.cells["variant"] != "return"]
     two = type(alike)(**{**vars(alike), "cells": cells, "curves": alike.curves[alike.curves["cell"].isin(cells.index)]})
-    assert findings.finding(two, "final_return", "end above").startswith("No variant is told apart")
+    assert findings.finding(two, "final_return", findings.ENDS).startswith("No variant is told apart")
+    flipped = findings.finding(study, "final_return", ("ends below", "end below"), largest=False)
+    assert flipped == "return ends below reward-to-go and advantage"
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0.01, 0.3))

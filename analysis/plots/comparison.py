@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ablate.statistics.seeds import FEWEST, interquartile_mean, over_seeds
 
-from ..findings import finding
+from ..findings import ENDS, finding
 from ..frames import Study
 from ..outcomes import outcomes, part_names
 from ..statistics import Floats, band, improvement_interval, kendall_interval, kendall_tau
@@ -36,7 +36,7 @@ def profiles(study: Study) -> Figure:
             curve(panel, thresholds, value, low, high, cells["label"][cell], markevery=(0.1, 0.2), **look)
         panel.set(title=env, xlabel="final return τ", ylabel="share of seeds above τ", ylim=(-0.03, 1.03))
     legend(figure, axes)
-    seen = finding(study, "final_return", "end above")
+    seen = finding(study, "final_return", ENDS)
     detail = "performance profiles: higher is better at every τ; pointwise 95% intervals from resampling seeds"
     title(figure, seen or "How many seeds end above each return", detail)
     return figure
@@ -62,7 +62,7 @@ def improvement(study: Study) -> Figure:
         names = [f"{cells['label'][x]}\n> {cells['label'][y]}" for x, y in pairs]
         panel.set_yticks(range(len(pairs)), names, fontsize=points(6))
         panel.set(title=env, xlabel="P(X > Y) of the final return", xlim=(-0.03, 1.03), ylim=(len(pairs) - 0.5, -0.5))
-    seen = finding(study, "final_return", "end above") or "How likely a seed of X ends above a seed of Y"
+    seen = finding(study, "final_return", ENDS) or "How likely a seed of X ends above a seed of Y"
     title(figure, seen, "chance that a seed of X ends above one of Y; 95% intervals from resampling seeds; ½: neither")
     return figure
 

@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 
 from ablate.statistics.seeds import FEWEST, interquartile_mean
 
-from ..findings import finding
+from ..findings import ENDS, finding
 from ..frames import Study, side_by_side
 from ..outcomes import outcomes
 from ..statistics import Floats, band, on_grid
@@ -79,7 +79,7 @@ def learning(study: Study) -> Figure:
         panel.set_xlim(left=0)
         thousands(panel.xaxis)
     named(figure, axes)
-    title(figure, finding(study, "final_return", "end above") or "What each variant learns", _seeds(curves))
+    title(figure, finding(study, "final_return", ENDS) or "What each variant learns", _seeds(curves))
     return figure
 
 

@@ -14,7 +14,7 @@ from ablate.refusal import Refusal
 from ablate.statistics.interval import Interval
 from ablate.statistics.seeds import noise_to_signal, trace_variance, variance_ratio
 
-from ..findings import finding
+from ..findings import QUIETER, finding
 from ..frames import Study
 from ..statistics import against_reference, group_curves, wilson
 from .style import (
@@ -392,7 +392,7 @@ def training_noise(study: Study) -> Figure:
             panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             logarithmic(panel, "y")
     legend(figure, axes)
-    seen = finding(study, "noise", "have less noise at the first policy than", largest=False)
+    seen = finding(study, "noise", QUIETER, largest=False)
     title(
         figure,
         seen or "How noisy each run's own estimator is along its training",
