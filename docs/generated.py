@@ -32,6 +32,7 @@ from ablate.configuration.settings import choices, node, settings
 
 ROOT = Path(__file__).parents[1]
 LECTURE = ROOT / "outputs" / STUDIES["full"]
+WIDTH = 88
 BLOCK = re.compile(r"^```\{generated\} ([\w.-]+)\n```$", re.MULTILINE)
 MODULES = (
     "ablate",
@@ -116,8 +117,8 @@ def general_settings() -> str:
         value: Any = config
         for key in () if owners else name.split("."):
             value = value[key]
-        rows += [] if owners else [row(name, value, meaning(name))]
-    return table(("setting", "default", "allowed", "meaning"), rows)
+        rows += [] if owners or isinstance(value, dict) else [row(name, value, meaning(name))]
+    return table(("setting and default", "meaning"), rows)
 
 
 def about(group: str, choice: str) -> dict[str, Any]:
@@ -125,10 +126,11 @@ def about(group: str, choice: str) -> dict[str, Any]:
     return yaml.safe_load((CONF / group / f"{choice}.yaml").read_text(encoding="utf-8")).get("about", {})
 
 
-def row(name: str, default: object, text: str, ranges: dict[str, Any] | None = None) -> tuple[str, str, str, str]:
+def row(name: str, default: object, text: str, ranges: dict[str, Any] | None = None) -> tuple[str, str]:
+    """A setting as one types its default, what it means and what it may be."""
     key = name.rpartition(".")[2]
     allowed = RANGES[name][1] if name in RANGES else range_of(ranges[key])[1] if ranges and key in ranges else ""
-    return f"`{name}`", f"`{written(default)}`", allowed, escaped(text)
+    return f"`{name}={written(default)}`", escaped(text) + (f"; *{allowed}*" if allowed and allowed not in text else "")
 
 
 def written(value: object) -> str:
@@ -152,7 +154,7 @@ def settings_of(group: str) -> str:
                 remark = remarks.get(name) or remarks.get(setting) or meaning(setting)
                 rows.append(row(setting, default, remark, about(group, choice).get("ranges")))
         if rows:
-            parts.append(table(("setting", "default", "allowed", "meaning"), rows) + "\n")
+            parts.append(table(("setting and default", "meaning"), rows) + "\n")
     return "\n".join(parts)
 
 
@@ -237,17 +239,44 @@ def public(module: ModuleType) -> Iterator[tuple[str, Any]]:
 def python(name: str) -> str:
     """A module: what it says of itself, and each of its functions and classes."""
     module = importlib.import_module(name)
-    parts = [f"## {name}", literal(inspect.getdoc(module) or "")]
+    parts = [f"## {name}", prose(inspect.getdoc(module) or "")]
     for own, value in public(module):
-        parts += [f"### {name}.{own}", f"```python\n{signature(own, value)}\n```"]
-        if text := own_doc(value):
-            parts.append(literal(text))
+        parts += [f"### {name}.{own}", f"```python\n{signature(own, value)}\n```", prose(own_doc(value))]
         for method, function in vars(value).items() if inspect.isclass(value) else ():
             function = function.fget if isinstance(function, property) else getattr(function, "__func__", function)
             if not method.startswith("_") and inspect.isfunction(function) and function.__doc__:
-                parts.append(f"```python\n{own}.{signature(method, function)}\n```")
-                parts.append(literal(inspect.getdoc(function) or ""))
+                parts.append(f"```python\n{signature(f'{own}.{method}', function)}\n```")
+                parts.append(prose(inspect.getdoc(function) or ""))
+    return "\n\n".join(part for part in parts if part)
+
+
+def prose(text: str) -> str:
+    """A docstring as Markdown: tables and lists as they are, indented lines as they stand, the rest as text."""
+    parts: list[str] = []
+    for paragraph in re.split(r"\n\s*\n", text):
+        lines = paragraph.splitlines()
+        if not paragraph.strip():
+            continue
+        if all(line.startswith("    ") for line in lines):
+            parts.append(literal(inspect.cleandoc("\n" + paragraph)))
+        elif all(line.lstrip().startswith("|") for line in lines):
+            heads, rows = cells(lines[0]), [cells(line) for line in lines[2:]]
+            parts.append(table(tuple(map(spans, heads)), ([*map(spans, row)] for row in rows)))
+        elif any(line.startswith("    ") for line in lines):
+            parts.append(literal(paragraph))
+        else:
+            parts.append("\n".join(spans(line) if line[:2] != "* " else f"* {spans(line[2:])}" for line in lines))
     return "\n\n".join(parts)
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\|) \| |^\||\|$", line.strip())[1:-1]]
+
+
+def spans(line: str) -> str:
+    """A line whose `code` stays code and whose other signs are no Markdown."""
+    parts = re.split(r"(`+[^`]+`+)", line)
+    return "".join(part if k % 2 else escaped(part, keep_spaces=True) for k, part in enumerate(parts))
 
 
 def own_doc(value: Any) -> str:
@@ -258,13 +287,31 @@ def own_doc(value: Any) -> str:
 
 
 def signature(name: str, value: Any) -> str:
-    """`def name(...)` or `class Name(...)`, as short as it is in the sources."""
+    """`def name(...)` or `class Name(...)`, with types as short as in the sources, in lines that fit."""
     try:
         found = str(inspect.signature(value))
     except (ValueError, TypeError):
         found = "(...)"
     found = re.sub(r"<(?:function|class) '?([\w.]+)'?[^>]*>", r"\1", found)
-    return f"{'class' if inspect.isclass(value) else 'def'} {name}{re.sub(r'(?:[a-z_]+[.])+(?=[A-Za-z_])', '', found)}"
+    found = re.sub(r"(?:[a-z_]+[.])+(?=[A-Za-z_])", "", found)
+    found = re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]", r"array[\1]", found)
+    line = f"{'class' if inspect.isclass(value) else 'def'} {name}{found}"
+    if len(line) <= WIDTH:
+        return line
+    head, _, rest = line.partition("(")
+    inside, _, end = rest.rpartition(")")
+    return f"{head}(\n    " + ",\n    ".join(apart(inside)) + f",\n){end}"
+
+
+def apart(parameters: str) -> Iterator[str]:
+    """Parameters, cut at the commas that are in no bracket."""
+    depth, start = 0, 0
+    for k, sign in enumerate(parameters):
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign == "," and not depth:
+            yield parameters[start:k].strip()
+            start = k + 1
+    yield parameters[start:].strip()
 
 
 def literal(text: str) -> str:
@@ -357,9 +404,9 @@ def sentence(text: str) -> str:
     return text if not text or text.endswith((".", "?", ")")) else f"{text}."
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, keep_spaces: bool = False) -> str:
     """Text that Markdown takes as it stands."""
-    return re.sub(r"([\\`*_$<|\[\]{}^])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_$<|\[\]{}^#~])", r"\\\1", text if keep_spaces else " ".join(text.split()))
 
 
 def table(heads: tuple[str, ...], rows: Any) -> str:
