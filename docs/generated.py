@@ -158,6 +158,16 @@ def settings_of(group: str) -> str:
     return "\n".join(parts)
 
 
+def built() -> list[str]:
+    """What a yaml builds an object of, which is no value to type."""
+    return [
+        name
+        for name, owners in settings().items()
+        for value in [node(name.partition(".")[0], owner).get(name.partition(".")[2]) for owner in owners[:1]]
+        if isinstance(value, dict) and "_target_" in value
+    ]
+
+
 def groups() -> str:
     """Every group of conf/, with its choices and their settings."""
     found = sorted(path.name for path in CONF.iterdir() if path.is_dir())

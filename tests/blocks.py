@@ -2,7 +2,8 @@
 
 All pages run in one folder, each with results of its own. Blocks of `bash` are commands, and those of `python` are
 executed; a block of python, yaml, json or nothing whose paragraph names a file and ends in a colon is that file. Other
-blocks are not run. Training is cut short: at most `SEEDS` seeds, `ITERATIONS` iterations, `EPISODES` of the probe.
+blocks are not run. Training is cut short: at most `SEEDS` seeds, `ITERATIONS` iterations, `EPISODES` of the probe,
+and figures are drawn in one format.
 
     python tests/blocks.py FOLDER PAGE.md ...     runs the pages, prints what failed, exit code 1 if anything did
 """
@@ -97,7 +98,10 @@ def run(words: list[str]) -> int:
     rest = words[3:] if words[:3] == ["python", "-m", "ablate"] else words[1:]
     assert rest != words[1:] or words[0] == "ablate", f"not a command of the project: {words}"
     if subcommands.is_one(rest[0]):
-        return subcommands.run(rest[0], rest[1:])
+        from ablate.analysis.commands import FIGURES
+
+        quick = rest[0] in ("figures", *FIGURES) and "--formats" not in rest
+        return subcommands.run(rest[0], [*rest[1:], *(["--formats", "png"] if quick else [])])
     GlobalHydra.instance().clear()
     sys.argv = ["ablate", *shortened(rest)]
     try:
