@@ -57,7 +57,7 @@ def test_what_is_missing_is_run_once_and_again_where_it_is_gone(tmp_path: Path, 
     header, rule, row = (tmp_path / "table.md").read_text().splitlines()
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in (header, rule, row)}) == 1
     assert "SUPPORTED" in row
-    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"C14.png", "C14.svg"}
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"C14.csv", "C14.png", "C14.svg"}
 
 
 def test_a_claim_whose_runs_cannot_be_made_is_inconclusive_and_says_why(tmp_path: Path) -> None:
