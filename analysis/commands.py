@@ -23,6 +23,7 @@ FIGURES = {
     "trade": "noise against what is learnt and how steadily, a point a variant",
     "noise": "noise of each run's own estimator along training",
     "variance": "noise of every variant on the same trajectories (probe=matched)",
+    "metrics": "the same by its cost, in other metrics and by layer of the network",
     "split": "what the exact variance comes from, and the floor under every baseline",
     "horizon": "exact noise against the horizon",
     "survey": "on how many random MDPs an ordering of variants holds",
@@ -36,7 +37,8 @@ FIGURES = {
     "intuition": "the slide's picture: samples, signed scores, the averaged step (no study)",
 }
 SCRATCH = "scratch"  # the study of what belongs to none
-OWN_STUDY = {name: name for name in ("horizon", "survey", "variance")} | {"group_size": "group_baselines"}
+OWN_STUDY = {name: name for name in ("horizon", "survey", "variance")}
+OWN_STUDY |= {"group_size": "group_baselines", "metrics": "variance"}
 
 
 def figure(options: argparse.Namespace) -> None:

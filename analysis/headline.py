@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ablate.statistics.text import number
+from ablate.statistics.text import counted, number
 
 from . import tables
 from .frames import Study
@@ -264,7 +264,7 @@ def _tally(found: Sequence[Sequence[Answer]]) -> Iterator[str]:
         who = [f"{name} on {number(times)}" for name, times in Counter(variant).most_common()]
         told = f"{listed(who)}; " if who else ""
         yield (
-            f"Over {count(len(asked), 'problem')}, {question.short}, ahead of every other variant in a paired test "
+            f"Over {counted(len(asked), 'problem')}, {question.short}, ahead of every other variant in a paired test "
             f"over shared seeds: {told}not settled on {len(asked) - len(variant)}."
         )
 
@@ -279,17 +279,18 @@ def reservations(study: Study) -> Iterator[str]:
         )
     elif (seeds < ENOUGH).any():
         yield (
-            f"Some cells have no more than {count(int(seeds.min()), 'seed')}; below {ENOUGH} shared seeds no paired "
+            f"Some cells have no more than {counted(int(seeds.min()), 'seed')}; below {ENOUGH} shared seeds no paired "
             "test can decide, and below 5 there are no intervals."
         )
     if len(study.left_out):
+        verb = "is" if len(study.left_out) == 1 else "are"
         yield (
-            f"{len(study.left_out):,} of {count(len(study.runs), 'run')} are not complete and are left out of every "
-            "number and figure; they are listed under Runs. A run that diverged counts as one that does not solve the "
+            f"{len(study.left_out):,} of {counted(len(study.runs), 'run')} {verb} not complete and left out of every "
+            "number and figure; the list is under Runs. A run that diverged counts as one that does not solve the "
             "task. If a variant lost runs because they failed, its other numbers flatter it."
         )
     if len(study.tuning_runs):
-        yield f"{count(len(study.tuning_runs), 'run')} of seeds from 100 on chose step sizes and are in no number here."
+        yield f"{counted(len(study.tuning_runs), 'run')} of seeds from 100 on chose step sizes, and no number has them."
     named = study.cells[study.cells["complete"] > 0]
     if len(named) and parts(named).nunique() > named["config"].map(lambda config: repr(config.get("env"))).nunique():
         yield "Cells of different budgets are not compared; env_steps= gives learners equal ones."
@@ -304,10 +305,6 @@ def _shortened(names: Sequence[str]) -> list[str]:
 
 def listed(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
-
-
-def count(amount: int, noun: str) -> str:
-    return f"{amount:,} {noun}" + ("" if amount == 1 else "s")
 
 
 def capital(text: str) -> str:

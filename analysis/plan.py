@@ -148,29 +148,37 @@ def of_trajectories(study: Study, aim: Aim) -> pd.DataFrame:
     tell that the two variances differ by the factor `effect`.
 
     The error of a log ratio falls as 1 / sqrt N: from the limits of each run, error sqrt(N) is the deviation of one
-    trajectory's part; the largest over seeds is planned for.
+    trajectory's part; the largest over seeds is planned for. Where too many runs set no limits (`seeds.enough`), for
+    want of informative episodes, there is no plan, NaN: those that set some are those that missed the heavy episodes.
     """
     columns = ["log_ratio", "log_ratio_low", "log_ratio_high", "episodes"]
     if not set(columns) <= set(study.probe):
         raise Refusal(f"study {study.name!r} has no two variants on the same trajectories; run it with probe=matched")
     first = study.probe[study.probe["stage"] == 0]
-    first = first[np.isfinite(first[columns].astype(float)).all(axis=1)]
     rows = []
     for (cell, env), own in first.groupby(["cell", "env"], observed=True, sort=False):
         against = held(study.cells["config"][cell])
         labels = [label for label in dict.fromkeys(own["label"]) if label != against]
         for label in labels:
-            one = own[own["label"] == label]
+            every = own[own["label"] == label]
+            bounded = np.isfinite(every[columns].astype(float)).all(axis=1).to_numpy()
+            row = {"env": env, "label": label, "against": against, "bounded": f"{bounded.sum()} of {len(bounded)}"}
+            if not (bounded.any() and seeds.enough(bounded)):
+                rows.append(row)
+                continue
+            one = every[bounded]
             number = one["episodes"].to_numpy(float)
             half = (one["log_ratio_high"] - one["log_ratio_low"]).to_numpy(float) / 2
             part = float((half / stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(number)).max())
             fewest, alpha = int(number.min()), aim.alpha / len(labels)
-            row = {"env": env, "label": label, "against": against, "trajectories": fewest}
-            row |= {"ratio": float(np.exp(one["log_ratio"].mean()))}
+            row |= {"trajectories": fewest, "ratio": float(np.exp(one["log_ratio"].mean()))}
             row |= {"power_of_these": power(log(aim.effect), part, fewest, alpha)}
             rows.append(row | {"trajectories_needed": samples_needed(log(aim.effect), part, alpha, aim.power)})
-    if not rows:
-        raise Refusal(f"no probe of study {study.name!r} bounds a ratio of variances; give it more probe.episodes")
+    if not any("ratio" in row for row in rows):
+        raise Refusal(
+            f"too few probes of study {study.name!r} bound a ratio of variances: fewer than 8 of their episodes carry "
+            "the noise; give it more probe.episodes"
+        )
     return pd.DataFrame(rows)
 
 

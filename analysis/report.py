@@ -20,12 +20,13 @@ from matplotlib.figure import Figure
 import ablate
 from ablate import files
 from ablate.refusal import Refusal
+from ablate.statistics.text import counted
 
 from . import frames, plots, tables
 from .choice import EVERYTHING, Choice, chosen
 from .columns import table
 from .frames import Study
-from .headline import capital, count, headline, reservations
+from .headline import capital, headline, reservations
 from .page import (
     Block,
     Code,
@@ -54,7 +55,7 @@ def report(outputs: str | Path, study: str, choice: Choice = EVERYTHING) -> Page
     runs = found.runs
     complete = runs["status"] == "complete"
     revisions = [revision[:7] for revision in runs["git_revision"].dropna().unique()]
-    byline = [count(len(found.cells), "cell"), f"{complete.sum():,} of {count(len(runs), 'run')} complete"]
+    byline = [counted(len(found.cells), "cell"), f"{complete.sum():,} of {counted(len(runs), 'run')} complete"]
     byline += [f"revision {', '.join(revisions)}"] if revisions else []
     if complete.any():
         words, results = headline(found), [*_results(found)]
@@ -111,7 +112,7 @@ CAPTIONS = {
 FIGURES = {
     "side_by_side": ["trade"],
     "sample_efficiency": ["learning", "profiles", "improvement"],
-    "noise": ["noise", "variance", "split", "horizon", "survey"],
+    "noise": ["noise", "variance", "metrics", "split", "horizon", "survey"],
 }
 NARROW = 5  # inches: one column of a paper
 
@@ -149,7 +150,7 @@ def _runs(study: Study) -> Section:
     strays = [Table(study.strays, "Not a result, though it looks like one; nothing here counts it.")]
     strays = strays if len(study.strays) else []
     if left.empty:
-        said = f"All {count(len(study.runs), 'run')} are complete; none is left out."
+        said = f"{counted(len(study.runs), 'run')}, complete: none is left out."
         return Section("Runs", "runs", [Text(said), *strays])
     labels = left["cell"].map(study.cells["label"]).fillna(left["cell"])
     listed = pd.DataFrame({"cell": labels, "seed": left["seed"], "status": left["status"], "reason": left["reason"]})
@@ -157,7 +158,7 @@ def _runs(study: Study) -> Section:
         "status": "diverged: its numbers were no longer finite; failed: it ended with an error; unfinished: it has not "
         "ended yet; damaged: its files are not what was written; other schema: of another version of the store"
     }
-    said = f"{len(left):,} of {count(len(study.runs), 'run')} are not complete. The same commands finish what can be."
+    said = f"Not complete: {len(left):,} of {counted(len(study.runs), 'run')}. The same commands finish what can be."
     missing = Table(listed, "Runs that are left out, with reasons.", {}, meanings)
     return Section("Runs", "runs", [Text(said), missing, *strays])
 
@@ -229,7 +230,7 @@ def _versions(runs: pd.DataFrame) -> dict[str, str]:
 def _one_or_each(versions: Counter[str]) -> str:
     if len(versions) == 1:
         return next(iter(versions))
-    return ", ".join(f"{version} ({count(times, 'run')})" for version, times in versions.most_common())
+    return ", ".join(f"{version} ({counted(times, 'run')})" for version, times in versions.most_common())
 
 
 def _citation() -> Section:

@@ -7,12 +7,11 @@ finds it too; `ablate.statistics.curves` has the final return and the steps to a
     over seeds          band, optimality_gap, improvement_interval
     stability           interquartile_range, detrended_iqr, drawdown_cvar, collapses
                         (Chan et al. 2020, Measuring the reliability of RL algorithms)
-    decisions           student_p_value, samples_to_decide, wilson
+    decisions           student_p_value, wilson
     ranks               kendall_tau, kendall_interval, kendall_over_variants
 """
 
 from collections.abc import Callable
-from math import ceil
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,6 @@ from scipy import stats
 from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
 from ablate.statistics.curves import smoothed
 from ablate.statistics.interval import LEVEL, Floats, Interval
-from ablate.statistics.power import POWER
 from ablate.statistics.seeds import FEWEST, cvar, expanded, interquartile_mean, probability_of_improvement
 from ablate.statistics.seeds import QUARTER as TAIL
 
@@ -138,18 +136,6 @@ def student_p_value(distance: float, error: float, degrees: float) -> float:
     if error == 0:
         return 0.0 if distance else 1.0
     return float(2 * stats.t.sf(abs(distance / error), degrees))
-
-
-def samples_to_decide(effect: float, deviation: float, alpha: float = 1 - LEVEL, power: float = POWER) -> int | None:
-    """n = ((z_{1 - alpha/2} + z_power) deviation / effect)^2: the seeds, or trajectories, that find such an effect.
-
-    Of a two-sided test of level alpha on n values with such a standard deviation, in the normal approximation, a few
-    below the `samples_needed` of Student's t; 3 at least. The effect is to be declared beforehand. None where it is 0.
-    """
-    if not effect or not np.isfinite(effect):
-        return None
-    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
-    return max(3, ceil((z * deviation / effect) ** 2))
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

@@ -31,7 +31,7 @@ from ablate.refusal import Refusal
 from ablate.statistics import seeds
 from ablate.statistics.interval import Interval, bare
 from ablate.statistics.power import detectable
-from ablate.statistics.text import limits, number
+from ablate.statistics.text import counted, limits, number
 
 from . import escapes
 from . import statistics as st
@@ -348,7 +348,7 @@ def show(frame: pd.DataFrame, title: str, console: Console) -> None:
         table.add_row(*map(escapes.terminal, row))
     console.print(table)
     if len(read) > SHOWN:
-        console.print(f"... and {len(read) - SHOWN} rows more in the file")
+        console.print(f"... and {counted(len(read) - SHOWN, 'more row')} in the file")
 
 
 # ------------------------------------------------------------------------------------------------ parts

@@ -12,12 +12,13 @@ import pytest
 import studies
 from conftest import choices, compose, composed
 from matplotlib import pyplot as plt
+from scipy import stats
 from scipy.stats import binomtest
 
 from ablate.analysis import commands as command
 from ablate.analysis import frames, plots, statistics
 from ablate.analysis.commands import FIGURES
-from ablate.analysis.plots import data, noise, style
+from ablate.analysis.plots import data, metrics, noise, style
 from ablate.commands import run_of_analysis as main
 from ablate.configuration import parse_seeds
 from ablate.runs.train import train
@@ -346,3 +347,31 @@ def test_analysis_needs_no_engine() -> None:
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_noise_in_other_units_is_over_the_reference_s_in_the_same_run(tmp_path: Path) -> None:
+    """By hand: 2 and 8 times the reference's noise of a step, so 4, with Student's limits of logarithms; a layer has
+    its share of the trace variance; of six seeds two without informative episodes leave no limits."""
+    made = studies.cell(tmp_path, "phi=rtg", "iterations=4", "probe=matched")
+    for seed in range(6):
+        rows = [
+            {"iteration": 4, "mode": "matched", "phi": phi, "baseline": "none", "critic": "none", "episodes": 64}
+            | {"trace_variance": 2.0 * noise, "work_variance": noise, "share_policy_0": share}
+            | {"informative": 20.0, "snr": 0.1, "log_ratio": np.log(noise)}
+            for phi, noise, share in (("return", (2.0, 8.0)[seed % 2], 0.75), ("rtg", 1.0, 0.25))
+        ]
+        studies.run(made, seed, [1.0] * 4, rows)
+    rows = frames.load(tmp_path, "main").probe.copy()
+    found = metrics.relative(rows, "return", "work_variance")
+    assert found is not None
+    reach = stats.t.ppf(0.975, 5) * np.log(2) * np.sqrt(6 / 5) / np.sqrt(6)
+    np.testing.assert_allclose(np.log(found), [np.log(4), np.log(4) - reach, np.log(4) + reach], rtol=1e-9)
+    layer = metrics.relative(rows, "return", "share_policy_0")
+    assert layer is not None
+    assert layer.value == pytest.approx(12)
+    few = (rows["label"] == "return") & (rows["seed"] < 2)
+    rows = rows.assign(informative=rows["informative"].where(~few, 3.0))
+    unknown = metrics.relative(rows, "return", "work_variance")
+    assert unknown is not None
+    assert (unknown.low, unknown.high) == (0, np.inf)
+    assert set(metrics.measured(rows)) == {"trace_variance", "work_variance", "share_policy_0"}

@@ -18,6 +18,7 @@ from ablate.analysis.verdicts.study import Study
 from ablate.analysis.verdicts.verdict import LEVEL, Row, Verdict, family
 from ablate.envs import tabular
 from ablate.refusal import Refusal
+from ablate.statistics.power import power
 
 NAN, INF = float("nan"), float("inf")
 KINDS = ("true", "false", "undecided")
@@ -297,13 +298,15 @@ def test_every_yaml_is_complete(claim: Claim) -> None:
 
 @pytest.mark.parametrize("claim", [c for c in claims() if c.decided_by == "sampling"], ids=lambda claim: claim.id)
 def test_the_sample_size_of_the_full_study_comes_from_the_power_calculation(claim: Claim) -> None:
-    """What 80% power at the strictest level of Holm's correction asks for, at the declared effect and deviation."""
+    """70% power or more at the strictest level of Holm's correction, at the declared effect and deviation, for both
+    sides of an equivalence test; the page says how many values have 80%."""
     assert claim.power is not None
     assert claim.needed is not None
     if claim.id in SHARES:
         assert "cannot be told" in claim.power["why"]  # there are not so many environments
     else:
-        assert claim.power["samples"]["full"] >= claim.needed
+        effect, spread, full = claim.primary.smallest_effect, claim.power["deviation"], claim.power["samples"]["full"]
+        assert 2 * power(effect, spread, full, LEVEL / family_size()) - 1 >= 0.7
     assert claim.power["samples"]["quick"] >= 3
 
 

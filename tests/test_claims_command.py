@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from ablate.analysis.verdicts import command
 from ablate.analysis.verdicts.claim import chosen, claims
 from ablate.analysis.verdicts.estimates import Mean
 from ablate.analysis.verdicts.page import claims_page
-from ablate.analysis.verdicts.study import Study, asked_for, forget
+from ablate.analysis.verdicts.study import Study, _parts, asked_for, forget
 from ablate.analysis.verdicts.verdict import Finding, Place, Verdict, judge
 from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
@@ -87,6 +89,11 @@ def test_the_page_shows_every_claim_with_a_picture_where_there_is_evidence(tmp_p
     assert "batch mean, N = 2" in html
 
 
+def test_one_claim_is_one_claim(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["claims", "--only", "c5", "--outputs", str(tmp_path)]) == 0
+    assert "\n1 claim. A number" in capsys.readouterr().out
+
+
 def test_the_json_has_no_times_and_no_infinities(tmp_path: Path) -> None:
     (claim,) = chosen("C21")
     nothing = Finding([Place("here", {"tau": Mean.of([float("nan")])})])
@@ -102,6 +109,26 @@ def test_bad_options_get_one_line(words: list[str], capsys: pytest.CaptureFixtur
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1
+
+
+TUNED = {"optimizer.lr", "algorithm.lr", "algorithm.step_size", "algorithm.action_bins", "algorithm.state_bins"}
+
+
+@pytest.mark.parametrize("name", ["C17", "C19", "C21"])  # C20 and C21b read the runs of C19 and C21
+def test_every_configuration_of_a_full_grid_is_possible_and_its_best_value_can_lie_inside(name: str) -> None:
+    """Three values or more of what is tuned; all combinations of the rest resolve, at both ends of it in turn."""
+    (claim,) = chosen(name)
+    for line in claim.commands("full"):
+        words = (word.partition("=") for word in shlex.split(line) if not word.startswith("seed="))
+        values = {key: _parts(value) for key, _, value in words}
+        tuned = {key: found for key, found in values.items() if key in TUNED and len(found) > 1}
+        assert all(len(found) >= 3 and len({*found}) == len(found) for found in tuned.values()), line
+        cells = list(product(*(found for key, found in values.items() if key not in tuned)))
+        for place, cell in enumerate(cells if len(cells) > 1 else cells * 2):
+            rest = dict(zip([key for key in values if key not in tuned], cell, strict=True))
+            own = rest | {key: found[-(place % 2)] for key, found in tuned.items()}
+            config = compose(*(f"{key}={value}" for key, value in own.items())).config
+            assert config["iterations"] or config["env_steps"]
 
 
 def test_runs_are_chosen_by_their_configuration(tmp_path: Path) -> None:

@@ -191,6 +191,31 @@ def test_trajectories_of_a_probe_on_the_same_trajectories(tmp_path: Path) -> Non
     assert power(np.log(1.25), 1.6, n, 0.05) >= 0.8 > power(np.log(1.25), 1.6, n - 1, 0.05)
 
 
+def noisy_pilot(outputs: Path, bounded: int, count: int = 10) -> frames.Study:
+    """Matched probes of so many seeds, of which some bound the ratio."""
+    made = cell(outputs, "phi=rtg", "iterations=4", "probe=matched")
+    for seed in range(count):
+        ends = (0.6, 1.4) if seed < bounded else (-np.inf, np.inf)
+        rows = [
+            {"iteration": 0, "mode": "matched", "phi": phi, "baseline": "none", "critic": "none", "episodes": 64}
+            | {"trace_variance": 1.0, "snr": 0.1, "log_ratio": log, "log_ratio_low": low, "log_ratio_high": high}
+            for phi, log, (low, high) in (("return", 1.0, ends), ("rtg", 0.0, (0.0, 0.0)))
+        ]
+        run(made, seed, [1.0] * 4, rows)
+    return frames.load(outputs, "main")
+
+
+def test_probes_that_missed_the_heavy_episodes_plan_nothing(tmp_path: Path) -> None:
+    """Of 10 seeds 1 may set no limits, as of a median (`seeds.enough`); the others would plan for a quiet sample."""
+    (row,) = plan.of_trajectories(noisy_pilot(tmp_path / "nine", 9), plan.Aim(1.25, "noise")).to_dict("records")
+    assert row["bounded"] == "9 of 10"
+    assert row["trajectories_needed"] > 64
+    for bounded in (8, 1, 0):
+        study = noisy_pilot(tmp_path / f"{bounded}", bounded)
+        with pytest.raises(Refusal, match=r"probe\.episodes"):
+            plan.of_trajectories(study, plan.Aim(1.25, "noise"))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -186,7 +186,7 @@ def test_runs_that_are_not_complete_are_listed_with_reasons(tmp_path: Path) -> N
     curves = {"iteration": [1], "env_steps": [100], "episodes": [1], "return_mean": [1.0]}
     other.diverge(8, 1, "the loss is not finite", curves, [], STARTED | {"env_steps": 100})
     page = report.report(tmp_path, "poor")
-    assert "2 of 7 runs are not complete and are left out" in " ".join(page.headline)
+    assert "2 of 7 runs are not complete and left out" in " ".join(page.headline)
     listed = next(block for block in blocks(page, "runs") if isinstance(block, Table)).frame
     assert listed[["seed", "status"]].to_numpy().tolist() == [[7, "failed"], [8, "diverged"]]
     assert listed["reason"].tolist() == ["ValueError: <b>boom</b>", "the loss is not finite"]

@@ -1,5 +1,6 @@
 """Numbers over seeds: against scipy, by hand, by the definitions, and how often their intervals hold the truth."""
 
+from itertools import pairwise
 from math import comb
 
 import numpy as np
@@ -261,6 +262,14 @@ def test_the_power_is_that_of_simulated_tests(effect: float, n: int, alpha: floa
     x = np.random.default_rng(8).normal(effect, 1.0, (4000, n))
     found = (stats.ttest_1samp(x, 0, axis=1).pvalue <= alpha).mean()
     assert power(effect, 1.0, n, alpha) == pytest.approx(found, abs=4 * np.sqrt(found * (1 - found) / 4000))
+
+
+@given(some.floats(0, 200), some.integers(2, 400), some.sampled_from([0.05, 0.01, 0.001]))
+def test_power_is_a_number_however_large_the_effect(effect: float, n: int, alpha: float) -> None:
+    """It rises with the effect, from alpha to 1; no series of scipy's leaves a hole in it."""
+    found = [power(factor * effect, 1.0, n, alpha) for factor in (0, 0.5, 1, 2, 50)]
+    assert found[0] == pytest.approx(alpha, rel=1e-6)
+    assert all(0 <= one <= other + 1e-9 <= 1 + 1e-9 for one, other in pairwise(found))
 
 
 @given(some.floats(0.15, 3), some.floats(0.5, 4), some.sampled_from([0.05, 0.01]))

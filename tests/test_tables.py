@@ -344,7 +344,7 @@ def test_the_screen_shows_markup_as_text_and_says_what_it_leaves_out() -> None:
     tables.show(frame, "t", console)
     text = console.export_text()
     assert text.count("[red]x[/red]") == tables.SHOWN
-    assert "10 rows more" in text
+    assert "10 more rows" in text
 
 
 @pytest.mark.skipif(not (shutil.which("tectonic") or shutil.which("pdflatex")), reason="no TeX here")

@@ -132,13 +132,13 @@ def test_failing_to_reject_is_not_support() -> None:
 
 
 def test_the_sample_that_is_needed_comes_from_the_declared_effect() -> None:
-    """Whatever was observed: n = ((z_{1 - a/2} + z_{.9}) s / d)^2, and with it either truth is decided in 80% or more:
+    """Whatever was observed: a few above ((z_{1 - a/2} + z_{.9}) s / d)^2, and with it either truth is decided in 80%:
     no effect (negligible), and the smallest that matters (holds). 2000 samples: sd of the share 0.9%."""
     means = [Mean(effect, 1.0, 8) for effect in (-0.5, 0.0, 0.01, 0.19, 0.5)]
     needed = {MORE.needed(mean, LEVEL) for mean in means}
     z = stats.norm.ppf(0.975) + stats.norm.ppf(0.9)
-    assert needed == {int(np.ceil((z / 0.2) ** 2))}
     (n,) = needed
+    assert 0 < n - (z / 0.2) ** 2 < 4
     rng = np.random.default_rng(0)
     for truth, said in ((0.0, "negligible"), (0.2, "holds")):
         x = truth + rng.standard_normal((2000, n))

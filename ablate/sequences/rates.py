@@ -25,6 +25,7 @@ from scipy import optimize, special, stats
 from ablate.refusal import Refusal
 from ablate.sequences import advantages
 from ablate.sequences.exact import OfBatch
+from ablate.statistics.text import counted
 
 Floats = NDArray[np.float64]
 
@@ -183,8 +184,8 @@ def paragraph(rates: Rates, table: pd.DataFrame, budget: int) -> str:
     shrunk = "" if rates.prior is None else f" (shrunk towards Beta({rates.prior[0]:.3g}, {rates.prior[1]:.3g}))"
     sizes = ", ".join(f"{name} {N}" for name, N in best.items())
     return (
-        f"{len(rates.nodes):,} prompts with a mean pass rate of {rates.nodes.mean():.1%}{shrunk}. Of groups of "
-        f"{first['N']:.0f}, {first['dead']:.1%} are dead; of groups of {last['N']:.0f}, {last['dead']:.1%}. At "
+        f"{counted(len(rates.nodes), 'prompt')} with a mean pass rate of {rates.nodes.mean():.1%}{shrunk}. Of groups "
+        f"of {first['N']:.0f}, {first['dead']:.1%} are dead; of groups of {last['N']:.0f}, {last['dead']:.1%}. At "
         f"{budget:,} samples an update the least noise-to-signal ratio is at group sizes: {sizes}. RLOO and Dr. GRPO "
         "differ by the factor 1 - 1/N alone, so that their ratios are the same; GRPO's ratio is of an objective of its "
         "own, in which hard and easy prompts weigh more."

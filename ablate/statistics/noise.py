@@ -47,12 +47,14 @@ def squared_signal(blocks: Blocks) -> Interval:
 def snr(blocks: Blocks) -> Interval:
     """Signal-to-noise ratio of one trajectory, |mu|^2 / tr C, as U / T. [..., K]; it can be negative.
 
-    Limits as of `squared_signal`, with every term divided by T.
+    Limits as of `squared_signal`, with every term divided by T; the lower one is no nearer than U over the upper limit
+    of tr C: without the heavy episodes a sample looks too quiet, and its signal too clear.
     """
     square, U, U_left_out = distance(blocks, np.zeros(blocks.mean.shape[-1]))
     T, T_left_out = limits.trace_variance(blocks)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return limits.quadratic(blocks, U / T, U_left_out / T_left_out, square / T, T)
+        found = limits.quadratic(blocks, U / T, U_left_out / T_left_out, square / T, T)
+        return found._replace(low=np.fmin(found.low, U / trace_variance(blocks).high))
 
 
 def nsr(blocks: Blocks) -> Interval:

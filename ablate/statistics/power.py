@@ -19,7 +19,10 @@ def power(effect: float, deviation: float, n: int, alpha: float) -> float:
         return float(n >= 2 and effect != 0)
     critical = special.stdtrit(n - 1, 1 - alpha / 2)
     shift = abs(effect) * np.sqrt(n) / deviation
-    return float(1 - special.nctdtr(n - 1, shift, critical) + special.nctdtr(n - 1, shift, -critical))
+    found = 1 - special.nctdtr(n - 1, shift, critical) + special.nctdtr(n - 1, shift, -critical)
+    if np.isnan(found):  # scipy's series fails at some large shifts; t^2 is non-central F, whose fails where it is 0
+        found = 1 - np.nan_to_num(special.ncfdtr(1, n - 1, shift**2, critical**2), nan=0.0)
+    return float(found)
 
 
 def samples_needed(effect: float, deviation: float, alpha: float, wanted: float = POWER) -> float:

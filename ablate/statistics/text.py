@@ -31,6 +31,11 @@ def number(value: Any) -> str:
     return text.replace("-", "−")
 
 
+def counted(amount: int, noun: str) -> str:
+    """1 claim, 2 claims."""
+    return f"{amount:,} {noun}" + ("" if amount == 1 else "s")
+
+
 def limits(interval: Interval) -> str:
     """[low, high], or nothing where there are none."""
     low, high = float(interval.low), float(interval.high)

@@ -15,7 +15,7 @@ from ablate.refusal import Refusal
 
 from .. import intuition
 from ..frames import Study, finished
-from . import comparison, groups, learning, noise
+from . import comparison, groups, learning, metrics, noise
 from .files import formats, made_for, save
 from .style import theme
 
@@ -53,6 +53,12 @@ FIGURES = {
         noise.no_matched_noise,
         "Trace variance of each variant relative to the reference, on the same trajectories of the same policy, with "
         "intervals, at the first, a middle and the last policy.",
+    ),
+    "metrics": Picture(
+        metrics.metrics,
+        metrics.no_metrics,
+        "Noise of each variant relative to the reference at the last policy, with intervals: by env step, in the "
+        "optimiser's metric, along the ascent, and by layer.",
     ),
     "split": Picture(
         noise.split,

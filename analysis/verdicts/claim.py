@@ -13,9 +13,9 @@ import pandas as pd
 import yaml  # type: ignore[import-untyped]
 
 from ablate.refusal import Refusal
+from ablate.statistics.power import samples_needed
 
 from .. import claims as package
-from ..statistics import samples_to_decide
 from .question import EITHER, Question
 from .study import Study
 from .verdict import LEVEL, Finding, Verdict, judge
@@ -105,7 +105,7 @@ class Claim:
         if self.power is None:
             return None
         level = LEVEL / family_size()
-        return samples_to_decide(self.primary.smallest_effect, self.power["deviation"], level, EITHER)
+        return int(samples_needed(self.primary.smallest_effect, self.power["deviation"], level, EITHER))
 
 
 @cache

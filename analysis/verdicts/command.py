@@ -21,6 +21,7 @@ from rich.table import Table
 import ablate
 from ablate.files import write
 from ablate.refusal import Refusal
+from ablate.statistics.text import counted
 
 from .. import claims as package
 from . import study as disk
@@ -82,8 +83,8 @@ def run(
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     console.print(table(chosen(only), verdicts))
     console.print(
-        f"{len(verdicts)} claims. A number without limits in brackets is exact. The limits are those that decided, "
-        f"after Holm's correction over the {family_size()} sampled claims of the lecture."
+        f"{counted(len(verdicts), 'claim')}. A number without limits in brackets is exact. The limits are those that "
+        f"decided, after Holm's correction over the {family_size()} sampled claims of the lecture."
     )
     contents: dict[str, str] = {}
     if json_file is not None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from ablate.statistics.text import counted
+
 from .. import page
 from ..page import Block, Code, Definitions, Details, Equation, Group, Link, Page, Picture, Section, Table, Text
 from .claim import STUDIES, Claim, Scale, family_size
@@ -25,7 +27,7 @@ def headline(shown: Shown) -> list[str]:
     counts = {word: sum(verdict.word == word for _, verdict, _ in shown) for word in WORDS}
     said = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count)
     return [
-        f"Of {len(shown)} claims of the lecture: {said}.",
+        f"Of {counted(len(shown), 'claim')} of the lecture: {said}.",
         "Conditional: true at some of the places tried and false at others. Inconclusive: these runs cannot tell. "
         f"The limits shown are those that decided, after Holm's correction over the {family_size()} sampled claims.",
     ]

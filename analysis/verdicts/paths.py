@@ -17,6 +17,7 @@ from scipy import stats
 
 from ablate.randomness import stream
 from ablate.statistics.curves import FINAL, Floats
+from ablate.statistics.text import counted
 
 from ..statistics import area_under_curve, kendall_tau
 from . import draw, learning
@@ -182,7 +183,7 @@ def left_out(rows: pd.DataFrame) -> str:
 
 def named(where: str, rows: pd.DataFrame) -> str:
     """'chain, 9 variants'."""
-    return f"{where}, {ranked(rows)['variant'].nunique()} variants"
+    return f"{where}, {counted(ranked(rows)['variant'].nunique(), 'variant')}"
 
 
 def remark(evidence: pd.DataFrame) -> str:

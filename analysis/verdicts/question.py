@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Literal
 
-from ..statistics import samples_to_decide
+from ablate.statistics.power import samples_needed
+
 from .estimates import Estimate
 
 EITHER = 0.9  # power on each side of an equivalence test whose power is 80%
@@ -69,7 +70,7 @@ class Question:
         """How many values decide at this level with 80% power, both where the effect is the smallest that matters and
         where there is none: from the declared effect and the spread of the values, never from the effect observed."""
         spread = estimate.deviation(self.borders[0] if self.asks == "equal" else self.than)
-        return samples_to_decide(self.smallest_effect, spread, level, EITHER) if isfinite(spread) else None
+        return int(samples_needed(self.smallest_effect, spread, level, EITHER)) if isfinite(spread) else None
 
 
 def number(x: float) -> str:

@@ -12,6 +12,7 @@ from ablate.envs import tabular
 from ablate.lqg import LQG, evaluate, scalar_moments
 from ablate.randomness import stream
 from ablate.refusal import Refusal
+from ablate.statistics.text import counted
 
 from . import draw
 from .estimates import Exact, Mean
@@ -99,7 +100,9 @@ class Unbiased:
             p = rows["wald_p"].dropna()
             if len(p):
                 least = min(1.0, float(p.min()) * len(p))
-                remarks.append(f"{place}: least Wald p of {len(p)} runs, corrected for their number: {least:.2g}.")
+                remarks.append(
+                    f"{place}: least Wald p of {counted(len(p), 'run')}, corrected for their number: {least:.2g}."
+                )
         return Finding([*places, *checks], " ".join(remarks))
 
     def picture(self, evidence: pd.DataFrame) -> Figure:
