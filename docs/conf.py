@@ -13,8 +13,6 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import generated  # noqa: E402
 
-import ablate  # noqa: E402
-
 project = "ablate"
 copyright = "2026, the ablate authors"
 extensions = ["myst_nb"]
@@ -26,7 +24,7 @@ html_css_files = ["site.css"]
 html_math_renderer = "mathml"  # which browsers show by themselves, without a script from elsewhere
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "force" if hasattr(ablate, "run") else "off"
+nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_timeout = 120

@@ -11,7 +11,6 @@ import yaml
 from blocks import ROOT, blocks, commands, notebook, pages
 from conftest import choices
 
-import ablate
 from ablate import commands as subcommands
 from ablate import store
 from ablate.configuration.settings import settings
@@ -56,7 +55,7 @@ def typed() -> list[list[str]]:
 @pytest.mark.parametrize("part", range(2))
 def test_the_blocks_of_the_pages_run(part: int, tmp_path: Path) -> None:
     """Two halves, so that two processes share the work; each runs its pages one after another."""
-    chosen = [str(page) for page in [*RUN, *(NOTEBOOKS if hasattr(ablate, "run") else [])][part::2]]
+    chosen = [str(page) for page in [*RUN, *NOTEBOOKS][part::2]]
     line = [sys.executable, str(Path(__file__).with_name("blocks.py")), str(tmp_path), *chosen]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
