@@ -91,6 +91,7 @@ RATIO = Question(
     "has less noise for its signal than",
 )
 QUESTIONS = (SOONEST, FASTEST, BEST, NOISE, RATIO)
+FIRST = (SOONEST, BEST, NOISE)  # whose numbers are seen first
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,26 @@ def _parts(study: Study, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFram
         yield names[rows.index[0]], named.assign(variant=variants)
 
 
+def numbers(study: Study) -> list[tuple[str, str, str]]:
+    """(value, its limits, what it is) of the first variant by each question, where all cells are of one part."""
+    table = tables.side_by_side(study)
+    if table.empty:
+        return []
+    table = table.assign(threshold=study.cells["threshold"].reindex(table.index))
+    found = [rows for _, rows in _parts(study, table)]
+    if len(found) != 1:
+        return []
+    asked = answers(found[0], tables.paired_differences(study))
+    return [
+        (*_bare(answer.question, answer.rows.iloc[0]), _told(answer)) for answer in asked if answer.question in FIRST
+    ]
+
+
+def _told(answer: Answer) -> str:
+    what = answer.question.what.format(threshold=number(answer.rows["threshold"].iloc[0]))
+    return f"{what}, {answer.names[0]}"
+
+
 def answers(rows: pd.DataFrame, paired: pd.DataFrame) -> list[Answer]:
     """Of one part: samples (or areas, where none solves the task), final return, noise, and noise for signal, as far as
     two cells have them."""
@@ -235,10 +256,15 @@ def _sentence(answer: Answer) -> str:
     return told if pairs else told + f" No paired test: it takes two seeds that both have{few}."
 
 
-def _value(question: Question, row: pd.Series) -> str:
+def _bare(question: Question, row: pd.Series) -> tuple[str, str]:
+    """The value and its limits, "" where there are none."""
     low, high = (row.get(f"{question.column}_{end}", np.nan) for end in ("low", "high"))
-    value = tables.written(question.column, row[question.column])
-    value += "" if pd.isna([low, high]).any() else f" [{number(low)}, {number(high)}]"
+    limits = "" if pd.isna([low, high]).any() else f"[{number(low)}, {number(high)}]"
+    return tables.written(question.column, row[question.column]), limits
+
+
+def _value(question: Question, row: pd.Series) -> str:
+    value = " ".join(filter(None, _bare(question, row)))
     if question is BEST:
         value += f" (worst quarter {number(row['worst_quarter'])})"
     if question is SOONEST:

@@ -209,12 +209,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """`headline` says what was found, a string a paragraph; `byline` says in a line of what."""
+    """`headline` says what was found, a string a paragraph; `byline` says in a line of what; `glance` is what is seen
+    before anything is read on, and `numbers` the few that matter: value, limits, what it is."""
 
     title: str
     headline: Sequence[str]
     sections: Sequence[Section]
     byline: str = ""
+    glance: Sequence[Block] = ()
+    numbers: Sequence[tuple[str, str, str]] = ()
 
 
 def render(page: Page) -> str:
@@ -261,7 +264,24 @@ IN_LINE = Markup('<span class="equation">{}</span>')
 SVG_SETTINGS: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "ablate"}
 
 
+VARIANT = "variant~"  # begins the id of what is drawn of one variant
+
+
+def _name(figure: Figure) -> None:
+    """Say of each line, band and name which variant it is of, for the page's script to hide it or set it off."""
+    places = itertools.count()
+    for axes in figure.axes:
+        drawn = [*axes.lines, *axes.collections]
+        labels = [str(artist.get_label()).removeprefix("_interval of ") for artist in drawn]
+        named = [*zip(drawn, labels, strict=True), *((text, text.get_text()) for text in axes.texts)]
+        names = {label for label in labels if label and not label.startswith("_")}
+        for artist, label in named:
+            if label in names:
+                artist.set_gid(f"{VARIANT}{next(places)}~{label}")
+
+
 def _drawn(figure: Figure) -> bytes:
+    _name(figure)
     buffer = io.BytesIO()
     with matplotlib.rc_context(SVG_SETTINGS):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -299,6 +319,8 @@ def _inline(svg: bytes, prefix: str, alternative: str) -> str:
         attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
         element.attrib.clear()
         element.attrib.update({name: _attribute(name, value, prefix) for name, value in attributes.items()})
+        if attributes.get("id", "").startswith(VARIANT):
+            element.attrib["data-variant"] = element.attrib.pop("id").split("~", 2)[2]
     root.attrib.pop("version", None)
     # black is what SVG fills with by default, so matplotlib leaves it out
     root.attrib |= {"role": "img", "aria-label": alternative, "fill": "currentColor"}

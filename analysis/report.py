@@ -7,6 +7,7 @@ The words are those of `analysis.headline`, the columns those of `analysis.colum
 """
 
 import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ from . import frames, plots, tables
 from .choice import EVERYTHING, Choice, chosen
 from .columns import table
 from .frames import Study
-from .headline import capital, headline, reservations
+from .headline import capital, headline, numbers, reservations
 from .page import (
     Block,
     Code,
@@ -43,6 +44,7 @@ from .page import (
     equation,
     render,
 )
+from .plots import glance, learning
 
 YEAR = 2026  # of LICENSE
 
@@ -62,12 +64,27 @@ def report(outputs: str | Path, study: str, choice: Choice = EVERYTHING) -> Page
     else:
         words, results = ["No run of this study is complete, so there is nothing to compare yet."], []
     told, answers = _claims(str(outputs), study)
+    title, seen, few, more = f"Study {study}", list[Block](), list[tuple[str, str, str]](), list[Section]()
+    if told:
+        words = [*told, *reservations(found)]
+    else:
+        title, seen, few = compared(found), [*_glance(found)], numbers(found) if complete.any() else []
+        if seen:
+            first, *rest = re.split(r"(?<=\.) (?=[A-Z])", words[0], maxsplit=1)
+            beware = list(reservations(found))
+            told_on = [*rest, *(text for text in words[1:] if text not in beware)]
+            words = [first, *beware]
+            more = [Section("In words", "words", [Text(text) for text in told_on])] if told_on else []
+        byline = [f"study {study}", *byline]
     return Page(
-        title=f"Study {study}",
+        title=title,
         byline=" · ".join(byline),
-        headline=[*told, *reservations(found)] if told else words,
+        headline=words,
+        glance=seen,
+        numbers=few,
         sections=[
             *answers,
+            *more,
             *results,
             _runs(found),
             _configurations(found),
@@ -75,6 +92,63 @@ def report(outputs: str | Path, study: str, choice: Choice = EVERYTHING) -> Page
             _citation(),
         ],
     )
+
+
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+SAME = {"cartpole": "CartPole-v1", "pendulum": "Pendulum-v1", "frozenlake": "FrozenLake-v1"}
+"""Environments that step as Gymnasium's, whose name they go by."""
+
+
+def compared(study: Study) -> str:
+    """What was compared, where, over how many seeds: "CartPole-v1: three Φ, 10 seeds"."""
+    cells = study.cells
+    places = list(dict.fromkeys(_place(config, env) for config, env in zip(cells["config"], cells["env"], strict=True)))
+    where = places[0] if len(places) == 1 else f"{_word(len(places))} environments"
+    seeds = cells["complete"][cells["complete"] > 0]
+    runs = "no complete run" if seeds.empty else counted(int(seeds.max()), "seed")
+    runs = f"up to {runs}" if len(seeds.unique()) > 1 else runs
+    return f"{capital(where)}: {_varied(cells)}, {runs}"
+
+
+def _place(config: dict, env: str) -> str:
+    node = (config or {}).get("env") or {}
+    return str(node.get("id") or SAME.get(env, env or "unknown environment"))
+
+
+def _varied(cells: pd.DataFrame) -> str:
+    """By how many variants, and of what, the cells differ."""
+    nodes = [config or {} for config in cells["config"]]
+    differ = {
+        axis: {str((node.get(axis) or {}).get("name")) for node in nodes if node.get(axis)}
+        for axis in ("algorithm", "phi", "baseline", "advantage")
+    }
+    several = [axis for axis, names in differ.items() if len(names) > 1]
+    if several == ["phi"]:
+        return f"{_word(len(differ['phi']))} Φ"
+    if several in (["algorithm"], ["baseline"], ["advantage"]):
+        return f"{_word(len(differ[several[0]]))} {several[0]}s"
+    variants = cells["variant"].nunique()
+    if several and variants > 1:
+        return f"{_word(variants)} estimators" if "algorithm" not in several else f"{_word(variants)} variants"
+    one = str(cells["label"].iloc[0])
+    return f"{_word(len(cells))} settings of {cells['variant'].iloc[0]}" if len(cells) > 1 else one
+
+
+def _word(amount: int) -> str:
+    return WORDS[amount] if amount < len(WORDS) else f"{amount:,}"
+
+
+def _glance(study: Study) -> Iterator[Block]:
+    """Learning beside noise; nothing where a study has more than one problem, or no curves."""
+    complete = (study.runs["status"] == "complete").any()
+    if not complete or len(study.cells["env"].unique()) != 1 or learning.no_learning(study):
+        return
+    seen = "Learning curves to the end of the runs, one line with an interval band for each variant."
+    pictures = [_picture(lambda: glance.curves(study), plots.in_words(seen, study))]
+    if not glance.no_noise(study):
+        seen = "Trace variance of each variant's gradient estimator at the first policy, with its limits."
+        pictures.append(_picture(lambda: glance.noise(study), plots.in_words(seen, study)))
+    yield Columns(pictures)
 
 
 def _claims(outputs: str, study: str) -> tuple[list[str], list[Section]]:

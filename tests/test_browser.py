@@ -182,6 +182,48 @@ def order(browser: Chromium) -> list[str | None]:
     return browser.run("[...document.querySelectorAll('thead th')].map((e) => e.getAttribute('aria-sort')).slice(0, 4)")
 
 
+@pytest.fixture(scope="module")
+def report_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("two")
+    for phi, top in (("rtg", 100), ("return", 20)):
+        made = cell(outputs, "two", f"phi={phi}")
+        for seed in range(6):
+            finish(made, seed, climb(top, seed), 10.0 + seed)
+    return write(outputs, "two", None)
+
+
+@pytest.mark.parametrize(("size", "most"), [("desk", 450), ("phone", 600)])
+def test_learning_and_noise_are_seen_before_anything_is_scrolled(
+    browser: Chromium, report_of_two: Path, size: str, most: int
+) -> None:
+    browser.open(report_of_two, *SIZES[size], "light")
+    tops = browser.run("[...document.querySelectorAll('.glance svg')].map((e) => e.getBoundingClientRect().top)")
+    assert len(tops) == 2
+    assert tops[0] < most
+    if size == "desk":
+        assert browser.run("document.querySelector('.numbers').getBoundingClientRect().bottom") < SIZES[size][1]
+
+
+def test_a_click_on_a_variant_hides_it_in_every_chart(browser: Chromium, report_of_two: Path) -> None:
+    """And a second one shows it again; a double click shows it alone. The keyboard does the same."""
+    shown(browser, report_of_two)
+    seen = """(name) => [...document.querySelectorAll("svg")].filter((svg) =>
+        [...svg.querySelectorAll("[data-variant]")].some((e) =>
+          e.dataset.variant === name && e.getClientRects().length)).length"""
+    before = {name: browser.run(f"({seen})({json.dumps(name)})") for name in ("return", "reward-to-go")}
+    assert min(before.values()) >= 2
+    assert browser.run("[...document.querySelectorAll('.variants button')].map((e) => e.textContent)") == [*before]
+    browser.click(".variants button:nth-child(1)")
+    assert browser.run(f"({seen})('return')") == 0
+    assert browser.run(f"({seen})('reward-to-go')") == before["reward-to-go"]
+    assert browser.run("document.querySelector('.variants button').getAttribute('aria-pressed')") == "false"
+    browser.run("document.querySelector('.variants button').focus()")
+    browser.press("Enter")
+    assert browser.run(f"({seen})('return')") == before["return"]
+    browser.run("document.querySelector('.variants button').dispatchEvent(new MouseEvent('dblclick'))")
+    assert (browser.run(f"({seen})('return')"), browser.run(f"({seen})('reward-to-go')")) == (before["return"], 0)
+
+
 def test_a_click_sorts_and_another_one_turns_the_order_round(browser: Chromium, page: Path) -> None:
     shown(browser, page)
     assert order(browser) == [None] * 4

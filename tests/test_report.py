@@ -86,6 +86,13 @@ def alternatives_of(tree: Element) -> list[str]:
     return [str(svg.attributes["aria-label"]) for svg in pictures]
 
 
+def shown_at_first(tree: Element) -> list[str]:
+    """The words for the figures before the first section."""
+    return [
+        text for div in tree.find("div") if div.attributes.get("class") == "glance" for text in alternatives_of(div)
+    ]
+
+
 def blocks(page: Page, section: str) -> list:
     return list(next(part for part in page.sections if part.id == section).blocks)
 
@@ -173,7 +180,7 @@ def test_one_seed_is_called_one_seed(tmp_path: Path) -> None:
     told = " ".join(page.headline)
     assert "one seed only" in told
     assert "says nothing about the noise" in told
-    assert "No paired test: it takes two seeds that both have." in told
+    assert "No paired test: it takes two seeds that both have." in shown(page).text()
     assert "nan" not in shown(page).find("main")[0].text().lower()
 
 
@@ -305,7 +312,9 @@ def test_a_symbol_that_is_no_tex_is_text(tmp_path: Path, symbol: str) -> None:
 def test_every_table_and_figure_of_the_study_is_in_its_page(outputs: Path) -> None:
     study = frames.load(outputs, "clear")
     tree = shown(report.report(outputs, "clear"))
-    assert sorted(alternatives_of(tree)) == sorted(alternative for _, alternative in plots.figures(study).values())
+    at_first, figures = shown_at_first(tree), [alternative for _, alternative in plots.figures(study).values()]
+    assert sorted(alternatives_of(tree)) == sorted([*at_first, *figures])
+    assert [text.split()[0] for text in at_first] == ["Learning", "Trace"]
     ids = [h.attributes["id"] for h in tree.find("h2")]
     assert set(tables.tables(study)) <= set(ids)
     shown_names = {dt.text() for dt in tree.find("dt")}
@@ -357,3 +366,21 @@ def test_the_report_of_the_lectures_study_begins_with_its_verdicts(
     assert page.headline[0] == "Of 2 claims of the lecture: 2 supported."
     finish(cell(tmp_path, "main"), 0, climb(60, 0))
     assert "verdicts" not in [section.id for section in report.report(tmp_path, "main").sections]
+
+
+@pytest.mark.parametrize(
+    ("words", "title"),
+    [
+        ([["phi=rtg"], ["phi=return"]], "Chain: two Φ, 3 seeds"),
+        ([["phi=rtg", "baseline=loo"], ["phi=rtg", "baseline=mean"]], "Chain: two baselines, 3 seeds"),
+        ([["phi=rtg", "baseline=loo"], ["phi=return"]], "Chain: two estimators, 3 seeds"),
+        ([["phi=rtg"], ["phi=rtg", "episodes=5"]], "Chain: two settings of reward-to-go, 3 seeds"),
+        ([["phi=rtg"], ["phi=return", "env.horizon=5"]], "Chain: two Φ, 3 seeds"),
+    ],
+)
+def test_the_title_says_what_was_compared(tmp_path: Path, words: list[list[str]], title: str) -> None:
+    for own in words:
+        made = cell(tmp_path, "titled", *own)
+        for seed in range(3):
+            finish(made, seed, climb(100, seed))
+    assert report.report(tmp_path, "titled").title == title

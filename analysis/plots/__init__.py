@@ -139,15 +139,19 @@ def _drawable(study: Study) -> Study:
     )
 
 
+def in_words(seen: str, study: Study) -> str:
+    """What a figure shows, of which study and variants, to those who cannot see it."""
+    return f"{seen} Study {study.name}: {', '.join(dict.fromkeys(study.cells['variant']))}."
+
+
 def figures(study: Study) -> dict[str, tuple[Callable[[], Figure], str]]:
     """The figures that the study has data for: how to draw each, and its alternative text. Call `theme` before.
 
     Raises Refusal where no run is complete.
     """
     finished(study)
-    labels = ", ".join(dict.fromkeys(study.cells["variant"]))
     return {
-        name: (partial(picture.draw, _drawable(study)), f"{picture.alternative} Study {study.name}: {labels}.")
+        name: (partial(picture.draw, _drawable(study)), in_words(picture.alternative, study))
         for name, picture in FIGURES.items()
         if not picture.lacks(study)
     }

@@ -1,6 +1,7 @@
 """Pictures of what is learnt: learning curves, the convergence of value learners, the short corridor."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -36,6 +37,7 @@ BEST = 2 - np.sqrt(2)  # the best chance of going right in the short corridor
 ALIKE = 0.95  # of the longest run's env steps, which the shortest must reach for one panel to say all
 
 Curves = dict[str, list[tuple[Floats, Floats, Floats]]]
+Row = tuple[str, str, float]  # environment, what stands on the axis, where it ends
 
 
 def no_learning(study: Study) -> str:
@@ -49,11 +51,26 @@ def learning(study: Study) -> Figure:
     """Return against env steps as far as every run goes, and where that leaves out much, against iterations beside it;
     a row an environment."""
     curves = _curves(study, "return_mean")
-    rows = list[tuple[str, str, float]]()
+    return _learning(study, curves, _rows(study, curves))
+
+
+def to_the_end(study: Study) -> Figure:
+    """Of one environment, the one panel that shows every run to its end."""
+    curves = _curves(study, "return_mean")
+    return _learning(study, curves, _rows(study, curves)[-1:])
+
+
+def _rows(study: Study, curves: Curves) -> list[Row]:
+    """The panels: of which environment, against what, and where the axis ends."""
+    rows = list[Row]()
     for env in dict.fromkeys(study.cells["env"][cell] for cell in study.cells.index if cell in curves):
         ends = [steps[-1] for cell in curves if study.cells["env"][cell] == env for steps, _, _ in curves[cell]]
         rows.append((env, "env steps", min(ends)))
         rows += [(env, "iterations", np.inf)] if min(ends) < ALIKE * max(ends) else []
+    return rows
+
+
+def _learning(study: Study, curves: Curves, rows: Sequence[Row]) -> Figure:
     figure, axes = panels(len(rows))
     for panel, (env, against, end) in zip(axes, rows, strict=True):
         cells = study.cells[study.cells["env"] == env]

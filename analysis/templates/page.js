@@ -46,7 +46,55 @@ async function copy(button) {
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 }
 
+/* A button a variant: a click hides it in every chart or shows it again, a double click shows it alone; what the pointer
+   is on, or the button that has the focus, is set off in all charts at once. */
+function variantButtons(main) {
+  const drawn = [...document.querySelectorAll("svg [data-variant]")];
+  const charts = (name) => new Set(drawn.filter((element) => element.dataset.variant === name).map((element) => element.closest("svg"))).size;
+  const names = [...new Set(drawn.map((element) => element.dataset.variant))].filter((name) => charts(name) > 1);
+  if (names.length < 2) return;
+  const hidden = new Set();
+  const bar = document.createElement("div");
+  bar.className = "variants";
+  bar.setAttribute("role", "group");
+  bar.setAttribute("aria-label", "Variants shown in the charts");
+  const draw = () => {
+    for (const element of drawn) element.classList.toggle("hidden", hidden.has(element.dataset.variant));
+    for (const button of bar.children) button.setAttribute("aria-pressed", String(!hidden.has(button.textContent)));
+  };
+  const setOff = (name) => {
+    for (const svg of document.querySelectorAll("svg")) svg.classList.toggle("set-off", name !== null && svg.querySelector(`[data-variant="${CSS.escape(name)}"]`) !== null);
+    for (const element of drawn) element.classList.toggle("shown", element.dataset.variant === name);
+  };
+  for (const name of names) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = name;
+    button.title = "Click hides it or shows it again; a double click shows it alone";
+    button.addEventListener("click", () => { hidden.has(name) ? hidden.delete(name) : hidden.add(name); draw(); });
+    button.addEventListener("dblclick", () => {
+      const alone = names.every((other) => hidden.has(other) === (other !== name));
+      hidden.clear();
+      if (!alone) for (const other of names) if (other !== name) hidden.add(other);
+      draw();
+    });
+    for (const event of ["pointerenter", "focus"]) button.addEventListener(event, () => setOff(name));
+    for (const event of ["pointerleave", "blur"]) button.addEventListener(event, () => setOff(null));
+    bar.append(button);
+  }
+  for (const element of drawn) {
+    const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+    title.textContent = element.dataset.variant;
+    element.prepend(title);
+    element.addEventListener("pointerenter", () => setOff(element.dataset.variant));
+    element.addEventListener("pointerleave", () => setOff(null));
+  }
+  main.querySelector(".glance, section").before(bar);
+  draw();
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  variantButtons(document.querySelector("main"));
   switchTheme(document.getElementById("theme"));
   for (const button of document.querySelectorAll("thead button")) button.addEventListener("click", () => sortBy(button.parentElement));
   for (const button of document.querySelectorAll(".copy")) button.addEventListener("click", () => copy(button));
