@@ -1,14 +1,28 @@
-"""How noisy is this policy-gradient estimator, and does it matter?"""
+"""How noisy is this policy-gradient estimator, and does it matter?
 
+    ablate.run(phi=["return", "rtg"], seed="0-9")    train, and give the study back     ablate.study.run
+    ablate.load("outputs", "main")                   a study that is there              ablate.study.load
+    ablate.exact(P, R, rho0, horizon, logits=None)   every estimator's exact moments    ablate.exact
+    ablate.probe(model, loss, batch)                 the noise of any torch module      ablate.probes.module.probe
+
+Each is loaded as it is first asked for: importing ablate costs nothing, and torch only where it is needed.
+"""
+
+from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+_LENT = {"run": "ablate.study", "load": "ablate.study", "Study": "ablate.study", "Refusal": "ablate.refusal"}
+_LENT |= {"probe": "ablate.probes.module"}
 
 
 def __getattr__(name: str) -> Any:
-    """`ablate.probe`, loaded as it is asked for: it imports torch, which takes a second."""
-    if name == "probe":
-        from ablate.probes.module import probe
-
-        return probe
+    if name in _LENT:
+        return getattr(import_module(_LENT[name]), name)
+    if name == "exact":  # a package, which can be called
+        return import_module("ablate.exact")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_LENT, "exact"]

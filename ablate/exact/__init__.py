@@ -7,7 +7,15 @@ best baselines; `truth` all of it by the names of the command line, also along g
 
     truth = GroundTruth(mdp, softmax(mdp.logits), scores(softmax(mdp.logits), mdp.features))
     truth.moments("rtg", "value", "exact").trace_variance
+
+The package itself can be called: `ablate.exact(P, R, rho0, horizon)` is the table of every variant, see `variants`.
 """
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
 
 from ablate.exact.comparison import crossover, mse_curve
 from ablate.exact.enumeration import Enumeration, enumerate_trajectories
@@ -51,4 +59,47 @@ __all__ = [
     "softmax",
     "stationary_values",
     "values",
+    "variants",
 ]
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def variants(
+    P: ArrayLike,
+    R: ArrayLike,
+    rho0: ArrayLike,
+    horizon: int,
+    *,
+    gamma: float = 1.0,
+    logits: ArrayLike | None = None,
+    terminal: ArrayLike | None = None,
+    discount_scores: bool = True,
+) -> "pd.DataFrame":
+    """The exact mean and variance of every estimator, of one episode, most to least noisy: a row a variant.
+
+    P [S,A,S], R [S,A] or [S,A,S], rho0 [S]; the policy is the softmax of logits [S,A], uniform by default. The columns
+    are those of `ablate exact`. Raises Refusal where the numbers overflow or would not fit into memory, ValueError
+    where the arrays are no MDP.
+    """
+    import pandas as pd
+    from rich.console import Console
+
+    from ablate.commands.exact import table
+    from ablate.exact.size import check_size
+    from ablate.mdp import MDP
+
+    mdp = MDP.from_dense(P, R, rho0, horizon, gamma, terminal=terminal, logits=logits)
+    check_size("the MDP", mdp, mdp.num_states, contrasts(mdp.num_actions).shape[1])
+    pi = softmax(mdp.logits)
+    z = scores(pi, mdp.features, contrasts(mdp.num_actions))
+    return pd.DataFrame(table(GroundTruth(mdp, pi, z, discount_scores=discount_scores), Console(quiet=True)))
+
+
+class _Callable(ModuleType):
+    def __call__(self, *arguments: Any, **named: Any) -> "pd.DataFrame":
+        return variants(*arguments, **named)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -1,0 +1,220 @@
+"""A study from Python: `ablate.run` is the command `python -m ablate -m`, `ablate.load` reads what commands have left.
+
+    study = ablate.run(phi=["return", "rtg", "advantage"], seed="0-9", env="cartpole")
+    study.table()
+    study.plot("learning")
+    study.report("main.html")
+
+The command runs in a process of its own: the same store, bits and resumption, no guard of `__main__`, in notebooks too.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml  # type: ignore[import-untyped]
+
+from ablate.configuration import CONF
+from ablate.configuration.words import key, override, ranges
+from ablate.refusal import Refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+OWN: dict[str, dict[str, Any]] = {
+    "phi": {"symbol": r"\Phi_t", "measured_from": "step", "takes_baseline": True},
+    "baseline": {"symbol": "b_t", "fewest_episodes": 1, "couples": True},
+}
+"""What is said of a function that is given as a Phi or a baseline, besides its name; a yaml of its own says more."""
+
+
+def run(*overrides: str, **settings: Any) -> "Study":
+    """Train what is not done yet, and give the study back.
+
+    Overrides are those of the command line. Of settings, a list is swept over (but of seeds, which are one job's), a
+    tuple is one value that is a list, a dict holds the settings of a group (`optimizer={"lr": 0.1}`), and an importable
+    function stands for a Phi or a baseline of one's own. The study is called main, as on the command line.
+
+    Raises Refusal with the line that the command line would show; KeyboardInterrupt after Ctrl-C, when what was under
+    way is saved. Warns where runs failed or diverged.
+    """
+    with tempfile.TemporaryDirectory(prefix="ablate-") as folder:
+        words = [*overrides, *_words(settings, Path(folder))]
+        own = [f"--config-dir={folder}"] if any(Path(folder).iterdir()) else []
+        exit_code, said = _command(["-m", *own, *words])
+    told = "\n".join(line.removeprefix("ablate: ") for line in said if line.startswith("ablate: "))
+    if exit_code == 130:
+        raise KeyboardInterrupt
+    if exit_code == 1 and told:
+        warnings.warn(told, stacklevel=2)
+    elif exit_code:
+        raise Refusal(told or "\n".join(said[-20:]) or f"the command ended with exit code {exit_code}")
+    return load(_value(words, "outputs") or "outputs", _value(words, "study.name", "study") or "main")
+
+
+def load(outputs: str | Path = "outputs", study: str = "main") -> "Study":
+    """The study `outputs/<study>`. Raises Refusal where there is none."""
+    return Study(_analysis("frames").load(outputs, study))
+
+
+@dataclass(frozen=True, repr=False)
+class Study:
+    """The results of a study; `frames` has its runs, cells, curves and probe as tidy frames (`analysis/frames.py`)."""
+
+    frames: Any
+
+    def table(self, name: str = "side_by_side") -> "pd.DataFrame":
+        """A table by its name: side_by_side, paired_differences, sample_efficiency, stability or noise; in a notebook
+        its numbers are shown as in the report. Raises Refusal for another name."""
+        made = _analysis("tables").tables(self.frames)
+        if name not in made:
+            raise Refusal(f"table {name!r} is none of {', '.join(made)}")
+        return _as_shown(made[name])
+
+    def plot(self, name: str = "learning") -> "Figure":
+        """A figure by its name, see `ablate --help`. Raises Refusal for another name, and with the reason where the
+        study has not what it shows."""
+        plots = _analysis("plots")
+        if name not in plots.FIGURES:
+            raise Refusal(f"figure {name!r} is none of {', '.join(plots.FIGURES)}")
+        plots.theme()
+        figure: Figure = plots.draw(name, self.frames)
+        return figure
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the study as one page of HTML, by default to outputs/<study>/report.html; returns where it is."""
+        place = None if path is None else Path(path)
+        written: Path = _analysis("report").write(self.frames.outputs, self.frames.name, place)
+        return written
+
+    def __repr__(self) -> str:
+        runs = self.frames.runs
+        complete = int((runs["status"] == "complete").sum())
+        return f"<study {self.frames.name}: {len(self.frames.cells)} cells, {complete} of {len(runs)} runs complete>"
+
+    def _repr_html_(self) -> str:
+        return str(self.table()._repr_html_())
+
+
+def _analysis(module: str) -> Any:
+    """A module of the analysis, which lies in a folder of its own in a checkout."""
+    return import_module(f"ablate.analysis.{module}")
+
+
+def _as_shown(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The same frame, which a notebook shows as it is read: no number is cut, a value has its limits beside it."""
+    import pandas as pd
+
+    tables = _analysis("tables")
+
+    class Table(pd.DataFrame):
+        @property
+        def _constructor(self) -> Callable[..., pd.DataFrame]:
+            return pd.DataFrame
+
+        def _repr_html_(self) -> str:
+            return str(tables.shown(self).to_html(index=False, border=0))
+
+    return Table(frame)
+
+
+def _command(words: Sequence[str]) -> tuple[int, list[str]]:
+    """Run the command line with what it says on the way shown here; its exit code, and the lines that it said."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with tempfile.TemporaryFile() as table:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ablate", *words],
+            stdout=table,  # the study has it
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,  # Ctrl-C comes from here, in terminals as in notebooks
+        )
+        said: list[str] = []
+        assert process.stderr is not None
+        while True:
+            try:
+                for line in process.stderr:
+                    said.append(line.rstrip("\n"))
+                    if not line.startswith("ablate: "):
+                        print(line, end="", file=sys.stderr)
+                return process.wait(), said
+            except KeyboardInterrupt:  # it saves what is under way; the second one ends it at once
+                process.send_signal(signal.SIGINT)
+            except BaseException:
+                process.kill()
+                raise
+
+
+def _words(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    for name, value in settings.items():
+        if name == "study" and isinstance(value, str) and not (CONF / "study" / f"{value}.yaml").exists():
+            yield override("study.name", value)
+        elif isinstance(value, Mapping):
+            yield from _words({f"{name}.{inner}": one for inner, one in value.items()}, folder)
+        elif name == "seed" and isinstance(value, list | range):
+            yield (
+                f"seed={ranges(value)}"
+                if len(value) == len(set(value)) and "," not in ranges(value)
+                else (f"seed=[{','.join(map(str, value))}]")
+            )
+        elif isinstance(value, list):
+            if not value:
+                raise Refusal(f"{name}=[] sweeps over nothing; give at least one value, or a tuple for an empty list")
+            yield f"{name}=" + ",".join(_one(name, one, folder).partition("=")[2] for one in value)
+        else:
+            yield _one(name, value, folder)
+
+
+def _one(name: str, value: Any, folder: Path) -> str:
+    """NAME=VALUE in the grammar of the command line."""
+    if value is None or isinstance(value, bool):
+        return f"{name}={'null' if value is None else str(value).lower()}"
+    if isinstance(value, tuple):
+        return f"{name}=[{','.join(_one(name, one, folder).partition('=')[2] for one in value)}]"
+    if callable(value):
+        return f"{name}={_choice(name, value, folder)}"
+    text = str(value)
+    return f"{name}={text}" if name == "seed" or not isinstance(value, str) else override(name, text)
+
+
+def _choice(group: str, function: Callable[..., Any], folder: Path) -> str:
+    """A function of the user's as a choice of its group: a yaml that names it. Raises Refusal where a worker process
+    could not import it."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    if group not in OWN:
+        raise Refusal(f"{group}={name or function!r} is an object, which {group} cannot take; write a yaml in {group}/")
+    if not module or module == "__main__" or "<" in name:
+        raise Refusal(
+            f"{group}={name or function!r} cannot be imported by the worker processes; define it at the top of a "
+            "module of its own, in a file beside the notebook, and import it from there"
+        )
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError:
+        found = None
+    if found is not function:
+        raise Refusal(f"{group}={module}.{name} is not found under that name; define it at the top of its module")
+    about: dict[str, Any] = {"label": name, "order": 90, "needs": [], "unbiased": "never"} | OWN[group]
+    node = {"name": name, "_target_": f"{module}.{name}", "_partial_": True, "about": about}
+    (folder / group).mkdir(exist_ok=True)
+    (folder / group / f"{name}.yaml").write_text(f"# {module}.{name}\n" + yaml.safe_dump(node), encoding="utf-8")
+    return name
+
+
+def _value(words: Sequence[str], *names: str) -> str | None:
+    """What the last override of one of these settings says."""
+    found = [word.partition("=")[2].strip("'\"") for word in words if key(word) in names]
+    return found[-1] if found else None
