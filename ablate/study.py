@@ -8,6 +8,7 @@
 The command runs in a process of its own: the same store, bits and resumption, no guard of `__main__`, in notebooks too.
 """
 
+import io
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +91,7 @@ class Study:
             raise Refusal(f"figure {name!r} is none of {', '.join(plots.FIGURES)}")
         plots.theme()
         figure: Figure = plots.draw(name, self.frames)
+        figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined] # drawn off screen, shown in a notebook
         return figure
 
     def report(self, path: str | Path | None = None) -> Path:
@@ -104,6 +107,12 @@ class Study:
 
     def _repr_html_(self) -> str:
         return str(self.table()._repr_html_())
+
+
+def _png(figure: "Figure") -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    return picture.getvalue()
 
 
 def _analysis(module: str) -> Any:

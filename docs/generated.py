@@ -47,6 +47,7 @@ MODULES = (
     "ablate.mdp",
     "ablate.envs.base",
     "ablate.learners.base",
+    "ablate.study",
     "ablate.exact",
     "ablate.exact.truth",
     "ablate.exact.batches",
