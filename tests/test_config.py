@@ -100,7 +100,7 @@ def test_every_range_names_an_example_that_it_allows(name: str) -> None:
         ("threshold=inf", "threshold=null"),
         ("checkpoint_seconds=0", "checkpoint_seconds=10"),
         ("checkpoint_seconds=inf", "checkpoint_seconds=10"),
-        ("workers=0", "workers=auto, or 1 or more"),
+        ("workers=0", "workers=auto, dask, or 1 or more"),
         ("workers=2.5", "workers=auto"),
         ("optimizer.lr=0", "optimizer.lr=0.003"),
         ("optimizer.max_grad_norm=-1", "optimizer.max_grad_norm=0.5"),

@@ -111,7 +111,7 @@ def test_another_process_may_finish_the_seeds_of_a_block_that_failed_here(tmp_pa
     work = job(tmp_path, "env=bandit")
     cell = Cell.at(tmp_path, "main", work.overrides, work.config)
     here = Work(cell, work, "here", Screen(live=False))
-    here.add(work, 2)
+    here.add(work)
     (block,) = here.blocks()
     failed = workers.Ticket((cell, block.seeds, 1e9, 0), None)
     failed.trouble = workers.Trouble("raised", "a bug", "")

@@ -1,6 +1,7 @@
 """What values each setting may have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ablate.refusal import Refusal, shown
@@ -138,10 +139,24 @@ def check_ranges(config: dict[str, Any]) -> None:
             raise Refusal(f"{name}={shown(value)} is not {what}; write for example {name}={example}")
 
 
-def processes(value: Any) -> int | None:
-    """How many processes `workers=` names; None is one a core."""
+@dataclass(frozen=True)
+class Dask:
+    """A Dask cluster: the address of its scheduler or its scheduler file, None for one on this machine."""
+
+    scheduler: str | None
+
+
+def processes(value: Any, dask: Mapping[str, Any]) -> int | Dask | None:
+    """How many processes `workers=` names, None for one a core; or the cluster."""
+    scheduler = dask.get("scheduler")
+    if value == "dask":
+        if scheduler is not None and not isinstance(scheduler, str):
+            raise Refusal(f"dask.scheduler={shown(scheduler)} is no address; write dask.scheduler=tcp://host:8786")
+        return Dask(scheduler)
+    if scheduler is not None:
+        raise Refusal(f"dask.scheduler is of workers=dask, and workers={shown(value)}; add workers=dask")
     if value == "auto":
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise Refusal(f"workers={value} is not a number of processes; write workers=auto, or 1 or more")
+        raise Refusal(f"workers={value} is not a number of processes; write workers=auto, dask, or 1 or more")
     return value

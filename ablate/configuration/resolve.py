@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from ablate.configuration.checks import check
 from ablate.configuration.completion import complete
 from ablate.configuration.named_files import digest
-from ablate.configuration.ranges import check_ranges, processes
+from ablate.configuration.ranges import Dask, check_ranges, processes
 from ablate.configuration.seeds import parse_seeds
 from ablate.configuration.shape import check_shape
 from ablate.refusal import Refusal
@@ -22,7 +22,7 @@ class Job:
     config: dict[str, Any]
     overrides: tuple[str, ...]  # what was typed, for the name of the cell
     seeds: tuple[int, ...]
-    workers: int | None  # None: one a core
+    workers: int | Dask | None  # processes; None: one a core
     outputs: str
     study: str
     overwrite: bool
@@ -39,7 +39,7 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     asked: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     check_shape(asked, overrides)
     check_ranges(asked)
-    seeds, workers = parse_seeds(asked.pop("seed")), processes(asked.pop("workers"))
+    seeds, workers = parse_seeds(asked.pop("seed")), processes(asked.pop("workers"), asked.pop("dask"))
     outputs, study, overwrite = asked.pop("outputs"), asked.pop("study")["name"], asked.pop("overwrite")
     checkpoint_seconds = asked.pop("checkpoint_seconds")
     config = complete(asked)

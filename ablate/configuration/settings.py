@@ -31,7 +31,7 @@ def node(group: str, choice: str) -> Mapping[str, Any]:
 def settings() -> dict[Setting, tuple[str, ...]]:
     """Every setting, and the choices of its group that have it; none for those that are always there."""
     found: dict[Setting, tuple[str, ...]] = {name: () for name in Config.__dataclass_fields__ if name not in GROUPS}
-    found |= {"evaluate.every": (), "evaluate.episodes": (), "study.name": ()}
+    found |= {"evaluate.every": (), "evaluate.episodes": (), "study.name": (), "dask.scheduler": ()}
     for group in GROUPS:
         for choice in choices(group):
             for name in node(group, choice).keys() - {"name", "about", "_target_", "_partial_"}:

@@ -68,6 +68,7 @@ def check_shape(config: Node, overrides: Sequence[str] = ()) -> None:
     _all(config, {*fields} - {*GROUPS}, "")
     _only(config["evaluate"], {"every", "episodes"}, "evaluate.", "evaluate takes episodes, every")
     _all(config["evaluate"], {"every", "episodes"}, "evaluate.")
+    _only(config["dask"], {"scheduler"}, "dask.", "dask takes scheduler")
     added = {key(word).partition(".")[0] for word in overrides if word.startswith("+")}
     for group in GROUPS:
         own = config.get(group)

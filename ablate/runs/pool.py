@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ablate.configuration import Impossible, Job
+from ablate.configuration.ranges import Dask
 from ablate.configuration.words import ranges
 from ablate.refusal import Refusal
+from ablate.runs.cluster import Cluster
 from ablate.runs.resources import cores
 from ablate.runs.run import Block, Summary, Work
 from ablate.runs.screen import Line, Screen
@@ -26,7 +28,7 @@ PATIENCE_SECONDS = 30.0  # without an iteration, before it is said who is waited
 STOP_SECONDS = 20.0  # for the workers to save what is under way
 SPLIT_SECONDS = 2.0  # that a block must have left for its split to be worth the saving and loading
 
-_workers: dict[int, Workers] = {}  # started by the first pool that trains, kept for the next
+_workers: dict[int | Dask, Workers | Cluster] = {}  # started by the first pool that trains, kept for the next
 
 
 def run(job: Job, label: str, screen: Screen) -> Summary:
@@ -45,7 +47,7 @@ class Pool:
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
-        self.processes = 1
+        self._processes: int | Dask = 1
         self._works: dict[Path, Work] = {}
         self._records: dict[Path, Summary] = {}
 
@@ -65,29 +67,43 @@ class Pool:
         check_writable(job.outputs)
         cell = Cell.at(job.outputs, job.study, job.overrides, job.config)
         processes = job.workers or cores()
+        if not isinstance(self._processes, Dask):
+            self._processes = processes if isinstance(processes, Dask) else max(self._processes, processes)
         self.screen.warn(*cell.prepare())
         work = self._works.get(cell.path) or Work(cell, job, label, self.screen)
-        work.add(job, processes)
+        work.add(job)
         self._works[cell.path] = work
-        self.processes = max(self.processes, processes)
         return work.summary
 
     def finish(self) -> None:
         """Bring all seeds to their ends, and record what became of each job."""
         try:
             if todo := [work for work in self._works.values() if work.at]:
-                _Training(todo, self.processes, self.screen).run()
+                _Training(todo, _started(self._processes, self.screen), self.screen).run()
+        except Refusal as refusal:  # nothing can be started
+            for work in todo:
+                work.summary.refused = str(refusal)
         finally:
             for folder, summary in self._records.items():
                 record_job(folder, asdict(summary))
             self._works, self._records = {}, {}
+            for kept in [kept for kept in _workers if isinstance(kept, Dask)]:
+                _workers.pop(kept).kill()
+
+
+def _started(processes: int | Dask, screen: Screen) -> Workers | Cluster:
+    with uninterrupted():
+        if processes not in _workers:
+            made = Cluster(processes, screen) if isinstance(processes, Dask) else Workers(processes)
+            _workers[processes] = made
+    return _workers[processes]
 
 
 class _Training:
     """Blocks that wait, and blocks that are under way."""
 
-    def __init__(self, works: Sequence[Work], processes: int, screen: Screen) -> None:
-        self.works, self.screen = works, screen
+    def __init__(self, works: Sequence[Work], workers: Workers | Cluster, screen: Screen) -> None:
+        self.works, self.workers, self.screen = works, workers, screen
         self.label = works[0].summary.label if len(works) == 1 else f"{len(works)} jobs"
         blocks = [block for work in works for block in work.blocks()]
         self.waiting = deque(sorted(blocks, key=lambda block: -len(block.seeds)))
@@ -97,8 +113,6 @@ class _Training:
         self.env_steps = self.ended = 0
         self.mean_return = float("nan")  # of the seeds under way, where there is one job
         self.under_way = Counter(block.work for block in blocks)  # blocks of each cell
-        with uninterrupted():
-            self.workers = _workers.get(processes) or _workers.setdefault(processes, Workers(processes))
 
     def run(self) -> None:
         seeds = sum(len(work.at) for work in self.works)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ablate import build
 from ablate.configuration import Job
+from ablate.configuration.ranges import Dask
 from ablate.configuration.words import ranges
 from ablate.refusal import Refusal
 from ablate.runs import memory, resources
@@ -45,7 +46,7 @@ class Standing(NamedTuple):
     used: int  # of its budget
 
 
-def _standing(cell: Cell, seeds: Iterable[int], screen: Screen) -> tuple[dict[int, str], dict[int, Standing]]:
+def standing(cell: Cell, seeds: Iterable[int], screen: Screen) -> tuple[dict[int, str], dict[int, Standing]]:
     """What became of the seeds that are done, and where each of the others stands."""
     outcomes: dict[int, str] = {}
     todo: dict[int, Standing] = {}
@@ -94,16 +95,18 @@ class Work:
         self.at: dict[int, Standing] = {}  # where each seed stood before the block that it is in now
         self.outcomes: dict[int, str] = {}
 
-    def add(self, job: Job, processes: int) -> None:
+    def add(self, job: Job) -> None:
         """Take on the seeds of a job of this cell. Raises Refusal where they do not fit in memory."""
         seeds = [seed for seed in job.seeds if seed not in self.at]
         if job.overwrite:
             for seed in seeds:
                 self.cell.discard(seed)
-        outcomes, todo = _standing(self.cell, seeds, self.screen)
+        outcomes, todo = standing(self.cell, seeds, self.screen)
         if todo:
             env = build.environment(job.config)
-            at_hand = None if (left := resources.memory()) is None else MEMORY_SHARE * left
+            processes = job.workers if isinstance(job.workers, int) else resources.cores()
+            left = None if isinstance(job.workers, Dask) and job.workers.scheduler else resources.memory()
+            at_hand = None if left is None else MEMORY_SHARE * left  # of another machine, nothing is known
             share = min(LARGEST_BLOCK, -(-len(todo) // processes))
             memory.check(job.config, env, share, min(len(todo), processes), at_hand)
             self.widest = max(share, memory.widest(job.config, env, LARGEST_BLOCK, processes, at_hand))
@@ -158,7 +161,7 @@ class Work:
 
     def _unfinished(self, seeds: Iterable[int]) -> dict[int, Standing]:
         """Those that were not done before their block came down, and where each stands."""
-        outcomes, todo = _standing(self.cell, seeds, self.screen)
+        outcomes, todo = standing(self.cell, seeds, self.screen)
         self._note(outcomes)
         self.at |= todo
         return todo

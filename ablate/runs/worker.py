@@ -106,19 +106,25 @@ def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int
     def hold(save: Callable[[], None]) -> None:
         _Here.save = save
 
+    from ablate.runs.train import train
+
     _Here.at_work, _Here.save = True, None
     try:
-        from ablate.runs.train import train
-
-        return "done", train(cell, seeds, checkpoint_seconds, report, returning, hold)
-    except Refusal as refusal:  # a full disk, say, which another try does not mend
-        return "refused", (str(refusal), "")
-    except BaseException as error:  # user code may raise SystemExit and the like
-        return "raised", (_one_line(error), traceback.format_exc())
+        return came_to(lambda: train(cell, seeds, checkpoint_seconds, report, returning, hold))
     finally:
         _Here.at_work = False
         if _Here.terminated:
             _terminate()
+
+
+def came_to(call: Callable[[], Any]) -> tuple[str, Any]:
+    """What a block came to: done with what became of each seed, or refused or raised with why, and a stack trace."""
+    try:
+        return "done", call()
+    except Refusal as refusal:  # a full disk, say, which another try does not mend
+        return "refused", (str(refusal), "")
+    except BaseException as error:  # user code may raise SystemExit and the like
+        return "raised", (_one_line(error), traceback.format_exc())
 
 
 def _one_line(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from multiprocessing import connection, resource_tracker
 from multiprocessing.context import BaseContext
 from multiprocessing.util import Finalize
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ablate.refusal import Refusal
 from ablate.runs.worker import serve
@@ -46,7 +46,7 @@ def _context() -> BaseContext:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def deaf() -> Iterator[None]:
     """Start processes deaf to interrupts, the server and so all that it forks: Ctrl-C and a SIGTERM to the whole group
     are for the coordinating process, which stops the others in order."""
     if not hasattr(signal, "pthread_sigmask"):
@@ -108,10 +108,18 @@ class Trouble(NamedTuple):
     trace: str
 
 
+class Slots(Protocol):
+    """Who knows of each block that was handed in, by a number."""
+
+    def progress(self, slot: int) -> tuple[int, int, float]: ...
+
+    def divide(self, slot: int) -> None: ...
+
+
 class Ticket:
     """A block that was handed in, what became of it, and how far it is."""
 
-    def __init__(self, task: tuple[Cell, Sequence[int], float, int], workers: "Workers") -> None:
+    def __init__(self, task: tuple[Cell, Sequence[int], float, int], workers: "Slots") -> None:
         self.task, self._workers = task, workers
         self.seeds: tuple[int, ...] = tuple(task[1])
         self.outcomes: dict[int, str] | None = None
@@ -143,7 +151,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, *shared))
         try:
-            with _deaf(), _without_main():
+            with deaf(), _without_main():
                 self.process.start()
         except BaseException:
             self.connection.close()

@@ -36,6 +36,7 @@ from ablate.store.damage import Damaged
 from ablate.store.jobs import check_writable, forget_jobs, read_jobs, record_job
 from ablate.store.manifest import FIELDS, READ, SCHEMA
 from ablate.store.naming import PRESENTATION, RUNTIME, config_digest, config_hash, names_cell, study_folder
+from ablate.store.provenance import machine
 from ablate.store.survey import Stray, cells, survey
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "config_digest",
     "config_hash",
     "forget_jobs",
+    "machine",
     "names_cell",
     "read_jobs",
     "record_job",

@@ -11,7 +11,7 @@ from typing import Any
 
 from ablate.files import NotPlain, read
 from ablate.store.damage import Damaged
-from ablate.store.provenance import git_revision, versions
+from ablate.store.provenance import git_revision, processor, versions
 from ablate.store.tables import Columns, Rows, as_columns, table, to_parquet
 
 SCHEMA = 2
@@ -30,7 +30,14 @@ def run_files(curves: Columns, probe: Rows, given: Mapping[str, Any]) -> dict[st
     files = {name: to_parquet(table) for name, table in tables.items()}
     sums = {name: {"rows": tables[name].num_rows, "sha256": hashlib.sha256(files[name]).hexdigest()} for name in files}
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    added = {"schema": SCHEMA, "finished": now, "versions": versions(), "git_revision": git_revision(), "files": sums}
+    added = {
+        "schema": SCHEMA,
+        "finished": now,
+        "versions": versions(),
+        "processor": processor(),
+        "git_revision": git_revision(),
+        "files": sums,
+    }
     full = added | dict(given)
     if missing := FIELDS - full.keys():
         raise ValueError(f"the manifest lacks {', '.join(sorted(missing))}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablate.refusal import Refusal
 
-RUNTIME = frozenset({"seed", "workers", "outputs", "overwrite", "checkpoint_seconds", "study"})
+RUNTIME = frozenset({"seed", "workers", "outputs", "overwrite", "checkpoint_seconds", "study", "dask"})
 PRESENTATION = frozenset({"label", "symbol", "order", "description"})
 """Keys that change no number of a run, so that they are not part of a cell: RUNTIME and `threshold` at the top level of
 the configuration, PRESENTATION in what a choice says `about` itself."""
@@ -45,7 +45,9 @@ def names_cell(override: str) -> bool:
     """Whether a typed override tells one cell from another."""
     key = override.lstrip("+~").partition("=")[0]
     outer, _, last = key.rpartition(".")
-    return key not in {*RUNTIME, "threshold"} and not (outer.endswith("about") and last in PRESENTATION)
+    return key not in {*RUNTIME, "threshold", "dask.scheduler"} and not (
+        outer.endswith("about") and last in PRESENTATION
+    )
 
 
 def hash_in(name: str) -> str | None:

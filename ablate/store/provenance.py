@@ -23,6 +23,21 @@ def versions() -> dict[str, str | None]:
 
 
 @functools.cache
+def processor() -> str:
+    """The kind of processor, on which the last bits of a number may depend."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, str | None]:
+    """All that the bits of a run may depend on beside its configuration and seed."""
+    return {"processor": processor()} | versions()
+
+
+@functools.cache
 def git_revision() -> str | None:
     """The commit of the checkout that ablate runs from, with -dirty where files differ; None elsewhere."""
     root = Path(__file__).resolve().parents[2]
