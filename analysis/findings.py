@@ -10,6 +10,7 @@ import pandas as pd
 
 from . import tables
 from .frames import Study
+from .headline import listed
 from .outcomes import parts
 
 ENDS = ("ends above", "end above")
@@ -47,13 +48,11 @@ def _ahead(table: pd.DataFrame, column: str, p: str, largest: bool) -> set[tuple
     middle = 1.0 if column.endswith("_ratio") else 0.0
     found = set()
     for cell, row in table.iterrows():
-        if row[p] <= tables.ALPHA and row[column] != middle:
-            two = str(cell), str(row["against_cell"])
-            found.add(two if (row[column] > middle) == largest else two[::-1])
+        first, decided = tables.better(row, column, p, middle, largest)
+        two = str(cell), str(row["against_cell"])
+        found |= {two if first else two[::-1]} if decided else set()
     return found
 
 
 def _listed(names: Sequence[str]) -> str:
-    if len(names) > SHOWN:
-        return f"{len(names)} variants"
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    return f"{len(names)} variants" if len(names) > SHOWN else listed(names)

@@ -49,8 +49,9 @@ strays   path and reason of what looks like a result and is none: copies, links,
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,20 @@ class Study:
     def own_noise(self) -> pd.DataFrame:
         """The rows of the probe about the variant that the run trained with."""
         return self.probe[self.probe["own"]]
+
+
+def once(of: Callable[[Study], pd.DataFrame]) -> Callable[[Study], pd.DataFrame]:
+    """A function of a study that is worked out once for each study, and then remembered with it; a study that is cut or
+    renamed is another one. What it gives is to be read, not written into."""
+
+    @wraps(of)
+    def remembered(study: Study) -> pd.DataFrame:
+        known: dict[str, pd.DataFrame] = study.__dict__.setdefault("_known", {})
+        if of.__qualname__ not in known:
+            known[of.__qualname__] = of(study)
+        return known[of.__qualname__]
+
+    return remembered
 
 
 def load(outputs: str | Path, study: str) -> Study:

@@ -143,26 +143,37 @@ class Answer:
 
 
 def headline(study: Study) -> list[str]:
-    """What was found, in words, a string a paragraph."""
+    """What was found and what to beware of, in words, a string a paragraph."""
+    return [*map(" ".join, paragraphs(study)), *reservations(study)]
+
+
+def paragraphs(study: Study) -> list[list[str]]:
+    """What was found, as paragraphs of sentences; the first sentence is the one to read."""
+    found = {name: answers(rows, tables.paired_differences(study)) for name, rows in _parts(study) if len(rows) > 1}
+    if len(found) == 1:
+        told = [text for own in found.values() for text in [_summary("", own), *([_sentence(x)] for x in own)]]
+    elif len(found) <= PARTS:
+        told = [_summary(f"on {name}, ", own) for name, own in found.items()]
+    else:
+        told = [[text] for text in _tally(list(found.values()))]
+    return [text for text in told if text] or [[_nothing(tables.side_by_side(study))]]
+
+
+def _nothing(table: pd.DataFrame) -> str:
+    """Why there is nothing to tell."""
+    if table.empty:
+        return "The runs of this study record no return, so no variant is put before another."
+    if len(table) == 1:
+        return f"One cell only, {table['label'].iloc[0]} on {table['env'].iloc[0]}, so there is nothing to compare."
+    return "No two variants met on one problem, so none is put before another."
+
+
+def _parts(study: Study) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(name, rows) of what competes."""
     table = tables.side_by_side(study)
     if table.empty:
-        return ["The runs of this study record no return, so no variant is put before another.", *reservations(study)]
+        return
     table = table.assign(threshold=study.cells["threshold"].reindex(table.index))
-    paired = tables.paired_differences(study)
-    found = {name: answers(rows, paired) for name, rows in _parts(study, table) if len(rows) > 1}
-    if len(found) == 1:
-        told = [text for own in found.values() for text in [*_summary("", own), *map(_sentence, own)]]
-    elif len(found) <= PARTS:
-        told = [text for name, own in found.items() for text in _summary(f"on {name}, ", own)]
-    else:
-        told = list(_tally(list(found.values())))
-    if not told and len(table) == 1:
-        told = [f"One cell only, {table['label'].iloc[0]} on {table['env'].iloc[0]}, so there is nothing to compare."]
-    return [*(told or ["No two variants met on one problem, so none is put before another."]), *reservations(study)]
-
-
-def _parts(study: Study, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(name, rows) of what competes."""
     names = part_names(study.cells)
     for _, rows in table.groupby(parts(study.cells).loc[table.index], sort=False):
         variants = study.cells["variant"].loc[rows.index]
@@ -172,14 +183,8 @@ def _parts(study: Study, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFram
 
 def numbers(study: Study) -> list[tuple[str, str, str]]:
     """(value, its limits, what it is) of the first variant by each question, where all cells are of one part."""
-    table = tables.side_by_side(study)
-    if table.empty:
-        return []
-    table = table.assign(threshold=study.cells["threshold"].reindex(table.index))
-    found = [rows for _, rows in _parts(study, table)]
-    if len(found) != 1:
-        return []
-    asked = answers(found[0], tables.paired_differences(study))
+    found = [rows for _, rows in _parts(study)]
+    asked = answers(found[0], tables.paired_differences(study)) if len(found) == 1 else []
     return [
         (*_bare(answer.question, answer.rows.iloc[0]), _told(answer)) for answer in asked if answer.question in FIRST
     ]
@@ -213,15 +218,14 @@ def _answer(question: Question, rows: pd.DataFrame, paired: pd.DataFrame) -> Ans
         if question.p not in row or pd.isna(row[question.p]) or {cell, row["against_cell"]} - set(name.index):
             continue
         one, other = name[cell], name[row["against_cell"]]
-        if (row[question.difference] < question.middle) == question.largest:
-            one, other = other, one
-        decided = row[question.p] <= tables.ALPHA and row[question.difference] != question.middle
+        first, decided = tables.better(row, question.difference, question.p, question.middle, question.largest)
+        one, other = (one, other) if first else (other, one)
         pairs[frozenset((one, other))] = Pair(one, other, float(row[question.p]), one if decided else None)
     return Answer(question, ranked, pairs)
 
 
-def _summary(place: str, asked: Sequence[Answer]) -> Iterator[str]:
-    """Which questions one variant answers before every other, and which are open."""
+def _summary(place: str, asked: Sequence[Answer]) -> list[str]:
+    """Which questions one variant answers before every other, and which are open; a string a sentence."""
     clear = {answer.question.column: answer.leader for answer in asked if answer.leader}
     told = []
     for who in dict.fromkeys(clear.values()):
@@ -234,8 +238,7 @@ def _summary(place: str, asked: Sequence[Answer]) -> Iterator[str]:
     ]
     if unsettled:
         told.append(f"Not settled: {listed(unsettled)}.")
-    if told:
-        yield capital(place + " ".join([told[0], *map(capital, told[1:])]))
+    return [capital(f"{place if number == 0 else ''}{text}") for number, text in enumerate(told)]
 
 
 def _sentence(answer: Answer) -> str:

@@ -7,7 +7,6 @@ The words are those of `analysis.headline`, the columns those of `analysis.colum
 """
 
 import json
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from . import frames, plots, tables
 from .choice import EVERYTHING, Choice, chosen
 from .columns import table
 from .frames import Study
-from .headline import capital, headline, numbers, reservations
+from .headline import capital, headline, numbers, paragraphs, reservations
 from .page import (
     Block,
     Code,
@@ -59,39 +58,25 @@ def report(outputs: str | Path, study: str, choice: Choice = EVERYTHING) -> Page
     revisions = [revision[:7] for revision in runs["git_revision"].dropna().unique()]
     byline = [counted(len(found.cells), "cell"), f"{complete.sum():,} of {counted(len(runs), 'run')} complete"]
     byline += [f"revision {', '.join(revisions)}"] if revisions else []
-    if complete.any():
-        words, results = headline(found), [*_results(found)]
-    else:
-        words, results = ["No run of this study is complete, so there is nothing to compare yet."], []
+    results = [*_results(found)] if complete.any() else []
+    after = [*results, _runs(found), _configurations(found), _reproduction(found), _citation()]
     told, answers = _claims(str(outputs), study)
-    title, seen, few, more = f"Study {study}", list[Block](), list[tuple[str, str, str]](), list[Section]()
     if told:
-        words = [*told, *reservations(found)]
-    else:
-        title, seen, few = compared(found), [*_glance(found)], numbers(found) if complete.any() else []
-        if seen:
-            first, *rest = re.split(r"(?<=\.) (?=[A-Z])", words[0], maxsplit=1)
-            beware = list(reservations(found))
-            told_on = [*rest, *(text for text in words[1:] if text not in beware)]
-            words = [first, *beware]
-            more = [Section("In words", "words", [Text(text) for text in told_on])] if told_on else []
-        byline = [f"study {study}", *byline]
-    return Page(
-        title=title,
-        byline=" · ".join(byline),
-        headline=words,
-        glance=seen,
-        numbers=few,
-        sections=[
-            *answers,
-            *more,
-            *results,
-            _runs(found),
-            _configurations(found),
-            _reproduction(found),
-            _citation(),
-        ],
-    )
+        return Page(f"Study {study}", [*told, *reservations(found)], [*answers, *after], " · ".join(byline))
+    byline = [f"study {study}", *byline]
+    if not complete.any():
+        nothing = "No run of this study is complete, so there is nothing to compare yet."
+        return Page(compared(found), [nothing], after, " · ".join(byline))
+    seen = [*_glance(found)]
+    words, more = _first_words(found) if seen else (headline(found), [])
+    return Page(compared(found), words, [*more, *after], " · ".join(byline), seen, numbers(found))
+
+
+def _first_words(study: Study) -> tuple[list[str], list[Section]]:
+    """The one sentence to read, with what to beware of, and all that is left to say as a section."""
+    (first, *rest), *others = paragraphs(study)
+    left = [Text(" ".join(sentences)) for sentences in (rest, *others) if sentences]
+    return [first, *reservations(study)], [Section("In words", "words", left)] if left else []
 
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")

@@ -35,7 +35,7 @@ from ablate.statistics.text import counted, limits, number
 
 from . import escapes
 from . import statistics as st
-from .frames import Study, finished
+from .frames import Study, finished, once
 from .outcomes import outcomes, parts
 
 SHOWN = 40  # rows on the screen
@@ -52,13 +52,10 @@ METRICS = "work_variance", "optimizer_trace_variance", "fisher_trace_variance", 
 PARTS = ("v_s0", "v_action", "v_transition", "v_coupling")
 
 
+@once
 def sample_efficiency(study: Study) -> pd.DataFrame:
     """Return, env steps to the threshold and area under the learning curve, a row a cell."""
-    return _sample_efficiency(study, outcomes(finished(study)))
-
-
-def _sample_efficiency(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
-    return _by_cell(study, runs, _efficiency_of)
+    return _by_cell(study, outcomes(finished(study)), _efficiency_of)
 
 
 def _efficiency_of(study: Study, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
@@ -81,12 +78,10 @@ def _efficiency_of(study: Study, cell: pd.Series, runs: pd.DataFrame) -> dict[st
     return row | (_columns("evaluation_return", seeds.over_seeds(evaluated)) if len(evaluated) else {})
 
 
+@once
 def stability(study: Study) -> pd.DataFrame:
     """Every stability measure, side by side and not merged, a row a cell."""
-    return _stability(study, outcomes(finished(study)))
-
-
-def _stability(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
+    runs = outcomes(finished(study))
     table = _by_cell(study, runs, _stability_of)
     table["spread_across_lr"] = _spread_across_learning_rates(study, runs).reindex(table.index)
     diverged = study.runs[study.runs["status"] == "diverged"].groupby("cell").size()
@@ -121,6 +116,7 @@ def _without_learning_rate(config: Mapping) -> dict:
     return parts
 
 
+@once
 def noise(study: Study) -> pd.DataFrame:
     """What the probe measured, a row for each cell, first and last policy, and variant that was judged."""
     if study.probe.empty:
@@ -156,13 +152,10 @@ def _noise(group: pd.DataFrame) -> dict[str, float]:
     return row
 
 
+@once
 def paired_differences(study: Study) -> pd.DataFrame:
     """Whether it matters, seed by seed: a row for every two cells of one problem, the later less the earlier."""
-    return _paired_differences(study, outcomes(finished(study)))
-
-
-def _paired_differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
-    compared = runs.merge(_first_noise(study), on=["cell", "seed"], how="left")
+    compared = outcomes(finished(study)).merge(_first_noise(study), on=["cell", "seed"], how="left")
     groups = compared.groupby(compared["cell"].map(parts(study.cells)), sort=False)
     tables = [pairs for _, own in groups if not (pairs := _pairs(study.cells, own)).empty]
     return pd.concat(tables) if tables else pd.DataFrame(columns=["env", "label", "against", "seeds"])
@@ -223,19 +216,22 @@ def _difference(name: str, p: str, d: st.Floats) -> dict[str, float]:
     return _columns(name, seeds.mean_difference(d)) | {p: seeds.paired_p_value(d)}
 
 
+def better(row: pd.Series, column: str, p: str, middle: float, largest: bool) -> tuple[bool, bool]:
+    """Of a row of `paired_differences`: whether the first cell is the better of the two by a column whose middle means
+    no difference, and whether the test with this p-value, after Holm's correction, decides it."""
+    return (row[column] < middle) != largest, bool(row[p] <= ALPHA and row[column] != middle)
+
+
+@once
 def side_by_side(study: Study) -> pd.DataFrame:
     """What each cell learns, how steadily, and how noisy its own estimator is, a row a cell."""
-    measured = None if study.probe.empty else noise(study)
-    return _joined(sample_efficiency(study), stability(study), measured)
-
-
-def _joined(learnt: pd.DataFrame, steady: pd.DataFrame, measured: pd.DataFrame | None) -> pd.DataFrame:
     names = ["share_solved", "final_return", "worst_quarter", "env_steps_to_solve", "auc"]
     steadiness = ["iqr_across_seeds", "cvar_drawdown"]
-    table = learnt.join(steady.filter(_with_limits(steadiness)))
+    table = sample_efficiency(study).join(stability(study).filter(_with_limits(steadiness)))
     table = table.filter([*LEAD, *_with_limits([*names, *steadiness])])
-    if measured is None:
+    if study.probe.empty:
         return table
+    measured = noise(study)
     for policy in ("first", "last"):
         own = measured[measured["own"] & (measured["policy"] == policy)]
         own = own[~own.index.duplicated()]
@@ -264,12 +260,8 @@ TABLES = {
 
 def tables(study: Study) -> dict[str, pd.DataFrame]:
     """The tables that the study has data for. Raises Refusal where no run is complete."""
-    runs = outcomes(finished(study))
-    made = {"sample_efficiency": _sample_efficiency(study, runs), "stability": _stability(study, runs)}
-    measured = None if study.probe.empty else noise(study)
-    made |= {} if measured is None else {"noise": measured}
-    made |= {"paired_differences": _paired_differences(study, runs)}
-    made["side_by_side"] = _joined(made["sample_efficiency"], made["stability"], measured)
+    unknown = ("noise",) if study.probe.empty else ()
+    made = {name: table(finished(study)) for name, table in TABLES.items() if name not in unknown}
     return {name: frame for name, frame in made.items() if not frame.empty}
 
 
