@@ -5,9 +5,8 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from math import isfinite
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -17,20 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.commands import Parser
-from ablate.exact.evaluation import contrasts, scores, softmax
-from ablate.exact.size import check_size
-from ablate.exact.truth import VARIANTS, GroundTruth, Variant
+from ablate.exact.table import COLUMNS, NUMBERS, Row, reached, rows, truth_of
+from ablate.exact.truth import Variant
 from ablate.files import write
 from ablate.mdp import MDP, load
 from ablate.refusal import Refusal
 
-NUMBERS = ("mean_bias_squared", "trace_variance", "snr", "v_s0", "v_action", "v_transition")
-COLUMNS = ("phi", "baseline", "critic", *NUMBERS)
 HEADINGS = ("mean bias\nsquared", "trace\nvariance", "snr", "v s0", "v action", "v tran-\nsition")
 WIDTH = 90  # columns for four digits; with fewer, three are shown
 IMAGES = (".png", ".pdf", ".svg")
-
-Row = dict[str, Any]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -72,9 +66,7 @@ def choose(options: argparse.Namespace) -> tuple[str, MDP]:
         if options.horizon < 1:
             raise Refusal(f"--horizon {options.horizon}: give a whole number of steps of at least 1")
         mdp = mdp.with_horizon(options.horizon)
-    reached = mdp.reachable()
-    check_size(name, mdp, len(reached), contrasts(mdp.num_actions).shape[1])
-    return name, mdp if len(reached) == mdp.num_states else mdp.restricted(reached)
+    return name, reached(name, mdp)
 
 
 def from_environment(name: str, overrides: Sequence[str]) -> MDP:
@@ -109,20 +101,7 @@ def from_environment(name: str, overrides: Sequence[str]) -> MDP:
     return mdp
 
 
-def table(truth: GroundTruth, console: Console) -> list[Row]:
-    """A row a variant, most to least noisy. Raises Refusal where the numbers overflow."""
-    rows = []
-    for variant in track(VARIANTS, "computing", console=console, transient=True, disable=not console.is_terminal):
-        found = truth.moments(*variant)
-        parts = (found.v_s0, found.v_action, found.v_transition)
-        numbers = (found.bias_squared, found.trace_variance, found.snr, *parts)
-        if not all(map(isfinite, (*parts, *found.mean))):
-            raise Refusal("the numbers overflow; give smaller rewards, or a shorter --horizon")
-        rows.append(dict(zip(COLUMNS, (*variant, *numbers), strict=True)))
-    return sorted(rows, key=lambda row: float(f"{row['trace_variance']:.9e}"), reverse=True)  # ties stay in order
-
-
-def show(rows: Sequence[Row], title: str, rounding: float) -> None:
+def show(table: Sequence[Row], title: str, rounding: float) -> None:
     """The table on screen. A squared bias below `rounding` is shown as 0, as nothing else is left of it."""
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -136,7 +115,7 @@ def show(rows: Sequence[Row], title: str, rounding: float) -> None:
     for column in screen.columns:
         column.no_wrap = True
         column.justify = "left" if column.header == "estimator" else "right"
-    for row in rows:
+    for row in table:
         shown = {**row, "mean_bias_squared": row["mean_bias_squared"] * (row["mean_bias_squared"] > rounding)}
         label = Variant(row["phi"], row["baseline"], row["critic"]).label
         screen.add_row(label, *(f"{shown[name]:.{digits}g}" for name in NUMBERS))
@@ -155,20 +134,20 @@ def check_output(path: Path, *endings: str) -> None:
         raise Refusal(f"{path.parent} cannot be written to; choose another directory")
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def as_csv(table: Sequence[Row]) -> str:
     """The table, in full precision."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(table)
     return text.getvalue()
 
 
-def as_picture(rows: Sequence[Row], title: str, kind: str) -> bytes:
+def as_picture(table: Sequence[Row], title: str, kind: str) -> bytes:
     from ablate.exact.chart import draw
 
     picture = io.BytesIO()
-    draw(rows, title).savefig(picture, format=kind, dpi=150)
+    draw(table, title).savefig(picture, format=kind, dpi=150)
     return picture.getvalue()
 
 
@@ -180,20 +159,18 @@ def main(arguments: Sequence[str]) -> int:
     if options.plot is not None:
         check_output(options.plot, *IMAGES)
     name, mdp = choose(options)
-    pi = softmax(mdp.logits)
+    progress = Console(stderr=True)
+    bar = partial(track, description="computing", console=progress, transient=True, disable=not progress.is_terminal)
     try:
-        with np.errstate(all="ignore"):
-            truth = GroundTruth(
-                mdp, pi, scores(pi, mdp.features, contrasts(mdp.num_actions)), discount_scores=options.discount_scores
-            )
-            rows = table(truth, Console(stderr=True))
+        truth = truth_of(mdp, options.discount_scores)
+        table = rows(truth, bar)
     except MemoryError:
         raise Refusal(f"{name} does not fit into memory; give a smaller MDP, or a shorter --horizon") from None
     length = float(np.linalg.norm(truth.gradient))
     title = f"{name}: horizon {mdp.horizon}, gamma {mdp.gamma:g}, J = {truth.J:.6g}, |grad J| = {length:.6g}"
-    show(rows, title, 1e-20 * length**2)
+    show(table, title, 1e-20 * length**2)
     if options.csv is not None:
-        write(options.csv, as_csv(rows))
+        write(options.csv, as_csv(table))
     if options.plot is not None:
-        write(options.plot, as_picture(rows, title, options.plot.suffix[1:].lower()))
+        write(options.plot, as_picture(table, title, options.plot.suffix[1:].lower()))
     return 0

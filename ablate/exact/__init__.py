@@ -8,7 +8,7 @@ best baselines; `truth` all of it by the names of the command line, also along g
     truth = GroundTruth(mdp, softmax(mdp.logits), scores(softmax(mdp.logits), mdp.features))
     truth.moments("rtg", "value", "exact").trace_variance
 
-The package itself can be called: `ablate.exact(P, R, rho0, horizon)` is the table of every variant, see `variants`.
+The package itself can be called: `ablate.exact(P, R, rho0, horizon)` is the `table` of every variant, see `variants`.
 """
 
 import sys
@@ -33,7 +33,9 @@ from ablate.exact.evaluation import (
 )
 from ablate.exact.recursion import Estimator, Moments, moments
 from ablate.exact.stationary import backup, optimal_values, stationary_values
+from ablate.exact.table import reached, rows, truth_of
 from ablate.exact.truth import VARIANTS, GroundTruth, Variant
+from ablate.mdp import MDP
 
 __all__ = [
     "VARIANTS",
@@ -84,17 +86,9 @@ def variants(
     where the arrays are no MDP.
     """
     import pandas as pd
-    from rich.console import Console
-
-    from ablate.commands.exact import table
-    from ablate.exact.size import check_size
-    from ablate.mdp import MDP
 
     mdp = MDP.from_dense(P, R, rho0, horizon, gamma, terminal=terminal, logits=logits)
-    check_size("the MDP", mdp, mdp.num_states, contrasts(mdp.num_actions).shape[1])
-    pi = softmax(mdp.logits)
-    z = scores(pi, mdp.features, contrasts(mdp.num_actions))
-    return pd.DataFrame(table(GroundTruth(mdp, pi, z, discount_scores=discount_scores), Console(quiet=True)))
+    return pd.DataFrame(rows(truth_of(reached("the MDP", mdp), discount_scores)))
 
 
 class _Callable(ModuleType):
