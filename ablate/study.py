@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import yaml  # type: ignore[import-untyped]
 
 from ablate.configuration import CONF
-from ablate.configuration.words import key, override, ranges
+from ablate.configuration.words import as_text, key, override, parsed, ranges
 from ablate.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -174,29 +174,30 @@ def _words(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
         elif isinstance(value, Mapping):
             yield from _words({f"{name}.{inner}": one for inner, one in value.items()}, folder)
         elif name == "seed" and isinstance(value, list | range):
-            yield (
-                f"seed={ranges(value)}"
-                if len(value) == len(set(value)) and "," not in ranges(value)
-                else (f"seed=[{','.join(map(str, value))}]")
-            )
+            together = isinstance(value, range) and value and value.step == 1
+            yield f"seed={ranges(value) if together else _listed(value)}"
         elif isinstance(value, list):
             if not value:
                 raise Refusal(f"{name}=[] sweeps over nothing; give at least one value, or a tuple for an empty list")
-            yield f"{name}=" + ",".join(_one(name, one, folder).partition("=")[2] for one in value)
+            yield f"{name}={','.join(_text(name, one, folder) for one in value)}"
         else:
-            yield _one(name, value, folder)
+            yield f"{name}={_text(name, value, folder)}"
 
 
-def _one(name: str, value: Any, folder: Path) -> str:
-    """NAME=VALUE in the grammar of the command line."""
+def _text(name: str, value: Any, folder: Path) -> str:
+    """A value in the grammar of the command line."""
     if value is None or isinstance(value, bool):
-        return f"{name}={'null' if value is None else str(value).lower()}"
+        return "null" if value is None else str(value).lower()
     if isinstance(value, tuple):
-        return f"{name}=[{','.join(_one(name, one, folder).partition('=')[2] for one in value)}]"
+        return _listed(_text(name, one, folder) for one in value)
     if callable(value):
-        return f"{name}={_choice(name, value, folder)}"
-    text = str(value)
-    return f"{name}={text}" if name == "seed" or not isinstance(value, str) else override(name, text)
+        return _choice(name, value, folder)
+    plain = name == "seed" or not isinstance(value, str)
+    return str(value) if plain else override(name, value).removeprefix(f"{name}=")
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return f"[{','.join(map(str, values))}]"
 
 
 def _choice(group: str, function: Callable[..., Any], folder: Path) -> str:
@@ -224,6 +225,7 @@ def _choice(group: str, function: Callable[..., Any], folder: Path) -> str:
 
 
 def _value(words: Sequence[str], *names: str) -> str | None:
-    """What the last override of one of these settings says."""
-    found = [word.partition("=")[2].strip("'\"") for word in words if key(word) in names]
-    return found[-1] if found else None
+    """What the last override of one of these settings says, read as the command line reads it."""
+    found = [as_text(word) for word in words if key(word) in names]
+    read = parsed(found[-1]) if found else None
+    return None if read is None else str(read.value())

@@ -5,6 +5,8 @@ from copy import deepcopy
 from math import prod
 from typing import Any
 
+from ablate.configuration.ranges import TOLD
+
 USED = (
     "policy", "optimizer", "critic", "phi", "baseline", "probe", "evaluate", "episodes", "discount_scores", "whiten"
 )  # fmt: skip
@@ -13,10 +15,6 @@ USED = (
 
 PLAIN = {"advantage": "none", "aggregation": "sequence_sum"}
 """Choices that leave an estimator as Phi and baseline make it, and are left out of a configuration."""
-
-
-TOLD = ("ranges", "columns")
-"""What an algorithm says of its settings and its record, which is no part of a run."""
 
 
 def complete(asked: dict[str, Any]) -> dict[str, Any]:

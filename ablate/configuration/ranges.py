@@ -114,17 +114,24 @@ def range_of(said: str | list[str]) -> Range:
     return lambda x: x in said, f"{', '.join(said[:-1])} or {said[-1]}", said[0]
 
 
-def are_ranges(said: Any) -> bool:
+def _are_ranges(said: Any) -> bool:
     """Whether each setting has a kind, or a list of two words or more."""
     texts = isinstance(said, dict) and all(isinstance(name, str) for name in said)
     return texts and all(
-        kind in KINDS if isinstance(kind, str) else isinstance(kind, list) and len(kind) > 1 and are_texts(kind)
+        kind in KINDS if isinstance(kind, str) else isinstance(kind, list) and len(kind) > 1 and _are_texts(kind)
         for kind in said.values()
     )
 
 
-def are_texts(said: Any) -> bool:
+def _are_texts(said: Any) -> bool:
     return all(isinstance(text, str) for text in said)
+
+
+TOLD: dict[str, Allowed] = {
+    "ranges": (_are_ranges, f"a list of words, or one of {', '.join(KINDS)}, for each setting"),
+    "columns": (lambda x: isinstance(x, dict) and _are_texts([*x, *x.values()]), "a text for each column"),
+}
+"""What an algorithm may say of its settings, and of what it records besides `store.CURVES`; no part of a run."""
 
 
 def check_ranges(config: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import hydra.utils
 
-from ablate.configuration.ranges import KINDS, Allowed, are_ranges, are_texts, whole
+from ablate.configuration.ranges import TOLD, Allowed, whole
 from ablate.configuration.schema import Config
 from ablate.configuration.settings import choices, meant, node, settings
 from ablate.configuration.words import GROUPS, key
@@ -49,11 +49,6 @@ ABOUT: dict[str, dict[str, Allowed]] = {
 }
 """What an algorithm, a Phi and a baseline say of themselves, also a user's own."""
 ESTIMATOR = {"phi", "baseline", "advantage", "aggregation"}
-TOLD: dict[str, Allowed] = {
-    "ranges": (are_ranges, f"a list of words, or one of {', '.join(KINDS)}, for each setting"),
-    "columns": (lambda x: isinstance(x, dict) and are_texts([*x, *x.values()]), "a text for each column"),
-}
-"""What an algorithm may say of its settings, and of what it records besides `store.CURVES`."""
 OPTIONAL = {"description", "iteration_steps", "env_has", "actions", "needs", *TOLD}
 EXAMPLES = {"phi": "rtg", "baseline": "value", "algorithm": "policy_gradient"} | {
     "advantage": "none",

@@ -92,16 +92,21 @@ class ExactProbe(Schedule):
         )
 
 
+def ratios(signal: float, noise: float, reference: float) -> dict[str, float]:
+    """Trace variance and squared signal, and what they come to beside one another and the reference's noise."""
+    s, n = np.float64(signal), np.float64(noise)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {"snr": s / n, "nsr": n / s, "log_ratio": np.log(n / reference)}
+    named = {"trace_variance": n, "squared_signal": s} | found
+    return {name: float(value) for name, value in named.items()}
+
+
 def columns(found: Moments, reference: float, batch: int) -> dict[str, float]:
     """The numbers of a row, given the trace variance of the reference."""
-    signal, noise = found.mean @ found.mean, np.float64(found.trace_variance)
+    signal, noise = found.mean @ found.mean, found.trace_variance
     signal = signal * (signal > ROUNDING * reference)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = {"snr": signal / noise, "nsr": noise / signal, "log_ratio": np.log(noise / reference)}
     return {
-        "trace_variance": float(noise),
-        "squared_signal": float(signal),
-        **{name: float(ratio) for name, ratio in ratios.items()},
+        **ratios(float(signal), noise, reference),
         "bias_squared": found.bias_squared,
         "mse": found.mse(batch),
         "v_s0": found.v_s0,

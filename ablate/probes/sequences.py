@@ -10,6 +10,7 @@ from torch import Tensor
 from ablate import build
 from ablate.envs.tokens import problem_of
 from ablate.models import TabularModel
+from ablate.probes.exact import ratios
 from ablate.probes.schedule import Schedule
 from ablate.refusal import Refusal
 from ablate.sequences import advantages, aggregations
@@ -66,17 +67,9 @@ class SequenceProbe(Schedule):
         plain = drawn(self.problem, logits, self.size, self.groups, advantages.none)
         batch = self.size * self.groups
         signal = float(np.square(own.mean).sum())
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = {
-                "snr": np.float64(signal) / (batch * own.variance),
-                "nsr": np.float64(batch * own.variance) / signal,
-                "log_ratio": np.log(own.variance) - np.log(plain.variance),
-            }
         numbers = {
             "batch": batch,
-            "trace_variance": batch * own.variance,
-            "squared_signal": signal,
-            **{name: float(ratio) for name, ratio in ratios.items()},
+            **ratios(signal, batch * own.variance, batch * plain.variance),
             "bias_squared": own.bias_squared,
             "mse": own.bias_squared + own.variance,
             **dict.fromkeys(UNKNOWN, np.nan),
