@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from hypothesis import given, settings
@@ -22,11 +21,40 @@ from ablate.build import environment
 from ablate.envs import lqg, tabular
 from ablate.envs.base import Continuous, Discrete, Environment
 from ablate.envs.cartpole import CartPole
-from ablate.envs.gym import Gymnasium, unflattenable
+from ablate.envs.gym import Gymnasium
 from ablate.envs.pendulum import Pendulum
-from ablate.envs.tabular import Tabular, thresholds
+from ablate.envs.tabular import Tabular
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
+
+SYSTEM: dict[str, Any] = {
+    "A": [[1.0, 0.3], [-0.2, 0.9]],
+    "B": [[0.0], [0.5]],
+    "Q": [[1.0, 0.2], [0.2, 0.5]],
+    "R": [[0.1]],
+    "W": [[0.04, 0.03], [0.03, 0.09]],
+    "s0_mean": [1.0, -1.0],
+    "s0_cov": [[0.0, 0.0], [0.0, 0.25]],
+    "horizon": 7,
+}
+
+
+class FixedUniform(np.random.Generator):
+    """A generator whose next uniform number is known."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.value = value
+
+    def random(self, size: Any = None, *_: Any, **__: Any) -> Any:
+        return self.value if size is None else np.full(size, self.value)
+
+
+def one_line(refused: pytest.ExceptionInfo[Refusal]) -> str:
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
 
 CONF = Path(__file__).parent.parent / "conf" / "env"
 GYM_IDS = ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "Acrobot-v1", "MountainCarContinuous-v0"]
@@ -340,190 +368,6 @@ def test_slippery_toy_text_takes_the_steps_that_gymnasium_would(name: str) -> No
         alive &= ~terminated
 
 
-class FixedUniform(np.random.Generator):
-    """A generator whose next uniform number is known."""
-
-    def __init__(self, value: float) -> None:
-        super().__init__(np.random.PCG64(0))
-        self.value = value
-
-    def random(self, size: Any = None, *_: Any, **__: Any) -> Any:
-        return self.value if size is None else np.full(size, self.value)
-
-
-# The tabular family
-
-
-def random_mdp(rng: np.random.Generator, states: int = 5, actions: int = 3, horizon: int = 50) -> MDP:
-    P = rng.dirichlet(np.full(states, 0.7), size=(states, actions)) * (rng.random((states, actions, states)) < 0.7)
-    P[..., 0] += 0.05
-    P /= P.sum(-1, keepdims=True)
-    R = rng.standard_normal((states, actions, states))
-    return MDP.from_dense(P, R, rng.dirichlet(np.ones(states)), horizon)
-
-
-def test_transitions_follow_the_table() -> None:
-    """Chi-square of 15 (s, a) and of rho0; a correct sampler fails with probability 1e-6 (for an unlucky seed)."""
-    mdp = random_mdp(np.random.default_rng(0))
-    env = Tabular(mdp, time_limit=False)
-    counts = np.zeros((5, 3, 5))
-    env.reset(streams(*range(10)), 200)
-    starts = np.bincount(env.states.ravel(), minlength=5)
-    rng = np.random.default_rng(1)
-    for _ in range(mdp.horizon):
-        before, actions = env.states, rng.integers(3, size=(10, 200))
-        _, reward, _, _ = env.step(actions)
-        np.add.at(counts, (before, actions, env.states), 1)
-        chosen = mdp.successors[before, actions] == env.states[..., None]
-        np.testing.assert_array_equal(reward, (mdp.rewards[before, actions] * chosen).sum(-1))
-    dense = np.zeros((5, 3, 5))
-    np.put_along_axis(dense, mdp.successors, mdp.probabilities, -1)
-    assert (counts[dense == 0] == 0).all()
-    for observed, p in [(starts, mdp.rho0), *zip(counts.reshape(15, 5), dense.reshape(15, 5), strict=True)]:
-        possible = p > 0
-        expected = observed.sum() * p[possible]
-        statistic = ((observed[possible] - expected) ** 2 / expected).sum()
-        assert statistic < chi2.isf(1e-6 / 16, max(possible.sum() - 1, 1))
-
-
-@given(
-    arrays(np.float64, st.integers(1, 8), elements=st.sampled_from([0.0, 1e-9, 0.1, 0.3, 1.0])).filter(np.any),
-    st.lists(st.floats(0, 1, exclude_max=True), max_size=5),
-)
-def test_inverse_cdf_gives_each_outcome_its_share_and_never_an_impossible_one(
-    weights: np.ndarray, uniforms: list[float]
-) -> None:
-    p = weights / weights.sum()
-    cuts = thresholds(p)
-    for u in [0.0, np.nextafter(1, 0), *np.nextafter(cuts, 0), *uniforms]:
-        assert p[(u >= cuts).sum()] > 0
-    np.testing.assert_allclose(np.diff(cuts, prepend=0), p, atol=1e-15)
-
-
-def test_uniform_numbers_come_one_block_a_seed() -> None:
-    mdp = random_mdp(np.random.default_rng(0), horizon=4)
-    env = Tabular(mdp, time_limit=False)
-    env.reset(streams(3), 6)
-    block = np.random.default_rng(3).random((6, 5))
-    np.testing.assert_array_equal(env.states[0], np.searchsorted(mdp.rho0.cumsum(), block[:, 0], side="right"))
-    for t in range(1, 5):
-        s = env.states[0]
-        env.step(np.zeros((1, 6), int))
-        cdf = mdp.probabilities[s, 0].cumsum(-1)
-        chosen = (block[:, t, None] >= cdf).sum(-1).clip(max=cdf.shape[1] - 1)
-        np.testing.assert_array_equal(env.states[0], mdp.successors[s, 0, chosen])
-
-
-def test_a_uniform_number_on_a_boundary_belongs_to_the_next_outcome() -> None:
-    """So that an outcome of probability p has exactly the numbers [c, c + p)."""
-    env = Tabular(MDP.from_dense([[[0.5, 0.5]], [[0.5, 0.5]]], np.zeros((2, 1)), [0.5, 0.5], 1), time_limit=False)
-    env.reset([FixedUniform(0.5)], 1)
-    assert env.states.tolist() == [[1]]
-    env.step(np.array([[0]]))
-    assert env.states.tolist() == [[1]]
-
-
-@pytest.mark.parametrize("time_limit", [True, False])
-def test_a_horizon_truncates_as_a_time_limit_and_terminates_as_part_of_the_mdp(time_limit: bool) -> None:
-    env = Tabular(tabular.chain(horizon=3), time_limit)
-    env.reset(streams(0), 2)
-    for t in range(3):
-        _, _, terminated, truncated = env.step(np.zeros((1, 2), int))
-        assert terminated.all() == terminated.any() == (t == 2 and not time_limit)
-        assert truncated.all() == truncated.any() == (t == 2 and time_limit)
-
-
-@pytest.mark.parametrize("time_limit", [True, False])
-def test_a_terminal_state_terminates_even_at_the_horizon(time_limit: bool) -> None:
-    env = Tabular(tabular.corridor(horizon=3), time_limit)
-    env.reset(streams(0), 1)
-    for action in (1, 0, 1):  # right, switched, right: the goal at the last step
-        _, _, terminated, truncated = env.step(np.array([[action]]))
-    assert env.states[0, 0] == 3
-    assert terminated[0, 0]
-    assert not truncated[0, 0]
-
-
-def value(mdp: MDP, policy: np.ndarray) -> float:
-    """J of the stationary policy [S, A], by dynamic programming."""
-    V = np.zeros(mdp.num_states)
-    for _ in range(mdp.horizon):
-        Q = (mdp.probabilities * (mdp.rewards + mdp.gamma * V[mdp.successors])).sum(-1)
-        V = np.where(mdp.terminal, 0, (policy * Q).sum(-1))
-    return float(mdp.rho0 @ V)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.floats(0.2, 0.8))
-def test_corridor_has_the_value_of_the_book(p: float) -> None:
-    """J(p) = -(4 - 2p) / (p (1 - p)): the closed form of the Bellman equations; 1000 steps are as good as infinity."""
-    mdp = tabular.corridor()
-    assert value(mdp, np.tile([1 - p, p], (4, 1))) == pytest.approx(-(4 - 2 * p) / (p * (1 - p)), rel=1e-9)
-
-
-def test_corridor_states_look_the_same_and_its_optimum_is_stochastic() -> None:
-    mdp = tabular.corridor()
-    assert np.ptp(mdp.features, axis=0).max() == 0
-    optimum = 2 - np.sqrt(2)
-    at = [value(mdp, np.tile([1 - p, p], (4, 1))) for p in (optimum - 0.01, optimum, optimum + 0.01)]
-    assert max(at) == at[1]
-    assert at[1] == pytest.approx(-11.657, abs=1e-3)
-
-
-def test_bandit_pays_its_arms() -> None:
-    mdp = tabular.bandit([0.9, 0.25, 1.0], rewards=[1.0, 4.0, -2.0])
-    assert mdp.horizon == 1
-    means = [value(mdp, np.tile(np.eye(3)[a], (3, 1))) for a in range(3)]
-    np.testing.assert_allclose(means, [0.9, 1.0, -2.0])
-
-
-def test_chain_values() -> None:
-    """Without slips: always on earns 10 a step from the end; always back earns 2 a step."""
-    mdp = tabular.chain(length=5, slip=0.0, horizon=20)
-    assert value(mdp, np.tile([1.0, 0.0], (5, 1))) == 10 * (20 - 4)
-    assert value(mdp, np.tile([0.0, 1.0], (5, 1))) == 2 * 20
-    slips = tabular.chain(length=5, slip=0.5, horizon=20)
-    assert value(slips, np.tile([1.0, 0.0], (5, 1))) == value(slips, np.tile([0.0, 1.0], (5, 1)))
-
-
-def test_gridworld_shortest_path_and_slips() -> None:
-    mdp = tabular.gridworld(rows=3, columns=4, goal=1.0, step_cost=0.1, slip=0.0)
-    down_then_right = np.array([np.eye(4)[1 if s // 4 < 2 else 2] for s in range(12)])
-    assert value(mdp, down_then_right) == pytest.approx(1.0 - 0.1 * 5)
-    slippery = tabular.gridworld(rows=3, columns=3, slip=0.2)
-    centre, down = 4, 1
-    assert dict(zip(slippery.successors[centre, down].tolist(), slippery.probabilities[centre, down], strict=True)) == (
-        pytest.approx({7: 0.8, 3: 0.1, 5: 0.1})
-    )
-    assert slippery.terminal.tolist() == [False] * 8 + [True]
-
-
-def test_a_terminal_state_earns_nothing_and_outcomes_merge() -> None:
-    for mdp in (tabular.bandit([0.5]), tabular.corridor(), tabular.gridworld(), *(make() for make, _ in TOY.values())):
-        at = np.flatnonzero(mdp.terminal)
-        assert (mdp.rewards[at] == 0).all()
-        assert (mdp.successors[at, :, 0] == at[:, None]).all()
-        np.testing.assert_allclose(mdp.probabilities.sum(-1), 1, atol=1e-15)
-        for s, a in np.ndindex(mdp.num_states, mdp.num_actions):
-            live = mdp.probabilities[s, a] > 0
-            pairs = list(zip(mdp.successors[s, a][live], mdp.rewards[s, a][live], strict=True))
-            assert len(set(pairs)) == len(pairs)
-
-
-# Linear-quadratic
-
-SYSTEM: dict[str, Any] = {
-    "A": [[1.0, 0.3], [-0.2, 0.9]],
-    "B": [[0.0], [0.5]],
-    "Q": [[1.0, 0.2], [0.2, 0.5]],
-    "R": [[0.1]],
-    "W": [[0.04, 0.03], [0.03, 0.09]],
-    "s0_mean": [1.0, -1.0],
-    "s0_cov": [[0.0, 0.0], [0.0, 0.25]],
-    "horizon": 7,
-}
-
-
 def test_linear_quadratic_obeys_its_equations() -> None:
     env = lqg.build(**SYSTEM | {"W": np.zeros((2, 2)).tolist()})
     env.reset(streams(0, 1), 3)
@@ -591,128 +435,6 @@ def test_the_root_of_a_covariance_squares_to_it(factor: np.ndarray) -> None:
 # Any Gymnasium id
 
 
-@pytest.mark.parametrize("id", GYM_IDS)
-def test_gymnasium_episodes_equal_scalar_ones_from_the_seeds_of_the_stream(id: str) -> None:
-    """Observation by observation to the last one, with dead rows stepped on beside the living."""
-    env = Gymnasium(id, horizon=60)
-    actions = random_actions(env, np.random.default_rng(0), (60, 2, 4))
-    record = [env.reset(streams(5, 6), 4)]
-    steps = []
-    for t in range(60):
-        steps.append(env.step(actions[t]))
-        record.append(steps[-1][0])
-    for s, stream in enumerate(streams(5, 6)):
-        for n, seed in enumerate(stream.integers(2**31, size=4).tolist()):
-            scalar = gymnasium.make(id, max_episode_steps=60)
-            space, box = scalar.observation_space, scalar.action_space
-            observation, _ = scalar.reset(seed=seed)
-            np.testing.assert_array_equal(record[0][s, n], spaces.flatten(space, observation).astype(np.float32))
-            for t in range(60):
-                action = actions[t, s, n]
-                if isinstance(box, spaces.Box):
-                    action = np.clip(action, box.low, box.high)
-                observation, reward, ends, cut, _ = scalar.step(action)
-                np.testing.assert_array_equal(steps[t][0][s, n], spaces.flatten(space, observation).astype(np.float32))
-                assert [x[s, n] for x in steps[t][1:]] == [reward, ends, cut and not ends]
-                if ends or cut:
-                    break
-
-
-class Strict(gymnasium.Env):
-    """Counts its steps to `length`; refuses what Gymnasium forbids: actions outside its space, a step after the end."""
-
-    def __init__(self, action_space: spaces.Space, observation_space: spaces.Space, length: int = 3) -> None:
-        self.action_space, self.observation_space, self.length = action_space, observation_space, length
-        self.time: int | None = None
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
-        super().reset(seed=seed)
-        self.observation_space.seed(seed)
-        self.time = 0
-        return self.observation_space.sample(), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
-        assert self.action_space.contains(action), action
-        assert self.time is not None, "stepped after its end"
-        self.time += 1
-        over = self.time == self.length
-        if over:
-            self.time = None
-        return self.observation_space.sample(), float(np.sum(action)), over, False, {}
-
-
-@pytest.fixture
-def strict() -> Any:
-    spec = "Strict-v0"
-    gymnasium.register(spec, entry_point=Strict, max_episode_steps=10)
-    yield spec
-    del gymnasium.registry[spec]
-
-
-BIT = spaces.Discrete(2)
-
-
-@pytest.mark.parametrize(
-    ("actions", "given", "seen"),
-    [
-        (spaces.Discrete(3, start=5), [[0, 2]], [5, 7]),
-        (spaces.Discrete(3, start=-1), [[0, 2]], [-1, 1]),
-        (spaces.Box(-1, 1, (2,)), [[[0.5, -0.25], [3, -9]]], [0.25, 0]),
-        (spaces.Box(np.array([0.0, -2.0]), np.array([np.inf, 2.0]), dtype=np.float64), [[[5, 5], [-5, -5]]], [7, -2]),
-        (spaces.Box(-1, 1, (2, 2)), [[[1, 1, 1, 0], [2, 2, 2, 2]]], [3, 4]),
-        (spaces.Box(-3, 3, (1,), np.int64), [[[-0.9], [2.6]]], [-1, 3]),
-        (spaces.Box(-3, 3, (1,), np.int64), [[[9.0], [-7.7]]], [3, -3]),
-        (spaces.Box(0, 255, (2,), np.uint8), [[[254.6, -3.0], [0.4, 300.0]]], [255, 255]),
-        (spaces.Box(-128, 5, (1,), np.int8), [[[-500.0], [5.4]]], [-128, 5]),
-    ],
-)
-def test_actions_reach_gymnasium_within_its_spaces(strict: str, actions: Any, given: Any, seen: list[float]) -> None:
-    env = Gymnasium(strict, {"action_space": actions, "observation_space": BIT})
-    env.reset(streams(0), 2)
-    dtype = int if isinstance(env.actions, Discrete) else np.float32
-    _, reward, _, _ = env.step(np.array(given, dtype))
-    np.testing.assert_allclose(reward[0], seen)
-
-
-@pytest.mark.parametrize(
-    ("space", "size"),
-    [
-        (spaces.Discrete(4, start=2), 4),
-        (spaces.MultiBinary(3), 3),
-        (spaces.MultiDiscrete([2, 3]), 5),
-        (spaces.Box(0, 255, (2, 2), np.uint8), 4),
-        (spaces.Dict({"a": BIT, "b": spaces.Box(-1, 1, (3,))}), 5),
-        (spaces.Tuple((BIT, BIT)), 4),
-    ],
-)
-def test_observations_are_flattened(strict: str, space: spaces.Space, size: int) -> None:
-    env = Gymnasium(strict, {"action_space": BIT, "observation_space": space})
-    assert env.observation_size == size
-    observation = env.reset(streams(3), 2)
-    for n, seed in enumerate(streams(3)[0].integers(2**31, size=2).tolist()):
-        space.seed(seed)
-        np.testing.assert_array_equal(observation[0, n], spaces.flatten(space, space.sample()).astype(np.float32))
-
-
-def test_an_ended_episode_is_held_at_its_last_observation(strict: str) -> None:
-    env = Gymnasium(strict, {"action_space": BIT, "observation_space": spaces.Box(0, 1, (4,)), "length": 2})
-    env.reset(streams(0), 3)
-    env.step(np.zeros((1, 3), int))
-    last, _, terminated, _ = env.step(np.zeros((1, 3), int))
-    assert terminated.all()
-    for _ in range(4):  # `Strict` itself refuses such steps
-        np.testing.assert_array_equal(env.step(np.zeros((1, 3), int))[0], last)
-
-
-def test_an_end_at_the_time_limit_is_a_termination(strict: str) -> None:
-    env = Gymnasium(strict, {"action_space": BIT, "observation_space": BIT, "length": 2}, horizon=2)
-    env.reset(streams(0), 3)
-    env.step(np.zeros((1, 3), int))
-    _, _, terminated, truncated = env.step(np.zeros((1, 3), int))
-    assert terminated.all()
-    assert not truncated.any()
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -724,75 +446,6 @@ def test_an_end_at_the_time_limit_is_a_termination(strict: str) -> None:
 def test_more_states_than_fit_are_refused_before_they_are_made(make: Callable[[], Any]) -> None:
     with pytest.raises(Refusal, match="to 10000 states at most"):
         make()
-
-
-def test_a_dropped_episode_gets_valid_actions(strict: str) -> None:
-    env = Gymnasium(strict, {"action_space": spaces.Discrete(2, start=5), "observation_space": BIT})
-    env.reset(streams(0), 3)
-    env.keep(np.array([[2]]))
-    _, reward, _, _ = env.step(np.array([[1]]))
-    assert reward.tolist() == [[6]]
-
-
-def one_line(refused: pytest.ExceptionInfo[Refusal]) -> str:
-    message = str(refused.value)
-    assert "\n" not in message
-    return message
-
-
-@pytest.mark.parametrize(
-    ("id", "said"),
-    [
-        ("Nope-v0", "python -c"),
-        ("cartpole-v1", "CartPole-v1"),
-        ("CartPole", "CartPole-v1"),
-        ("Acrobat-v1", "did you mean Acrobot-v1"),
-        ("ALE/Pong-v5", "env.id=package:Name-v0"),
-        ("no_such_package:Foo-v0", "install the package no_such_package"),
-        ("..:Foo-v0", "correct its name"),
-        ("a b", "not a Gymnasium id"),
-        ("", "not a Gymnasium id"),
-    ],
-)
-def test_an_unknown_id_is_refused_with_what_to_type(id: str, said: str) -> None:
-    with pytest.raises(Refusal) as refused:
-        Gymnasium(id)
-    assert said in one_line(refused)
-
-
-def test_a_missing_dependency_is_named() -> None:
-    def needs_more(**_: Any) -> gymnasium.Env:
-        raise gymnasium.error.DependencyNotInstalled('Box2D is not installed,\nrun `pip install "gymnasium[box2d]"`')
-
-    gymnasium.register("Needy-v0", entry_point=needs_more, max_episode_steps=5)
-    with pytest.raises(Refusal) as refused:
-        Gymnasium("Needy-v0")
-    assert 'Needy-v0 cannot be made: Box2D is not installed, run `pip install "gymnasium[box2d]"`' in one_line(refused)
-    del gymnasium.registry["Needy-v0"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"action_space": spaces.MultiDiscrete([2, 2])}, "MultiDiscrete actions; choose"),
-        ({"observation_space": spaces.Sequence(BIT)}, "Sequence observations"),
-        ({"colour": "red"}, "env.kwargs"),
-    ],
-)
-def test_spaces_and_arguments_that_do_not_fit_are_refused(strict: str, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(Refusal) as refused:
-        Gymnasium(strict, {"action_space": BIT, "observation_space": BIT} | changes)
-    assert said in one_line(refused)
-
-
-def test_an_id_without_a_time_limit_needs_a_horizon() -> None:
-    with pytest.raises(Refusal) as refused:
-        Gymnasium("CliffWalking-v1")
-    assert "env.horizon" in one_line(refused)
-    assert Gymnasium("CliffWalking-v1", horizon=30).horizon == 30
-
-
-# Bad parameters, and what may be imported
 
 
 @pytest.mark.parametrize(
@@ -838,38 +491,3 @@ def test_environments_do_not_import_torch() -> None:
     modules = ", ".join(f"ablate.envs.{name}" for name in ("cartpole", "gym", "lqg", "pendulum", "tabular"))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-class OwnSpace(gymnasium.Space):
-    """A space of a package's own, which says nothing of its size."""
-
-
-@pytest.mark.parametrize("space", [OwnSpace(dtype=str)])
-@pytest.mark.parametrize(
-    "around",
-    [
-        lambda space: space,
-        lambda space: gymnasium.spaces.Dict({"image": gymnasium.spaces.Box(0, 1, (2,)), "mission": space}),
-        lambda space: gymnasium.spaces.Tuple([gymnasium.spaces.Tuple([space])]),
-    ],
-)
-def test_a_space_of_no_fixed_size_is_named_wherever_it_is(space: gymnasium.Space, around: Callable) -> None:
-    assert unflattenable(around(space)) == type(space).__name__
-
-
-@pytest.mark.parametrize(
-    "space",
-    [
-        gymnasium.spaces.Dict({"a": gymnasium.spaces.Discrete(3), "b": gymnasium.spaces.MultiBinary(2)}),
-        gymnasium.spaces.Tuple([gymnasium.spaces.MultiDiscrete([2, 3]), gymnasium.spaces.Box(0, 1, (2, 2))]),
-    ],
-)
-def test_spaces_of_a_fixed_size_are_flattened(space: gymnasium.Space) -> None:
-    assert unflattenable(space) == ""
-
-
-@pytest.mark.parametrize("kind", ["Graph", "Sequence"])
-def test_graphs_and_sequences_have_no_fixed_size(kind: str) -> None:
-    box = gymnasium.spaces.Box(0, 1, (2,))
-    space = gymnasium.spaces.Graph(box, None) if kind == "Graph" else gymnasium.spaces.Sequence(box)
-    assert unflattenable(space) == kind

@@ -1,21 +1,16 @@
 """`ablate.exact` against a slow oracle: every trajectory of a tiny MDP, with its probability and its estimate."""
 
-import csv
-import json
 import math
-import subprocess
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import cut_short
+from exact_oracle import LAMBDA, Tree, estimates
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ablate import commands
 from ablate.envs import tabular
 from ablate.exact import (
     VARIANTS,
@@ -24,7 +19,6 @@ from ablate.exact import (
     Moments,
     Variant,
     clockless,
-    contrasts,
     crossover,
     exact_critic,
     gradient,
@@ -36,174 +30,6 @@ from ablate.exact import (
 )
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
-
-LAMBDA = 0.95
-
-
-# ---------------------------------------------------------------------------------------------------- the slow oracle
-
-
-@dataclass
-class Level:
-    """The nodes of the tree after one more draw: whose child each is, and how likely given its parent."""
-
-    parent: np.ndarray
-    chance: np.ndarray
-
-
-class Tree:
-    """All trajectories [M]: states [M,H+1], actions, rewards, alive [M,H], probability [M]; and how they branch."""
-
-    def __init__(self, mdp: MDP, pi: np.ndarray) -> None:
-        self.mdp, self.pi = mdp, pi
-        paths = [(1.0, [s], [], []) for s in range(mdp.num_states) if mdp.rho0[s] > 0]
-        self.levels = [Level(np.zeros(len(paths), int), np.array([mdp.rho0[path[1][0]] for path in paths]))]
-        paths = [(mdp.rho0[s], [s], [], []) for _, (s,), _, _ in paths]
-        for _ in range(mdp.horizon):
-            for draw in (self._actions, self._states):
-                grown = [(i, chance, path) for i, old in enumerate(paths) for chance, path in draw(old) if chance > 0]
-                self.levels.append(Level(np.array([i for i, _, _ in grown]), np.array([c for _, c, _ in grown])))
-                paths = [(paths[i][0] * chance, *path) for i, chance, path in grown]
-        self.probability = np.array([path[0] for path in paths])
-        self.states = np.array([path[1] for path in paths])
-        self.actions = np.array([path[2] for path in paths])
-        self.rewards = np.array([path[3] for path in paths])
-        self.alive = ~mdp.terminal[self.states[:, :-1]]
-
-    def _actions(self, path):
-        _, states, actions, rewards = path
-        if self.mdp.terminal[states[-1]]:
-            yield 1.0, (states, [*actions, 0], rewards)
-            return
-        for a in range(self.mdp.num_actions):
-            yield self.pi[states[-1], a], (states, [*actions, a], rewards)
-
-    def _states(self, path):
-        _, states, actions, rewards = path
-        s, a = states[-1], actions[-1]
-        if self.mdp.terminal[s]:
-            yield 1.0, ([*states, s], actions, [*rewards, 0.0])
-            return
-        for k, p in enumerate(self.mdp.probabilities[s, a]):
-            yield p, ([*states, int(self.mdp.successors[s, a, k])], actions, [*rewards, self.mdp.rewards[s, a, k]])
-
-    def conditional_mean(self, x: np.ndarray, where: np.ndarray, *keys: np.ndarray) -> np.ndarray:
-        """E[x | keys] put back at each entry of x [M,H]; 0 where `where` is false."""
-        p = np.broadcast_to(self.probability[:, None], x.shape)
-        mean = np.zeros_like(x)
-        labels = np.stack([np.broadcast_to(key, x.shape) for key in keys], -1)[where]
-        if not len(labels):
-            return mean
-        _, group = np.unique(labels, axis=0, return_inverse=True)
-        group = group.ravel()
-        mean[where] = (np.bincount(group, (p * x)[where]) / np.bincount(group, p[where]))[group]
-        return mean
-
-    def moments(self, g: np.ndarray) -> Moments:
-        """Mean, covariance and split of an estimate g [M,d], from its conditional means at every node."""
-        split = np.zeros(3)
-        centred = g - self.probability @ g
-        covariance = (self.probability[:, None] * centred).T @ centred
-        reach = [np.ones(1)]
-        for level in self.levels:
-            reach.append(reach[-1][level.parent] * level.chance)
-        means = g
-        for depth in reversed(range(len(self.levels))):
-            level = self.levels[depth]
-            above = np.zeros((len(reach[depth]), g.shape[1]))
-            np.add.at(above, level.parent, level.chance[:, None] * means)
-            jump = reach[depth + 1] @ ((means - above[level.parent]) ** 2).sum(-1)
-            split[0 if depth == 0 else 1 if depth % 2 else 2] += jump
-            means = above
-        return Moments(means[0], self.gradient, *split, covariance=covariance)
-
-    gradient: np.ndarray
-
-
-def main(words: list[str]) -> int:
-    return commands.run("exact", words)
-
-
-def estimates(mdp: MDP, pi: np.ndarray, z: np.ndarray, discount_scores: bool) -> tuple[Tree, dict[Variant, np.ndarray]]:
-    """g [M,d] of every variant, written down from its definition; the critics are conditional means of G_t."""
-    tree = Tree(mdp, pi)
-    H, gamma, alive, p = mdp.horizon, mdp.gamma, tree.alive, tree.probability
-    t = np.arange(H)
-    s, a = tree.states[:, :-1], tree.actions
-    zs = z[s, a] * alive[..., None]
-    R = (gamma**t * tree.rewards).sum(1)
-    G = np.stack([(gamma ** np.arange(H - k) * tree.rewards[:, k:]).sum(1) for k in range(H)], 1)
-    w = gamma**t if discount_scores else np.ones(H)
-    tree.gradient = p @ np.einsum("m,mtd->md", R, zs)
-    mean_R = p @ R
-
-    critics = {}
-    for name, clock in (("exact", t), ("clockless", 0 * t)):
-        V = tree.conditional_mean(G, alive, clock, s)
-        Q = tree.conditional_mean(G, alive, clock, s, a)
-        V_next = np.zeros_like(V)  # by the same critic: V of the state at t+1, where the episode is not over then
-        V_next[:, :-1] = V[:, 1:]
-        critics[name] = V, Q, tree.rewards + gamma * V_next - V
-
-    def weighed(phi, weights):
-        return np.einsum("t,mtd,mt->md", weights, zs, phi)
-
-    def best(phi, weights, cell):
-        """The jointly best b of each cell, by least squares on all cells at once."""
-        X = weighed(phi, weights)
-        labels = {"constant": 0 * s, "time": 0 * s + t, "state": s, "time-state": s * H + t}[cell]
-        F = np.stack([weighed((labels == c) * 1.0, weights) for c in np.unique(labels)])
-        root = np.sqrt(p)[:, None]
-        b = np.linalg.lstsq((F * root).reshape(len(F), -1).T, (X * root).ravel(), rcond=1e-12)[0]
-        return X - np.tensordot(b, F, 1)
-
-    ones = np.ones(H)
-    total = np.repeat(R[:, None], H, 1)
-    V, Q, delta = critics["exact"]
-    clockless_V, clockless_Q, clockless_delta = critics["clockless"]
-    norm = (zs**2).sum(-1)
-    square = tree.conditional_mean(norm, alive, t, s)
-    textbook = np.divide(tree.conditional_mean(norm * G, alive, t, s), square, out=0 * square, where=square > 0)
-    gae = np.zeros_like(delta)
-    for k in range(H):
-        gae[:, k] = ((gamma * LAMBDA) ** np.arange(H - k) * delta[:, k:]).sum(1)
-    all_action = np.zeros((len(p), z.shape[-1]))
-    for k in range(H):  # E[z Q | s_t]
-        for i in range(z.shape[-1]):
-            term = tree.conditional_mean(zs[..., i] * Q, alive, t, s)
-            all_action[:, i] += w[k] * term[:, k]
-
-    def alive_mean(phi):
-        return tree.conditional_mean(phi, alive, t)
-
-    g = {
-        Variant("return"): weighed(total, ones),
-        Variant("return", "mean"): weighed(total - mean_R, ones),
-        Variant("return", "time"): weighed(total - alive_mean(total), ones),
-        Variant("return", "value", "exact"): weighed(total - V, ones),
-        Variant("rtg"): weighed(G, w),
-        Variant("rtg", "mean"): weighed(G - mean_R, w),
-        Variant("rtg", "loo"): weighed(G - mean_R, w),
-        Variant("rtg", "time"): weighed(G - alive_mean(G), w),
-        Variant("rtg", "value", "exact"): weighed(G - V, w),
-        Variant("rtg", "value", "clockless"): weighed(G - clockless_V, w),
-        Variant("rtg", "textbook"): weighed(G - textbook, w),
-        Variant("q", "none", "exact"): weighed(Q, w),
-        Variant("q", "value", "exact"): weighed(Q - V, w),
-        Variant("q", "mean", "exact"): weighed(Q - mean_R, w),
-        Variant("q", "time", "exact"): weighed(Q - alive_mean(Q), w),
-        Variant("q", "none", "clockless"): weighed(clockless_Q, w),
-        Variant("q", "value", "clockless"): weighed(clockless_Q - clockless_V, w),
-        Variant("td", "none", "exact"): weighed(delta, w),
-        Variant("td", "none", "clockless"): weighed(clockless_delta, w),
-        Variant("advantage", "none", "exact"): weighed(gae, w),
-        Variant("all-action", "none", "exact"): all_action,
-    }
-    for cell in ("constant", "time", "state", "time-state"):
-        g[Variant("return", f"optimal {cell}")] = best(total, ones, cell)
-        g[Variant("rtg", f"optimal {cell}")] = best(G, w, cell)
-        g[Variant("q", f"optimal {cell}", "exact")] = best(Q, w, cell)
-    return tree, g
 
 
 @st.composite
@@ -633,131 +459,3 @@ def test_variants_that_do_not_exist_are_refused():
         truth.moments("rtg", "loo", episodes=1)
     with pytest.raises(Refusal):
         truth.moments("q", "mean", "exact", episodes=5)
-
-
-# ---------------------------------------------------------------------------------------------------- the command line
-
-TWO_STATES = {"P": [[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.1, 0.9]]], "R": [[1, 0], [0, 2]], "rho0": [0.5, 0.5]}
-
-
-@pytest.fixture
-def problem_file(tmp_path: Path) -> Path:
-    path = tmp_path / "problem.json"
-    path.write_text(json.dumps({**TWO_STATES, "horizon": 3, "gamma": 0.9, "logits": [[0, 1], [1, 0]]}))
-    return path
-
-
-def test_the_table_and_the_picture(problem_file, tmp_path, capsys):
-    out, picture = tmp_path / "out.csv", tmp_path / "out.png"
-    assert main([str(problem_file), "--csv", str(out), "--plot", str(picture)]) == 0
-    printed = capsys.readouterr().out
-    rows = list(csv.DictReader(out.open()))
-    assert list(rows[0]) == [
-        *("phi", "baseline", "critic", "mean_bias_squared", "trace_variance", "snr", "v_s0", "v_action", "v_transition")
-    ]
-    assert {(row["phi"], row["baseline"], row["critic"]) for row in rows} == set(VARIANTS)
-    noise = [float(row["trace_variance"]) for row in rows]
-    assert noise == pytest.approx(sorted(noise, reverse=True))
-    logits = np.array([[0.0, 1.0], [1.0, 0.0]])
-    mdp = MDP.from_dense(TWO_STATES["P"], TWO_STATES["R"], TWO_STATES["rho0"], 3, 0.9)
-    truth = ground_truth(mdp, logits)
-    for row in rows:
-        expected = truth.moments(row["phi"], row["baseline"], row["critic"])
-        assert float(row["trace_variance"]) == pytest.approx(expected.trace_variance, rel=1e-12)
-        assert float(row["v_action"]) == pytest.approx(expected.v_action, rel=1e-12)
-        assert f"{Variant(row['phi'], row['baseline'], row['critic']).label} " in printed
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert {path.name for path in tmp_path.iterdir()} == {"problem.json", "out.csv", "out.png"}
-
-
-def test_a_configured_environment_and_its_settings(capsys):
-    assert main(["--env", "chain", "env.length=3", "--horizon", "4"]) == 0
-    printed = capsys.readouterr().out
-    truth = ground_truth(tabular.chain(length=3, horizon=4))
-    assert f"horizon 4, gamma 1, J = {truth.J:.6g}" in printed
-    assert f"{truth.moments('rtg').trace_variance:.4g}" in printed
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "name one MDP"),
-        (["missing.json"], "missing.json"),
-        (["FILE", "FILE"], "name one MDP"),
-        (["FILE", "--horizon", "0"], "--horizon"),
-        (["FILE", "--horizon", "1000000000"], "give a horizon of"),
-        (["FILE", "--nonsense"], "--nonsense"),
-        (["FILE", "--csv", "no/such/place.csv"], "no/such"),
-        (["FILE", "--plot", "out.txt"], ".png"),
-        (["--env", "pendulum"], "chain"),
-        (["--env", "nonsense"], "chain"),
-        (["--env", "chain", "env.nonsense=3"], "nonsense"),
-        (["--env", "chain", "env.slip=2"], "slip"),
-        (["--env", "chain", "slip=0.1"], "env.KEY=VALUE"),
-        (["--env", "mdp"], "env.path"),
-        (["HUGE"], "overflow"),
-        (["FILE", "--horizon", "1000000000000"], "give a horizon of 29"),
-        (["--env", "random_mdp", "env.states=2000", "env.actions=2", "--horizon", "999"], "give a horizon of 187 or"),
-        (["--env", "random_mdp", "env.states=2236", "env.actions=4"], "give at most 1443 states"),
-    ],
-)
-def test_bad_input_is_one_line_and_leaves_nothing(arguments, said, problem_file, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    huge = tmp_path / "huge.json"
-    huge.write_text(json.dumps({**TWO_STATES, "horizon": 3, "R": [[1e200, 0], [0, -1e200]]}))
-    before = set(tmp_path.iterdir())
-    paths = {"FILE": str(problem_file), "HUGE": str(huge)}
-    arguments = [paths.get(word, word) for word in arguments]
-    outputs = [] if "--csv" in arguments else ["--csv", "table.csv"]
-    assert main([*arguments, *outputs]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1
-    assert said in captured.err
-    assert not captured.out
-    assert set(tmp_path.iterdir()) == before
-
-
-@pytest.mark.parametrize("actions", [1, 2, 3, 5])
-def test_contrasts_are_all_that_scores_of_a_softmax_policy_are_made_of(actions):
-    basis = contrasts(actions)
-    if actions > 1:
-        np.testing.assert_allclose(basis.T @ basis, np.eye(actions - 1), atol=1e-15)
-        np.testing.assert_allclose(basis.sum(0), 0, atol=1e-15)
-    mdp = tabular.random_mdp(3, states=4, actions=actions, horizon=3, gamma=0.9)
-    pi = softmax(np.random.default_rng(actions).normal(size=(4, actions)))
-    z, fewer = scores(pi, mdp.features), scores(pi, mdp.features, basis)
-    np.testing.assert_allclose(fewer, (z.reshape(4, actions, 4, actions) @ basis).reshape(4, actions, -1), atol=1e-15)
-    whole, reduced = GroundTruth(mdp, pi, z), GroundTruth(mdp, pi, fewer)
-    for variant in VARIANTS:
-        scale = whole.moments("rtg").trace_variance + 1e-9
-        for name in ("bias_squared", "trace_variance", "v_s0", "v_action", "v_transition"):
-            expected = getattr(whole.moments(*variant), name)
-            assert getattr(reduced.moments(*variant), name) == pytest.approx(expected, rel=1e-9, abs=1e-12 * scale)
-
-
-def test_states_that_cannot_be_reached_cost_and_change_nothing(tmp_path, capsys):
-    """A chain of 10,000 states, 50 steps from its first: the numbers of the chain of 51 that can be reached."""
-    out = {}
-    for S in (51, 10_000):
-        rows = [
-            [s, a, to, p, 1.0 * a + s % 3]
-            for s in range(S)
-            for a, p0 in ((0, 0.2), (1, 0.7))
-            for to, p in (((s + 1, 1 - p0), (0, p0)) if s + 1 < S else ((0, 1.0),))
-        ]
-        path = tmp_path / f"{S}.json"
-        path.write_text(json.dumps({"P": rows, "rho0": [1] + [0] * (S - 1), "horizon": 50}))
-        assert main([str(path), "--csv", str(tmp_path / "out.csv")]) == 0
-        out[S] = list(csv.DictReader((tmp_path / "out.csv").open()))
-    for few, many in zip(out[51], out[10_000], strict=True):
-        assert few["phi"] == many["phi"]
-        assert float(few["trace_variance"]) == pytest.approx(float(many["trace_variance"]), rel=1e-9, abs=1e-12)
-
-
-def test_the_exit_code_of_the_real_command(tmp_path):
-    broken = tmp_path / "broken.json"
-    broken.write_text("{")
-    done = subprocess.run([sys.executable, "-m", "ablate.exact", broken], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr
