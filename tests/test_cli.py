@@ -323,6 +323,13 @@ def test_every_choice_says_what_it_is(group: str) -> None:
         assert len(comments[0]) <= 120
 
 
+def test_a_pipe_is_no_terminal_though_colours_are_asked_for(tmp_path: Path) -> None:
+    """As in a notebook, whose kernel sets FORCE_COLOR for what it starts."""
+    done = ablate("env=bandit", "iterations=3", "probe=off", cwd=tmp_path, FORCE_COLOR="1", TERM="xterm-256color")
+    assert "\x1b[?" not in done.stderr
+    assert "training" in done.stderr
+
+
 def test_live_line_on_a_terminal_and_the_table_at_the_end(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -160,7 +161,7 @@ def main(arguments: Sequence[str]) -> int:
         check_output(options.plot, *IMAGES)
     name, mdp = choose(options)
     progress = Console(stderr=True)
-    bar = partial(track, description="computing", console=progress, transient=True, disable=not progress.is_terminal)
+    bar = partial(track, description="computing", console=progress, transient=True, disable=not sys.stderr.isatty())
     try:
         truth = truth_of(mdp, options.discount_scores)
         table = rows(truth, bar)

@@ -29,7 +29,7 @@ class Screen:
 
     def __init__(self, live: bool | None = None) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self.live = self.console.is_terminal if live is None else live
+        self.live = sys.stderr.isatty() if live is None else live  # rich also calls a pipe a terminal, for FORCE_COLOR
 
     def say(self, text: str) -> None:
         self.console.print(plain(text), soft_wrap=True)
