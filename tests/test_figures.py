@@ -198,3 +198,28 @@ def test_the_noise_of_an_update_is_the_exact_one(grouped: Path) -> None:
             assert low <= values[name, N] <= high
             assert high / low < 4, "an interval that says something"
     plt.close(figure)
+
+
+def test_no_figure_of_noise_bounds_what_the_table_does_not(tmp_path: Path) -> None:
+    """Intervals that are drawn are those of the table; a few episodes that carry the noise bound nothing."""
+    for phi, informative in (("rtg", 40.0), ("return", 2.0)):
+        made = studies.cell(tmp_path, f"phi={phi}", "iterations=20")
+        for seed in range(8):
+            probe = studies.online(10.0 + seed, 2.0, 20, phi=phi)
+            rows = [row | {"informative": informative} for row in probe]
+            studies.run(made, seed, np.linspace(0, 100 + seed, 20).tolist(), rows)
+    study = frames.load(tmp_path, "main")
+    table = tables.side_by_side(study).set_index("label")
+    assert np.isfinite(table.loc["reward-to-go", "trace_variance_first_high"])
+    assert np.isinf(table.loc["return", "trace_variance_first_high"])
+    for name, ends in (("trade", ["y"]), ("noise", ["x"])):
+        drawn = data.drawn(plots.draw(name, study))
+        found = drawn[(drawn["kind"] == "interval") & drawn[ends].notna().all(axis=1)]
+        if name == "noise":
+            found = found[(found["x"] == 0) & found["y_label"].str.startswith("trace")]
+        else:
+            found = found[found["x_label"].str.startswith("trace") & found["x"].isna()]
+        assert set(found["series"]) == {"reward-to-go"}, name
+        own = table.loc["reward-to-go"]
+        assert (found["low"] == own["trace_variance_first_low"]).all()
+        assert (found["high"] == own["trace_variance_first_high"]).all()

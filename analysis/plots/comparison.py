@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablate.statistics.seeds import FEWEST, interquartile_mean, over_seeds
+from ablate.statistics.interval import Interval
+from ablate.statistics.seeds import FEWEST, interquartile_mean, over_seeds, trace_variance
 
 from ..findings import ENDS, finding
 from ..frames import Study
@@ -16,6 +17,7 @@ from ..outcomes import outcomes, part_names
 from ..statistics import Floats, band, improvement_interval, kendall_interval, kendall_tau
 from .style import CROWD, curve, legend, limits, logarithmic, looks, panels, points, rule, title
 
+NOISE = ("trace_variance", "informative", "mode")  # columns of the probe that `trace_variance` reads
 PAIRS = 15  # of variants in one panel
 
 
@@ -92,7 +94,7 @@ def trade(study: Study) -> Figure:
         ):
             for cell, look in looks(cells).items():
                 own = rows[rows["cell"] == cell]
-                _point(panel, own["trace_variance"].to_numpy(), own[name].to_numpy(), look, cells["label"][cell])
+                _point(panel, trace_variance(own), own[name].to_numpy(), look, cells["label"][cell])
             panel.set(xlabel="trace variance at the first policy", ylabel=text)
             logarithmic(panel, "x")
             panel.set_title(f"{env}: {_rank(rows, name)}", fontsize=points(7.5))
@@ -100,7 +102,8 @@ def trade(study: Study) -> Figure:
     title(
         figure,
         "Does less noise mean faster (left) or steadier (right) learning? A point a variant",
-        "IQM over seeds with 95% intervals; τ: Kendall's rank correlation, limits from resampling seeds",
+        "median noise and IQM of what is learnt over seeds, with 95% intervals where they are bounded; "
+        "τ: Kendall's rank correlation, limits from resampling seeds",
     )
     return figure
 
@@ -108,7 +111,8 @@ def trade(study: Study) -> Figure:
 def _traded(study: Study) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
     """(env, cells, a row a run with its noise at the first policy) where two cells of an environment have it."""
     own = study.own_noise()
-    first = own[own["iteration"] == 0].assign(cell=own["cell"].astype(str))[["cell", "seed", "trace_variance"]]
+    first = own[own["iteration"] == 0].astype({"cell": str})
+    first = first[["cell", "seed", *(name for name in first if name.startswith(NOISE))]]
     rows = outcomes(study).merge(first[first["trace_variance"] > 0], on=["cell", "seed"])
     found = []
     for env, group in rows.groupby(rows["cell"].map(part_names(study.cells)), sort=False):
@@ -125,11 +129,12 @@ def _learnt(rows: pd.DataFrame) -> tuple[str, str]:
     return "final_return", "final return"
 
 
-def _point(panel: Axes, x: Floats, y: Floats, look: dict[str, Any], label: str) -> None:
-    where = float(interquartile_mean(x)), float(interquartile_mean(y))
-    if len(x) > 1:
-        across, up = (over_seeds(z) for z in (x, y))
+def _point(panel: Axes, across: Interval, y: Floats, look: dict[str, Any], label: str) -> None:
+    where = float(across.value), float(interquartile_mean(y))
+    if across.low > 0 and np.isfinite(across.high):  # as the tables have it
         limits(panel, [across.low, across.high], [where[1]] * 2, label, color=look["color"], linewidth=points(1))
+    if len(y) > 1:
+        up = over_seeds(y)
         limits(panel, [where[0]] * 2, [up.low, up.high], label, color=look["color"], linewidth=points(1))
     panel.plot(*where, label=label, **{**look, "linestyle": "none"})
 

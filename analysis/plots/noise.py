@@ -23,7 +23,6 @@ from .style import (
     Colour,
     colour,
     crowded,
-    curve,
     grow,
     legend,
     limits,
@@ -376,11 +375,11 @@ def training_noise(study: Study) -> Figure:
                     continue
                 found, (value, low, high) = np.array(list(over)), np.array(list(over.values())).T
                 known, label = np.isfinite(value), cells["label"][cell]
-                several = len(set(rows["seed"])) > 1
-                lower = np.maximum(low[known], value[known] / 100) if several else np.full(known.sum(), np.nan)
-                upper = np.minimum(high[known], 100 * value[known])
                 if known.any():
-                    curve(panel, found[known], value[known], lower, upper, label, **look)
+                    panel.plot(found[known], value[known], label=label, **look)
+                bounded = known & (low > 0) & np.isfinite(high) & (len(set(rows["seed"])) > 1)
+                for x, *ends in zip(found[bounded], low[bounded], high[bounded], strict=True):
+                    limits(panel, [x, x], ends, label, color=look["color"], linewidth=points(1))
                 lost = found[~known]
                 hollow = {**look, "linestyle": "none", "markerfacecolor": "white", "clip_on": False}
                 hollow |= {"transform": panel.get_xaxis_transform(), "label": f"_unbounded of {label}"}
@@ -396,8 +395,8 @@ def training_noise(study: Study) -> Figure:
     title(
         figure,
         seen or "How noisy each run's own estimator is along its training",
-        "one episode's gradient, each run's own estimator at its own policy; median over seeds with its 95% interval; "
-        "NSR hollow at the top: no signal can be told from 0",
+        "one episode's gradient, each run's own estimator at its own policy; median over seeds with its 95% interval "
+        "where it is bounded; NSR hollow at the top: no signal can be told from 0",
     )
     return figure
 
