@@ -14,7 +14,7 @@ from ablate.refusal import Refusal, one_line
 Floats = NDArray[np.float64]
 LARGEST_FILE = 64 * 2**20  # bytes; a dense table of that size is no longer a small known MDP
 LONGEST = 1_000_000  # steps
-REQUIRED, OPTIONAL = ("P", "R", "rho0", "horizon"), ("gamma", "logits", "terminal")
+REQUIRED, OPTIONAL = ("P", "R", "rho0", "horizon"), ("gamma", "logits", "terminal", "features")
 KEYS = f"the keys are {', '.join(REQUIRED)} and optionally {', '.join(OPTIONAL)}"
 
 
@@ -103,6 +103,7 @@ class MDP:
         *,
         num_actions: int,
         terminal: ArrayLike | None = None,
+        features: ArrayLike | None = None,
         logits: ArrayLike | None = None,
     ) -> "MDP":
         """From rows (s, a, s', p, r), [M,5], in any order: memory O(S A K) for K successors at most."""
@@ -125,7 +126,7 @@ class MDP:
             horizon=int(horizon),
             gamma=float(gamma),
             terminal=np.zeros(len(start), bool) if terminal is None else np.asarray(terminal, dtype=bool),
-            features=one_hot(len(start)),
+            features=one_hot(len(start)) if features is None else np.asarray(features, dtype=np.float64),
             logits=np.zeros(shape[:2]) if logits is None else np.asarray(logits, dtype=np.float64),
         )
 
@@ -172,7 +173,8 @@ def one_hot(num_states: int) -> Floats:
 
 def load(path: str | Path) -> MDP:
     """The MDP of a JSON file with keys P [S][A][S], R [S][A] or [S][A][S], rho0 [S], horizon, and optionally
-    gamma (default 1), logits [S][A] (default 0), terminal [S] (default none).
+    gamma (default 1), logits [S][A] (default 0), terminal [S] (default none), features [S][D] (default one-hot): what
+    is observed of a state, so that states with equal features look alike.
 
     With many states P may be a list of its entries instead, [s, a, s', p] each, or [s, a, s', p, r] without R.
 
@@ -258,8 +260,23 @@ class _File:
             raise self.refuse("rho0 starts in a terminal state", "put its mass on states that are not terminal")
         return rho0 / rho0.sum(), terminal
 
-    def logits(self, num_states: int, num_actions: int) -> Floats | None:
-        return self.array("logits", (num_states, num_actions)) if "logits" in self.raw else None
+    def policy(self, terminal: NDArray[np.bool_], num_actions: int) -> dict[str, Floats | None]:
+        """What is observed of the states, `features` [S,D], and the `logits` [S,A] of a policy that sees it."""
+        S = len(terminal)
+        features = self.array("features") if "features" in self.raw else None
+        logits = self.array("logits", (S, num_actions)) if "logits" in self.raw else None
+        if features is not None:
+            if features.ndim != 2 or len(features) != S or not features.shape[1]:
+                shape = "x".join(map(str, features.shape))
+                raise self.refuse(f"features have shape {shape}", f"give a list of {S} lists, one a state, of numbers")
+            if logits is not None:
+                centred, seen = logits[~terminal] - logits[~terminal].mean(1, keepdims=True), features[~terminal]
+                found = seen @ np.linalg.lstsq(seen, centred, rcond=None)[0]
+                if np.abs(found - centred).max(initial=0.0) > 1e-6 * max(1.0, np.abs(centred).max(initial=0.0)):
+                    raise self.refuse(
+                        "no weights of the features make these logits", "give states that look alike one row"
+                    )
+        return {"features": features, "logits": logits}
 
 
 def _of_tables(file: _File, horizon: int, gamma: float) -> MDP:
@@ -275,7 +292,7 @@ def _of_tables(file: _File, horizon: int, gamma: float) -> MDP:
     file.distributions("P", P)
     rho0, terminal = file.rho0((S,))
     total = P.sum(-1, keepdims=True)
-    return MDP.from_dense(P / total, R, rho0, horizon, gamma, terminal=terminal, logits=file.logits(S, A))
+    return MDP.from_dense(P / total, R, rho0, horizon, gamma, terminal=terminal, **file.policy(terminal, A))
 
 
 def _of_rows(file: _File, horizon: int, gamma: float, keyed: bool) -> MDP:
@@ -314,8 +331,8 @@ def _of_rows(file: _File, horizon: int, gamma: float, keyed: bool) -> MDP:
         )
     rewards = rows[:, 4] if keyed else R.reshape(-1)[pair]
     whole = np.column_stack([rows[:, :3], rows[:, 3] / total[pair], rewards])
-    logits = file.logits(S, A)
-    return MDP.from_rows(whole, rho0, horizon, gamma, num_actions=A, terminal=terminal, logits=logits)
+    policy = file.policy(terminal, A)
+    return MDP.from_rows(whole, rho0, horizon, gamma, num_actions=A, terminal=terminal, **policy)
 
 
 def _read(path: Path, refuse: Refuse) -> dict[str, Any]:

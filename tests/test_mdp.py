@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ablate import mdp
+from ablate import exact, mdp
 from ablate.mdp import MDP, load
 from ablate.refusal import Refusal
 
@@ -309,3 +309,39 @@ def refusal(path: Path) -> str:
     assert message.startswith(f"{path}: ")
     assert "; " in message
     return message.removeprefix(f"{path}: ")
+
+
+def test_states_may_look_alike(tmp_path: Path) -> None:
+    """The gradient is then of the weights that they share: d J / d w = sum_s d J / d logits(s) x(s)."""
+    content = GOOD | {"features": [[1.0], [1.0]], "logits": [[0.3, 0.0], [0.3, 0.0]]}
+    shared, apart = load(written(tmp_path, content)), load(written(tmp_path, content | {"features": [[1, 0], [0, 1]]}))
+    np.testing.assert_array_equal(shared.features, [[1.0], [1.0]])
+    pi = exact.softmax(shared.logits)
+
+    def gradient(of: MDP) -> np.ndarray:
+        return exact.gradient(of, pi, exact.scores(pi, of.features))
+
+    np.testing.assert_allclose(gradient(shared), gradient(apart).reshape(2, 2).sum(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        ([[1.0]], "a list of 2 lists"),
+        ([1.0, 2.0], "a list of 2 lists"),
+        ([[], []], "a list of 2 lists"),
+        ([["a"], ["b"]], "not a regular array of numbers"),
+        ([[1.0], [float("nan")]], "NaN or infinite"),
+        ([[1.0], [1.0]], "no weights of the features make these logits"),
+        ([[1.0], [3.0]], "no weights of the features make these logits"),
+    ],
+)
+def test_features_that_are_none(features: object, said: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=said) as refused:
+        load(written(tmp_path, GOOD | {"features": features, "logits": [[0.0, 1.0], [0.0, 2.0]]}))
+    assert len(str(refused.value)) < 300
+
+
+def test_logits_that_the_features_make_up_to_a_constant(tmp_path: Path) -> None:
+    content = GOOD | {"features": [[1.0], [2.0]], "logits": [[0.0, 1.0], [5.0, 7.0]]}
+    assert load(written(tmp_path, content)).logits.tolist() == [[0.0, 1.0], [5.0, 7.0]]

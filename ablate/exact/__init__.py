@@ -77,17 +77,18 @@ def variants(
     gamma: float = 1.0,
     logits: ArrayLike | None = None,
     terminal: ArrayLike | None = None,
+    features: ArrayLike | None = None,
     discount_scores: bool = True,
 ) -> "pd.DataFrame":
     """The exact mean and variance of every estimator, of one episode, most to least noisy: a row a variant.
 
-    P [S,A,S], R [S,A] or [S,A,S], rho0 [S]; the policy is the softmax of logits [S,A], uniform by default. The columns
-    are those of `ablate exact`. Raises Refusal where the numbers overflow or would not fit into memory, ValueError
-    where the arrays are no MDP.
+    P [S,A,S], R [S,A] or [S,A,S], rho0 [S]; the policy is the softmax of logits [S,A], uniform by default, and what it
+    sees are features [S,D], the state itself by default. The columns are those of `ablate exact`. Raises Refusal where
+    the numbers overflow or would not fit into memory, ValueError where the arrays are no MDP.
     """
     import pandas as pd
 
-    mdp = MDP.from_dense(P, R, rho0, horizon, gamma, terminal=terminal, logits=logits)
+    mdp = MDP.from_dense(P, R, rho0, horizon, gamma, terminal=terminal, features=features, logits=logits)
     return pd.DataFrame(rows(truth_of(reached("the MDP", mdp), discount_scores)))
 
 
