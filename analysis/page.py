@@ -16,6 +16,8 @@ Blocks, in any order inside a section, `Group`, `Columns` or `Details`:
     Group(title, blocks)              a heading below the section's
     Columns(blocks)                   side by side where there is room
     Details(summary, blocks)          folded until it is asked for, or printed
+    Explorable(name)                  something to play with: the page of that name among the templates, which stands
+                                      alone too
 
 All strings are plain text and are escaped; the SVG that this module makes itself is the only markup. The same page
 gives the same bytes.
@@ -201,6 +203,27 @@ class Details(Block):
 
 
 @dataclass(frozen=True)
+class Explorable(Block):
+    name: str
+
+    def _between(self, start: str, end: str) -> Markup:
+        whole = (TEMPLATES / f"{self.name}.html").read_text(encoding="utf-8")
+        return Markup(whole.partition(start)[2].partition(end)[0])
+
+    @property
+    def style(self) -> Markup:
+        return self._between("<style>", "</style>")
+
+    @property
+    def content(self) -> Markup:
+        return self._between("<body>", "<script>")
+
+    @property
+    def script(self) -> Markup:
+        return self._between("<script>", "</script>")
+
+
+@dataclass(frozen=True)
 class Section:
     title: str
     id: str
@@ -248,9 +271,20 @@ def render(page: Page) -> str:
     )
     environment.filters["svg"] = svg
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    # Only this script may run, and nothing may be fetched, even if an escape were forgotten somewhere.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(page=page, script=Markup(script), script_digest=digest)
+    # Only these scripts may run, and nothing may be fetched, even if an escape were forgotten somewhere.
+    explorables = {block.name: block for block in _explorables(page.sections)}.values()
+    scripts = [script, *(block.script for block in explorables)]
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    return environment.get_template("page.html").render(
+        page=page, script=Markup(script), digests=digests, explorables=list(explorables)
+    )
+
+
+def _explorables(parts: Sequence[Any]) -> Iterator[Explorable]:
+    for part in parts:
+        if isinstance(part, Explorable):
+            yield part
+        yield from _explorables(getattr(part, "blocks", ()))
 
 
 def _svg(block: Picture | Equation, prefix: str) -> str:

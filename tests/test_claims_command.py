@@ -84,7 +84,8 @@ def test_the_page_shows_every_claim_with_a_picture_where_there_is_evidence(tmp_p
     for claim in claims():
         assert f'id="{claim.id.lower()}"' in html
         assert f"--only {claim.id}" in html
-    assert html.count('role="img"') == len(claims()) + len(drawn)  # an equation each, and the pictures
+    graphs = sum(bool(claim.explorable) for claim in claims())
+    assert html.count('role="img"') == len(claims()) + len(drawn) + graphs  # an equation each, and the pictures
     assert "<b>nothing" not in html
     assert "batch mean, N = 2" in html
 

@@ -49,7 +49,7 @@ async function copy(button) {
 /* A button a variant: a click hides it in every chart or shows it again, a double click shows it alone; what the pointer
    is on, or the button that has the focus, is set off in all charts at once. */
 function variantButtons(main) {
-  const drawn = [...document.querySelectorAll("svg [data-variant]")];
+  const drawn = [...document.querySelectorAll("svg [data-variant]")].filter((element) => !element.closest("#claims ~ *")); // those name places
   const charts = (name) => new Set(drawn.filter((element) => element.dataset.variant === name).map((element) => element.closest("svg"))).size;
   const names = [...new Set(drawn.map((element) => element.dataset.variant))].filter((name) => charts(name) > 1);
   if (names.length < 2) return;

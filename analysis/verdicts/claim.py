@@ -53,6 +53,8 @@ class Claim:
     | id         | C4                                                                                          |
     | title      | the slide's title                                                                           |
     | slide      | the claim in the slide's words                                                              |
+    | claim      | the same in plain words                                                                     |
+    | why        | the reason, in two lines                                                                    |
     | plainly    | one plain sentence for each verdict that it may get: SUPPORTED, REFUTED, CONDITIONAL        |
     | equation   | in TeX                                                                                      |
     | hypothesis | what must be so for the claim to hold, in words                                             |
@@ -64,11 +66,14 @@ class Claim:
     | runs       | command lines of the engine, for quick and for full, as after `python -m ablate -m`         |
     | limits     | what the verdict does not say                                                               |
     | answered_by| the class that answers it, and its arguments, where there is no module of the yaml's name    |
+    | explorable | a counterexample to play with, one of the templates, where there is one                     |
     """
 
     id: str
     title: str
     slide: str
+    claim: str
+    why: str
     plainly: Mapping[str, str]
     equation: str
     hypothesis: str
@@ -82,6 +87,7 @@ class Claim:
     limits: str
     module: Module
     name: str
+    explorable: str = ""
 
     def commands(self, scale: Scale) -> list[str]:
         """The engine's command lines, without `python -m ablate -m` and the study."""

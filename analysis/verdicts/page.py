@@ -8,7 +8,21 @@ import pandas as pd
 from ablate.statistics.text import counted
 
 from .. import page
-from ..page import Block, Code, Definitions, Details, Equation, Group, Link, Page, Picture, Section, Table, Text
+from ..page import (
+    Block,
+    Code,
+    Definitions,
+    Details,
+    Equation,
+    Explorable,
+    Group,
+    Link,
+    Page,
+    Picture,
+    Section,
+    Table,
+    Text,
+)
 from .claim import STUDIES, Claim, Scale, family_size
 from .question import Question, number
 from .verdict import LEVEL, WORDS, Row, Verdict, interval, percent
@@ -60,9 +74,23 @@ def section(shown: Shown) -> Section:
 
 
 def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs: str, scale: Scale) -> Group:
-    """One claim: what the slide says, what was found, the picture, the numbers, how to repeat it."""
+    """One claim: the verdict and a sentence, the picture, why, a counterexample; folded, how it was judged."""
+    blocks: list[Block] = [page.Verdict(verdict.word), Text(claim.told(verdict))]
+    if evidence is not None and len(evidence):
+        figure = claim.module.picture(evidence)
+        blocks.append(Picture(figure, f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"))
+        plt.close(figure)
+    blocks += [Text(f"Why: {claim.why}"), Equation(claim.equation)]
+    if claim.explorable:
+        blocks += [Text("Where it fails, to play with:"), Explorable(claim.explorable)]
+    blocks.append(Details("Numbers and commands", [*_judged(claim, verdict, scale), *_repeated(claim, outputs, scale)]))
+    return Group(f"{claim.id}. {claim.claim}", blocks, claim.id.lower())
+
+
+def _judged(claim: Claim, verdict: Verdict, scale: Scale) -> list[Block]:
+    """What was asked, what came out, and what would have decided."""
     facts = {
-        "Slide": claim.title,
+        "Slide": f"{claim.title}: {claim.slide}",
         "Hypothesis": claim.hypothesis,
         **{f"Smallest effect, {name}": _smallest(question) for name, question in claim.questions.items()},
         "Should hold": "; ".join(claim.holds_in),
@@ -70,20 +98,16 @@ def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs
         "Decided by": "exact values" if claim.decided_by == "exact" else _power(claim, scale),
         "Limits": claim.limits,
     }
-    blocks: list[Block] = [page.Verdict(verdict.word), Text(claim.told(verdict)), Equation(claim.equation)]
-    blocks += [Text(_asked(name, question)) for name, question in claim.questions.items()]
-    blocks.append(Text(verdict.sentence))
-    if evidence is not None and len(evidence):
-        figure = claim.module.picture(evidence)
-        blocks.append(Picture(figure, f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"))
-        plt.close(figure)
-    if verdict.places:
-        blocks.append(Details("All numbers", [numbers(verdict)]))
-    blocks += [Definitions(facts), Code(f"python -m ablate claims --{scale} --only {claim.id}")]
-    runs: list[Block] = [Code(_typed(command, outputs, scale)) for command in claim.commands(scale)]
-    if runs:
-        blocks.append(Details("The runs behind it", runs))
-    return Group(f"{claim.id}. {claim.slide}", blocks, claim.id.lower())
+    asked = [Text(_asked(name, question)) for name, question in claim.questions.items()]
+    table = [numbers(verdict)] if verdict.places else []
+    return [*asked, Text(verdict.sentence), *table, Definitions(facts)]
+
+
+def _repeated(claim: Claim, outputs: str, scale: Scale) -> list[Block]:
+    """The commands that come to it again."""
+    runs = [Code(_typed(command, outputs, scale)) for command in claim.commands(scale)]
+    own = Code(f"python -m ablate claims --{scale} --only {claim.id}")
+    return [own, *([Text("The runs behind it:"), *runs] if runs else [])]
 
 
 def numbers(verdict: Verdict) -> Table:

@@ -34,15 +34,15 @@ ESTIMATORS = {
 }
 
 
-def prize() -> MDP:
+def prize(cost: float = 10.0, gain: float = 10.0, logit: float = 0.5) -> MDP:
     """Cost, then prize: r_0 = -10 or -10.5, r_1 = +10 or +11 by action; one logit vector (0.5, 0) for both steps.
 
     The prize cancels the cost in the return; reward-to-go leaves the cost out and keeps the prize's size as noise.
     """
     P = np.array([[[0, 1, 0]] * 2, [[0, 0, 1]] * 2, [[0, 0, 1]] * 2])
-    R = [[-10.0, -10.5], [10.0, 11.0], [0.0, 0.0]]
+    R = [[-cost, -cost - 0.5], [gain, gain + 1], [0.0, 0.0]]
     ends = [False, False, True]
-    return MDP.from_dense(P, R, [1, 0, 0], 2, terminal=ends, features=np.ones((3, 1)), logits=[[0.5, 0.0]] * 3)
+    return MDP.from_dense(P, R, [1, 0, 0], 2, terminal=ends, features=np.ones((3, 1)), logits=[[logit, 0.0]] * 3)
 
 
 def sure_bandit() -> MDP:
