@@ -37,6 +37,7 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         ("probe", "exact"): ["env=chain"],
         ("algorithm", "td"): ["env=chain"],
         ("algorithm", "q_learning"): ["env=chain"],
+        ("algorithm", "sarsa"): ["env=chain"],
         ("algorithm", "q_iteration"): ["env=chain", "gamma=0.9"],
     }.get((group, choice), [])
     if group == "env" and choice in SHORT:

@@ -26,10 +26,15 @@ Floats = NDArray[np.float64]
 
 def learner(config: Mapping[str, Any]) -> "QLearning":
     """The learner of a resolved configuration. Refuses an environment of real numbers with no grid for them."""
+    return QLearning(**table_settings(config))
+
+
+def table_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What an epsilon-greedy learner of a table Q(s,a) is made of, by a resolved configuration."""
     settings = config["algorithm"]
     env = tabulated(build.environment(config), settings)
     assert isinstance(env.actions, Discrete)
-    return QLearning(
+    return dict(
         env=env,
         num_actions=env.actions.n,
         gamma=config["gamma"],
@@ -51,8 +56,9 @@ def tabulated(env: Any, settings: Mapping[str, Any]) -> Markov:
     if ranges is None:
         example = ",".join(["[-1,1]"] * size)
         raise Refusal(
-            f"algorithm=q_learning keeps a table, and observations here are {size} real numbers; say between which "
-            f"limits to cut them into bins, as algorithm.state_range=[{example}] (a speed may need more than a sine)"
+            f"algorithm={settings['name']} keeps a table, and observations here are {size} real numbers; say between "
+            f"which limits to cut them into bins, as algorithm.state_range=[{example}] (a speed may need more than a "
+            "sine)"
         )
     if not isinstance(env.actions, Discrete):
         env = DiscreteActions(env, settings["action_bins"], *settings["action_range"])
