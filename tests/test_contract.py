@@ -14,7 +14,7 @@ from ablate.configuration import CONF, Impossible, Job
 from ablate.learners.base import part
 from ablate.refusal import Refusal
 from ablate.runs import train
-from ablate.store import CURVES, PROBE
+from ablate.store import CURVES, PROBE, Cell
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 TWO_STATES = '{"P": [[[0.5, 0.5]], [[0.1, 0.9]]], "R": [[1], [0]], "rho0": [0.5, 0.5], "horizon": 6}'
@@ -36,8 +36,10 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         ("critic", "exact"): ["env=chain", "phi=q", "baseline=value"],
         ("probe", "exact"): ["env=chain"],
         ("algorithm", "td"): ["env=chain"],
+        ("algorithm", "dqn"): ["algorithm.learning_starts=10"],
         ("algorithm", "q_learning"): ["env=chain"],
         ("algorithm", "sarsa"): ["env=chain"],
+        ("algorithm", "monte_carlo"): ["env=random_walk"],
         ("algorithm", "q_iteration"): ["env=chain", "gamma=0.9"],
     }.get((group, choice), [])
     if group == "env" and choice in SHORT:
@@ -91,6 +93,9 @@ def test_a_choice_composes_resolves_builds_and_trains(group: str, choice: str, t
     job = compose(*overrides_of(group, choice, tmp_path))
     assert job.config.get(group, {"name": choice})["name"] == choice
     assert_trains(job)
+    cell = Cell.at(tmp_path, "main", job.overrides, job.config | {"probe": {"name": "off"}, "iterations": 1})
+    cell.prepare()
+    assert train.train(cell, [0, 1], 1e9, lambda *_: None, lambda: False) == {0: "complete", 1: "complete"}
 
 
 @pytest.mark.parametrize("algorithm", choices("algorithm"))

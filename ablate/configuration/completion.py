@@ -16,6 +16,10 @@ USED = (
 PLAIN = {"advantage": "none", "aggregation": "sequence_sum"}
 """Choices that leave an estimator as Phi and baseline make it, and are left out of a configuration."""
 
+ADDED = {("algorithm", "initial_value"): 0.0}
+"""Settings of later versions, with the value that leaves a run as it was: there they are left out, so that a cell of
+earlier results keeps its name."""
+
 
 def complete(asked: dict[str, Any]) -> dict[str, Any]:
     """The configuration that is run, of one whose settings are each in their range.
@@ -30,6 +34,9 @@ def complete(asked: dict[str, Any]) -> dict[str, Any]:
     for axis, plain in PLAIN.items():
         if config[axis]["name"] == plain:
             del config[axis]
+    for (group, key), default in ADDED.items():
+        if config[group].get(key) == default:
+            del config[group][key]
     uses = config["algorithm"]["about"]["uses"]
     for part in USED:
         if part not in uses:

@@ -51,6 +51,7 @@ KINDS: dict[str, Range] = {
     "positive or null": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
     "positive share": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.5"),
     "share": (*A_SHARE, "0.5"),
+    "number": (lambda x: type(x) in (int, float) and abs(x) < float("inf"), "a finite number", "0.5"),
     "flag": (lambda x: isinstance(x, bool), "true or false", "true"),
     "layers": LAYERS,
     "interval": (_rising, "a list [low,high]", "[-2,2]"),

@@ -22,11 +22,16 @@ Floats = NDArray[np.float64]
 
 def learner(config: Mapping[str, Any]) -> "TemporalDifference":
     """The learner of a resolved configuration. Refuses where no finite V exists, and where states are hidden."""
+    return TemporalDifference(**prediction_settings(config))
+
+
+def prediction_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a learner of V^pi is made of, by a resolved configuration."""
     env = with_states_seen(build.environment(config), config)
     mdp = replace(env.mdp, gamma=config["gamma"])
     pi, settings = exact.softmax(mdp.logits), config["algorithm"]
     visited = exact.occupancy(mdp, pi)
-    return TemporalDifference(
+    return dict(
         env=env,
         pi=pi,
         gamma=mdp.gamma,
@@ -35,6 +40,7 @@ def learner(config: Mapping[str, Any]) -> "TemporalDifference":
         steps=settings["steps"],
         step_size=settings["step_size"],
         step_power=settings["step_power"],
+        initial_value=settings.get("initial_value", 0.0),
     )
 
 
@@ -45,12 +51,12 @@ def exact_values(mdp: MDP, pi: Floats, time_limit: bool) -> Floats:
 
 @dataclass(frozen=True)
 class TemporalDifference:
-    """V(s) <- V(s) + alpha (r + gamma V(s') - V(s)), a step at a time, V = 0 at first; the policy stays as it is.
+    """V(s) <- V(s) + alpha (r + gamma V(s') - V(s)), a step at a time; the policy stays as it is.
 
     The policy is the softmax of the MDP's own logits: uniform, or that of an MDP's file. Where the horizon belongs to
     the problem V depends on the time, and the table is V_t(s); where it is a time limit, episodes that it cuts
     bootstrap, and the table is V(s). alpha = step_size n^-step_power at the n-th visit of an entry, as in
-    `schedules.step_sizes`.
+    `schedules.step_sizes`. At first V(s) = initial_value.
 
     Of a record, over the entries that the policy can reach (terminal states are none):
 
@@ -69,10 +75,12 @@ class TemporalDifference:
     steps: int
     step_size: float
     step_power: float
+    initial_value: float = 0.0
 
     def initial(self, seeds: Sequence[int]) -> State:
         shape = len(seeds), *self.values.shape
-        tables = {"values": torch.zeros(shape, dtype=torch.float64), "visits": torch.zeros(shape, dtype=torch.int64)}
+        values = torch.full(shape, float(self.initial_value), dtype=torch.float64)
+        tables = {"values": values, "visits": torch.zeros(shape, dtype=torch.int64)}
         return tables | prefixed("online", Online(self.env, 1).initial(seeds))
 
     def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
@@ -102,5 +110,5 @@ class TemporalDifference:
         reached = self.visited > 0
         expected = self.visited[reached] / self.visited.sum()
         errors = np.stack([np.sqrt(((table - self.values)[reached] ** 2).mean()) for table in V])
-        shares = np.stack([count[reached] / count.sum() for count in visits])
+        shares = np.stack([count[reached] / max(count.sum(), 1) for count in visits])
         return {"value_rms_error": errors, "visit_distance": np.abs(shares - expected).sum(-1) / 2}
