@@ -121,18 +121,23 @@ class Answer:
         """Who is ahead of every other."""
         for name in self.names:
             others = [other for other in self.names if other != name]
-            if others and all(self._ahead(name, other) for other in others):
+            if others and all(self.ahead(name, other) for other in others):
                 return name
         return None
 
     @property
     def unbeaten(self) -> list[str]:
         """Whom no other is ahead of."""
-        return [name for name in self.names if not any(self._ahead(other, name) for other in self.names)]
+        return [name for name in self.names if not any(self.ahead(other, name) for other in self.names)]
 
-    def _ahead(self, one: str, other: str) -> bool:
+    def ahead(self, one: str, other: str) -> bool:
+        """Whether the test between them puts one before the other."""
+        return self.told_ahead(one, other) == one
+
+    def told_ahead(self, one: str, other: str) -> str | None:
+        """Whom the test between two puts before the other, if any."""
         pair = self.pairs.get(frozenset((one, other)))
-        return pair is not None and pair.ahead == one
+        return pair.ahead if pair else None
 
     def told(self) -> Iterator[Pair]:
         """The pairs that a sentence is about: all of three variants, else the first against each."""
@@ -142,33 +147,33 @@ class Answer:
                 yield pair
 
 
-def headline(study: Study) -> list[str]:
-    """What was found and what to beware of, in words, a string a paragraph."""
-    return [*map(" ".join, paragraphs(study)), *reservations(study)]
-
-
 def paragraphs(study: Study) -> list[list[str]]:
     """What was found, as paragraphs of sentences; the first sentence is the one to read."""
-    found = {name: answers(rows, tables.paired_differences(study)) for name, rows in _parts(study) if len(rows) > 1}
+    found = {
+        name: answers(rows, tables.paired_differences(study)) for name, rows in named_parts(study) if len(rows) > 1
+    }
     if len(found) == 1:
         told = [text for own in found.values() for text in [_summary("", own), *([_sentence(x)] for x in own)]]
     elif len(found) <= PARTS:
         told = [_summary(f"on {name}, ", own) for name, own in found.items()]
     else:
         told = [[text] for text in _tally(list(found.values()))]
-    return [text for text in told if text] or [[_nothing(tables.side_by_side(study))]]
+    return [text for text in told if text] or [[nothing(study)]]
 
 
-def _nothing(table: pd.DataFrame) -> str:
+def nothing(study: Study) -> str:
     """Why there is nothing to tell."""
+    table = tables.side_by_side(study)
     if table.empty:
         return "The runs of this study record no return, so no variant is put before another."
     if len(table) == 1:
-        return f"One cell only, {table['label'].iloc[0]} on {table['env'].iloc[0]}, so there is nothing to compare."
+        row = table.iloc[0]
+        told = f"; it ends at {_value(BEST, row)}" if np.isfinite(row.get("final_return", np.nan)) else ""
+        return f"One cell only, {row['label']} on {row['env']}, so there is nothing to compare{told}."
     return "No two variants met on one problem, so none is put before another."
 
 
-def _parts(study: Study) -> Iterator[tuple[str, pd.DataFrame]]:
+def named_parts(study: Study) -> Iterator[tuple[str, pd.DataFrame]]:
     """(name, rows) of what competes."""
     table = tables.side_by_side(study)
     if table.empty:
@@ -183,7 +188,7 @@ def _parts(study: Study) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def numbers(study: Study) -> list[tuple[str, str, str]]:
     """(value, its limits, what it is) of the first variant by each question, where all cells are of one part."""
-    found = [rows for _, rows in _parts(study)]
+    found = [rows for _, rows in named_parts(study)]
     asked = answers(found[0], tables.paired_differences(study)) if len(found) == 1 else []
     return [
         (*_bare(answer.question, answer.rows.iloc[0]), _told(answer)) for answer in asked if answer.question in FIRST
@@ -234,7 +239,7 @@ def _summary(place: str, asked: Sequence[Answer]) -> list[str]:
     if asked and not clear:
         told.append("by no measure is one variant ahead of every other in a paired test over shared seeds.")
     unsettled = [
-        f"{answer.question.short} ({listed(_shortened(answer.unbeaten))})" for answer in asked if not answer.leader
+        f"{answer.question.short} ({listed(shortened(answer.unbeaten))})" for answer in asked if not answer.leader
     ]
     if unsettled:
         told.append(f"Not settled: {listed(unsettled)}.")
@@ -249,8 +254,8 @@ def _sentence(answer: Answer) -> str:
     told = f"{question.what.format(threshold=number(rows['threshold'].iloc[0]))}: {'; '.join(values)}"
     told += f"; and {left} more in the table." if left > 0 else "."
     pairs = list(answer.told())
-    decided = [f"{pair.better} {question.ahead} {pair.worse} (p = {_p(pair.p)})" for pair in pairs if pair.ahead]
-    open_ = [f"{pair.better} and {pair.worse} (p = {_p(pair.p)})" for pair in pairs if not pair.ahead]
+    decided = [f"{pair.better} {question.ahead} {pair.worse} ({p_value(pair.p)})" for pair in pairs if pair.ahead]
+    open_ = [f"{pair.better} and {pair.worse} ({p_value(pair.p)})" for pair in pairs if not pair.ahead]
     if decided:
         told += f" {capital(listed(decided))}."
     if open_:
@@ -275,8 +280,8 @@ def _value(question: Question, row: pd.Series) -> str:
     return value
 
 
-def _p(p: float) -> str:
-    return "0.001 or less" if p <= 0.001 else f"{p:.2g}"
+def p_value(p: float) -> str:
+    return f"p = {'0.001 or less' if p <= 0.001 else f'{p:.2g}'}"
 
 
 def _tally(found: Sequence[Sequence[Answer]]) -> Iterator[str]:
@@ -323,11 +328,9 @@ def reservations(study: Study) -> Iterator[str]:
     named = study.cells[study.cells["complete"] > 0]
     if len(named) and parts(named).nunique() > named["config"].map(lambda config: repr(config.get("env"))).nunique():
         yield "Cells of different budgets are not compared; env_steps= gives learners equal ones."
-    if study.probe.empty:
-        yield "No run was probed, so this page says nothing about the noise of the estimators."
 
 
-def _shortened(names: Sequence[str]) -> list[str]:
+def shortened(names: Sequence[str]) -> list[str]:
     left = len(names) - SAID
     return [*names[:SAID], f"{left} more"] if left > 1 else list(names)
 

@@ -23,10 +23,11 @@ from ablate.refusal import Refusal
 from ablate.statistics.text import counted
 
 from . import frames, plots, tables
+from .answer import answer
 from .choice import EVERYTHING, Choice, chosen
 from .columns import table
 from .frames import Study
-from .headline import capital, headline, numbers, paragraphs, reservations
+from .headline import capital, numbers, paragraphs, reservations
 from .page import (
     Block,
     Code,
@@ -65,18 +66,25 @@ def report(outputs: str | Path, study: str, choice: Choice = EVERYTHING) -> Page
         return Page(f"Study {study}", [*told, *reservations(found)], [*answers, *after], " · ".join(byline))
     byline = [f"study {study}", *byline]
     if not complete.any():
-        nothing = "No run of this study is complete, so there is nothing to compare yet."
-        return Page(compared(found), [nothing], after, " · ".join(byline))
+        return Page(compared(found), [_none_complete(runs)], after, " · ".join(byline))
     seen = [*_glance(found)]
-    words, more = _first_words(found) if seen else (headline(found), [])
+    words, more = _first_words(found)
     return Page(compared(found), words, [*more, *after], " · ".join(byline), seen, numbers(found))
+
+
+def _none_complete(runs: pd.DataFrame) -> str:
+    """Why nothing is compared, with the first reason that a run gives."""
+    counts = [f"{number:,} {status}" for status, number in runs["status"].value_counts().items()]
+    told = f" ({', '.join(counts)})" if counts else ""
+    reasons = [str(reason) for reason in runs["reason"].dropna() if str(reason).strip()]
+    said = f" The first reason given: {reasons[0][:200].rstrip('.')}." if reasons else ""
+    return f"No run of this study is complete{told}, so there is nothing to compare yet.{said}"
 
 
 def _first_words(study: Study) -> tuple[list[str], list[Section]]:
     """The one sentence to read, with what to beware of, and all that is left to say as a section."""
-    (first, *rest), *others = paragraphs(study)
-    left = [Text(" ".join(sentences)) for sentences in (rest, *others) if sentences]
-    return [first, *reservations(study)], [Section("In words", "words", left)] if left else []
+    left = [Text(" ".join(sentences)) for sentences in paragraphs(study)]
+    return [" ".join(answer(study)), *reservations(study)], [Section("In words", "words", left)]
 
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")

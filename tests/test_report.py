@@ -14,6 +14,7 @@ from pages import HOSTILE
 from test_page import Element, Reader
 
 from ablate.analysis import frames, plots, report, tables
+from ablate.analysis.headline import paragraphs, reservations
 from ablate.analysis.page import Code, Details, Page, Table, render
 from ablate.analysis.verdicts.claim import claims
 from ablate.commands import run_of_analysis as main
@@ -73,7 +74,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def headline(outputs: Path, study: str) -> list[str]:
-    return report.headline(frames.load(outputs, study))
+    loaded = frames.load(outputs, study)
+    return [*map(" ".join, paragraphs(loaded)), *reservations(loaded)]
 
 
 def shown(page: Page) -> Element:
@@ -179,7 +181,7 @@ def test_one_seed_is_called_one_seed(tmp_path: Path) -> None:
     page = report.report(tmp_path, "single")
     told = " ".join(page.headline)
     assert "one seed only" in told
-    assert "says nothing about the noise" in told
+    assert "no run was probed" in told
     assert "No paired test: it takes two seeds that both have." in shown(page).text()
     assert "nan" not in shown(page).find("main")[0].text().lower()
 
@@ -203,7 +205,8 @@ def test_runs_that_are_not_complete_are_listed_with_reasons(tmp_path: Path) -> N
 def test_a_study_without_a_complete_run_has_a_page_that_says_so(tmp_path: Path) -> None:
     cell(tmp_path, "failed", "phi=rtg").fail(0, "ValueError: boom")
     page = report.report(tmp_path, "failed")
-    assert page.headline == ["No run of this study is complete, so there is nothing to compare yet."]
+    assert page.headline[0].startswith("No run of this study is complete (")
+    assert "so there is nothing to compare yet. The first reason given: " in page.headline[0]
     assert [section.id for section in page.sections] == ["runs", "configurations", "reproduce", "cite"]
     assert "ValueError: boom" in shown(page).text()
     assert shown(page).find("figure") == []
