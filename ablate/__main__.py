@@ -20,10 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from ablate import commands
 from ablate.configuration import CONF, Job, resolve
 from ablate.configuration.arguments import arranged
-from ablate.configuration.telling import is_bad_input, told
-from ablate.configuration.words import key
+from ablate.configuration.hydra_errors import is_bad_input, told
+from ablate.configuration.overrides import key
 from ablate.refusal import Refusal
-from ablate.runs.screen import Screen, error
+from ablate.runs.progress import Screen, error
 from ablate.standard_streams import steady
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from ablate.discounted_sums import first_plus_mean, ordered_sum
 from ablate.phi import Signals, Steps
-from ablate.returns import first_plus_mean, ordered_sum
 
 Floats = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from typing import Any
 import hydra.utils
 
 from ablate import global_generators, user_code
-from ablate.configuration.completion import needs as needs
+from ablate.configuration.defaults import needs as needs
 from ablate.envs.base import Discrete, Environment
 
 Config = Mapping[str, Any]

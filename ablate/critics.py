@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablate.discounted_sums import first_plus_mean, lambda_returns, ordered_sum
 from ablate.envs.base import Continuous, Discrete, Environment
 from ablate.episodes.trajectories import Trajectories
 from ablate.models import Model, known
@@ -18,7 +19,6 @@ from ablate.phi import Signals
 from ablate.policies import Policy
 from ablate.randomness import streams
 from ablate.refusal import Refusal
-from ablate.returns import first_plus_mean, lambda_returns, ordered_sum
 
 Floats = NDArray[np.float64]
 State = dict[str, Tensor]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate import finite
+from ablate import nan_checks
 from ablate.baselines import ScoreProducts
+from ablate.discounted_sums import discounted_sum, ordered_sum
 from ablate.phi import Signals
-from ablate.returns import discounted_sum, ordered_sum
 from ablate.sequences.advantages import takes
 
 Floats = NDArray[np.float64]
@@ -76,7 +76,7 @@ class Estimator:
         }
         wanted = {name: self._grouped(facts[name]()) for name in takes(self.advantage)}
         A = self.advantage(self._grouped(signals.returns), **wanted).reshape(signals.returns.shape)
-        finite.check(f"what {self.names[0]} gives", A, "seed episode")
+        nan_checks.check(f"what {self.names[0]} gives", A, "seed episode")
         return A[..., None] * signals.mask
 
     def _differences(self, signals: Signals, score_products: ScoreProducts) -> Floats:
@@ -94,9 +94,9 @@ class Estimator:
     def _weights(self, signals: Signals, score_products: ScoreProducts) -> Floats:
         w = self.time_weights(signals)
         phi = self.phi(signals)
-        finite.check(f"what {self.names[0]} gives", phi, "seed episode step")
+        nan_checks.check(f"what {self.names[0]} gives", phi, "seed episode step")
         baseline = self.baseline(phi, signals, lambda u, v: score_products(w * u, w * v))
-        finite.check(f"what {self.names[1]} gives", baseline, "seed episode step")
+        nan_checks.check(f"what {self.names[1]} gives", baseline, "seed episode step")
         weights = (phi - baseline) * signals.mask
         if self.whiten:
             weights = _whitened(weights, signals.mask, _rounding(phi, baseline, signals))

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from numpy.typing import NDArray
 
-from ablate.returns import discounted_sum, gae, td_errors
+from ablate.discounted_sums import discounted_sum, gae, td_errors
 
 Floats = NDArray[np.float64]
 Steps = Float[np.ndarray, "S N T"]

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import yaml  # type: ignore[import-untyped]
 
 from ablate.configuration import CONF
-from ablate.configuration.words import as_text, key, override, parsed, ranges
+from ablate.configuration.overrides import as_text, key, override, parsed, ranges
 from ablate.refusal import Refusal
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ policy, which all share; it can be a reason only where the better of two, by one
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ablate.statistics.text import counted, number
+from ablate.statistics.formatting import counted, number
 
 from . import tables
 from .frames import Study

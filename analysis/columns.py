@@ -4,7 +4,7 @@ import pandas as pd
 
 from ablate.store import PROBE
 
-from .page import Table
+from .html_page import Table
 from .tables import written
 
 TITLES = {

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ablate.commands import Parser
 from ablate.refusal import Refusal
 
-from .escapes import printable
+from .escaping import printable
 
 if TYPE_CHECKING:
-    from .choice import Choice
     from .frames import Study
+    from .selection import Choice
 
 FIGURES = {
     "learning": "learning curves against env steps",
@@ -124,7 +124,7 @@ def report(options: argparse.Namespace) -> None:
 
 def bring(options: argparse.Namespace) -> None:
     """Runs that other tools have logged, as a study."""
-    from .imports import bring
+    from .import_logs import bring
 
     study = (options.outputs, options.study, options.env, options.threshold, options.steps, options.returns)
     print(*bring(options.files, *study), f"results: {options.outputs}/{options.study}/", sep="\n")
@@ -249,7 +249,7 @@ def _folder(options: argparse.Namespace, what: str) -> Path:
 
 
 def _choice(options: argparse.Namespace) -> "Choice":
-    from .choice import Choice
+    from .selection import Choice
 
     return Choice(options.only, options.drop, options.rename)
 
@@ -257,7 +257,7 @@ def _choice(options: argparse.Namespace) -> "Choice":
 def _load(options: argparse.Namespace) -> "Study":
     """What was asked for of the study; says on stderr what of it is left out."""
     from . import frames
-    from .choice import chosen
+    from .selection import chosen
 
     study = chosen(frames.load(options.outputs, options.study or "main"), _choice(options))
     if apart := len(study.tuning_runs):

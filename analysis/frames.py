@@ -59,13 +59,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.configuration.completion import variants
-from ablate.configuration.words import command, override, ranges
+from ablate.configuration.defaults import variants
+from ablate.configuration.overrides import command, override, ranges
 from ablate.refusal import Refusal
 from ablate.store import study as stored
 
 from .configurations import misfit
-from .escapes import clean, printable
+from .escaping import clean, printable
 
 Config = Mapping[str, Any]
 TUNING = 100  # seeds from this one on choose step sizes

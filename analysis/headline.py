@@ -14,11 +14,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ablate.statistics.text import counted, number
+from ablate.statistics.formatting import counted, number
 
 from . import tables
 from .frames import Study
-from .outcomes import part_names, parts
+from .run_summaries import part_names, parts
 
 PARTS = 3  # told one by one; of more only how often each variant is ahead
 SAID = 3  # variants that a sentence names; the table has them all

@@ -30,13 +30,13 @@ from scipy import stats
 
 from ablate.refusal import Refusal
 from ablate.statistics import seeds, sequential
+from ablate.statistics.formatting import number
 from ablate.statistics.interval import LEVEL, Floats
 from ablate.statistics.power import POWER, power, samples_needed
-from ablate.statistics.text import number
 
 from . import tables
 from .frames import Study, finished, held
-from .outcomes import outcomes, parts
+from .run_summaries import outcomes, parts
 
 ALPHA = 0.05
 ASSURANCE = 0.8  # chance that the spread is not larger than what is planned for

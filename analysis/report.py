@@ -20,15 +20,14 @@ from matplotlib.figure import Figure
 import ablate
 from ablate import files
 from ablate.refusal import Refusal
-from ablate.statistics.text import counted
+from ablate.statistics.formatting import counted
 
 from . import frames, plots, tables
 from .answer import answer
-from .choice import EVERYTHING, Choice, chosen
 from .columns import table
 from .frames import Study
 from .headline import capital, numbers, paragraphs, reservations
-from .page import (
+from .html_page import (
     Block,
     Code,
     Columns,
@@ -44,7 +43,8 @@ from .page import (
     equation,
     render,
 )
-from .plots import glance, learning
+from .plots import learning, overview
+from .selection import EVERYTHING, Choice, chosen
 
 YEAR = 2026  # of LICENSE
 
@@ -137,10 +137,10 @@ def _glance(study: Study) -> Iterator[Block]:
     if not complete or len(study.cells["env"].unique()) != 1 or learning.no_learning(study):
         return
     seen = "Learning curves to the end of the runs, one line with an interval band for each variant."
-    pictures = [_picture(lambda: glance.curves(study), plots.in_words(seen, study))]
-    if not glance.no_noise(study):
+    pictures = [_picture(lambda: overview.curves(study), plots.in_words(seen, study))]
+    if not overview.no_noise(study):
         seen = "Trace variance of each variant's gradient estimator at the first policy, with its limits."
-        pictures.append(_picture(lambda: glance.noise(study), plots.in_words(seen, study)))
+        pictures.append(_picture(lambda: overview.noise(study), plots.in_words(seen, study)))
     yield Columns(pictures)
 
 

@@ -1,7 +1,7 @@
 """What tables and figures need to know, in numpy: no drawing here, and no computing there.
 
 Intervals are at 95%. What single numbers over seeds come to is in `ablate.statistics.seeds`, where the table of a sweep
-finds it too; `ablate.statistics.curves` has the final return and the steps to a threshold. In this module,
+finds it too; `ablate.statistics.learning_curves` has the final return and the steps to a threshold. In this module,
 
     learning curves     on_grid, area_under_curve
     over seeds          band, optimality_gap, improvement_interval
@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
-from ablate.statistics.curves import smoothed
 from ablate.statistics.interval import LEVEL, Floats, Interval
+from ablate.statistics.learning_curves import smoothed
 from ablate.statistics.seeds import FEWEST, cvar, expanded, interquartile_mean, probability_of_improvement
 from ablate.statistics.seeds import QUARTER as TAIL
 

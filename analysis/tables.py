@@ -29,14 +29,14 @@ from rich.table import Table
 from ablate.files import OUT, write
 from ablate.refusal import Refusal
 from ablate.statistics import seeds
+from ablate.statistics.formatting import counted, limits, number
 from ablate.statistics.interval import Interval, bare
 from ablate.statistics.power import detectable
-from ablate.statistics.text import counted, limits, number
 
-from . import escapes
+from . import escaping
 from . import statistics as st
 from .frames import Study, finished, once
-from .outcomes import outcomes, parts
+from .run_summaries import outcomes, parts
 
 SHOWN = 40  # rows on the screen
 LEAD = ["env", "label", "runs", "left_out"]
@@ -299,7 +299,7 @@ def written(name: str, value: object) -> str:
 def markdown(frame: pd.DataFrame) -> str:
     """As a table of GitHub's Markdown."""
     lines = [list(frame.columns), *frame.itertuples(index=False)]
-    cells = [[*map(escapes.markdown, line)] for line in lines]
+    cells = [[*map(escaping.markdown, line)] for line in lines]
     rule = ["---" if name in WORDS else "---:" for name in frame.columns]
     return "".join(f"| {' | '.join(line)} |\n" for line in (cells[0], rule, *cells[1:]))
 
@@ -308,7 +308,7 @@ def latex(frame: pd.DataFrame) -> str:
     """As a tabular for the package booktabs, escaped."""
 
     def line(texts: Sequence[str]) -> str:
-        return "  " + " & ".join(map(escapes.latex, texts)) + r" \\"
+        return "  " + " & ".join(map(escaping.latex, texts)) + r" \\"
 
     columns = "".join("l" if name in WORDS else "r" for name in frame.columns)
     body = [line(row) for row in frame.itertuples(index=False)]
@@ -323,7 +323,7 @@ def save(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
     Raises Refusal where the folder does not take them.
     """
     read = shown(frame)
-    texts = {"csv": frame.rename(escapes.csv).map(escapes.csv).to_csv(), "md": markdown(read), "tex": latex(read)}
+    texts = {"csv": frame.rename(escaping.csv).map(escaping.csv).to_csv(), "md": markdown(read), "tex": latex(read)}
     for ending, text in texts.items():
         write(folder / f"{name}.{ending}", text, OUT)
     return [folder / f"{name}.{ending}" for ending in texts]
@@ -332,12 +332,12 @@ def save(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
 def show(frame: pd.DataFrame, title: str, console: Console) -> None:
     """Put the first rows of a table on the screen."""
     read = shown(frame)
-    table = Table(title=escapes.terminal(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=escaping.terminal(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in read:
         left = name in WORDS
-        table.add_column(escapes.terminal(name), justify="left" if left else "right", overflow="fold")
+        table.add_column(escaping.terminal(name), justify="left" if left else "right", overflow="fold")
     for row in read.head(SHOWN).itertuples(index=False):
-        table.add_row(*map(escapes.terminal, row))
+        table.add_row(*map(escaping.terminal, row))
     console.print(table)
     if len(read) > SHOWN:
         console.print(f"... and {counted(len(read) - SHOWN, 'more row')} in the file")

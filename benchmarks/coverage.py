@@ -23,8 +23,8 @@ from ablate.gradients import gradient_chunks
 from ablate.models import known
 from ablate.phi import Signals
 from ablate.randomness import streams
-from ablate.statistics import bias, limits, noise
-from ablate.statistics.blocks import Accumulator, Blocks
+from ablate.statistics import bias, noise, resampling
+from ablate.statistics.block_sums import Accumulator, Blocks
 from ablate.statistics.interval import Floats, Interval
 
 SAMPLES = {16: 400, 64: 600, 256: 300, 1024: 150}  # episodes -> samples drawn
@@ -233,7 +233,7 @@ def measure(problem: Problem, episodes: int, samples: int) -> dict[tuple[str, st
         known = error[:, k][~np.isnan(error[:, k])]
         told = f"{100 * known.mean():+.1f} / {100 * known.std():.1f}" if len(known) else "-"
         cells["share of the first half of the parameters", variant] = f"{told} / {100 * len(known) / samples:.0f}"
-    informative = limits.informative(blocks)
+    informative = resampling.informative(blocks)
     for k, variant in enumerate(problem.variants):
         cells["informative", variant] = (
             f"{np.nan_to_num(np.nanmedian(informative[:, k])):.0f}" if informative[:, k].any() else "0"

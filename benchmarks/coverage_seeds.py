@@ -15,9 +15,9 @@ from scipy import stats
 
 from ablate.analysis import plan
 from ablate.analysis import statistics as st
-from ablate.sequences import rates
+from ablate.sequences import pass_rates
 from ablate.statistics import seeds, sequential
-from ablate.statistics.blocks import blocks_of
+from ablate.statistics.block_sums import blocks_of
 from ablate.statistics.interval import Floats, Interval
 from ablate.statistics.noise import paired_log_ratio
 
@@ -156,13 +156,15 @@ def groups() -> list:
         for what, answers, repeats in (("known rates", 0, 200), ("k of 8", 8, 40)):
             hits: dict[str, list[float]] = {}
             for prompts in FILES:
-                told = {name: 0 for name in rates.ESTIMATORS}
+                told = {name: 0 for name in pass_rates.ESTIMATORS}
                 for _ in range(repeats):
                     p = rng.beta(a, b, prompts)
-                    own = rates.observed(rng.binomial(answers, p), np.full(prompts, answers)) if answers else None
-                    table = rates.by_group_size(own or rates.Rates(p[:, None], None), 1024, [8]).set_index("estimator")
-                    for estimator, advantage in rates.ESTIMATORS.items():
-                        m, q = (x.mean() for x in rates.group_moments(whole, 8, advantage))
+                    own = pass_rates.observed(rng.binomial(answers, p), np.full(prompts, answers)) if answers else None
+                    table = pass_rates.by_group_size(own or pass_rates.Rates(p[:, None], None), 1024, [8]).set_index(
+                        "estimator"
+                    )
+                    for estimator, advantage in pass_rates.ESTIMATORS.items():
+                        m, q = (x.mean() for x in pass_rates.group_moments(whole, 8, advantage))
                         truth = (q - m * m) / 128 / (m * m)
                         told[estimator] += table["nsr_low"][estimator] <= truth <= table["nsr_high"][estimator]
                 for estimator, count in told.items():

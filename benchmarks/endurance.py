@@ -72,7 +72,7 @@ def traces(said: str) -> Failures:
 def damaged(outputs: Path) -> Failures:
     if not (outputs / "main").is_dir():
         return []
-    cells, strays = store.survey(outputs, "main")
+    cells, strays = store.scan(outputs, "main")
     found = [f"{stray.path}: {stray.reason}" for stray in strays if "config.yaml is missing" not in stray.reason]
     return found + [
         f"{cell.name} {s} is damaged" for cell in cells for s in cell.seeds() if cell.status(s) == "damaged"

@@ -26,7 +26,7 @@ from torch.func import functional_call, grad, vmap
 from ablate.episodes.trajectories import Trajectories
 from ablate.gradients import gradient_chunks
 from ablate.policies import Categorical
-from ablate.statistics.blocks import Accumulator
+from ablate.statistics.block_sums import Accumulator
 from ablate.statistics.noise import trace_variance
 
 K = 8

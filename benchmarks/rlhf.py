@@ -14,13 +14,13 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ablate.sequences import advantages, aggregations
-from ablate.sequences.drawn import drawn
 from ablate.sequences.exact import OfBatch, Surrogate, kinds_of, moments, optimal_constant, running_mean_moments
 from ablate.sequences.kl import ESTIMATORS as KL
 from ablate.sequences.kl import kl_moments
 from ablate.sequences.objective import answer_weights, depends_on_the_cut, difficulty_weights
+from ablate.sequences.pass_rates import group_moments
 from ablate.sequences.problem import TokenProblem
-from ablate.sequences.rates import group_moments
+from ablate.sequences.random_prompts import drawn
 from benchmarks import rlhf_learning
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -43,14 +43,14 @@ MODULES = (
     "ablate.optimizers",
     "ablate.estimator",
     "ablate.gradients",
-    "ablate.returns",
+    "ablate.discounted_sums",
     "ablate.mdp",
     "ablate.envs.base",
     "ablate.learners.base",
     "ablate.study",
     "ablate.exact",
-    "ablate.exact.truth",
-    "ablate.exact.batches",
+    "ablate.exact.estimators",
+    "ablate.exact.batch_covariance",
     "ablate.exact.groups",
     "ablate.lqg",
     "ablate.probes.module",
@@ -61,7 +61,7 @@ MODULES = (
     "ablate.sequences.problem",
     "ablate.sequences.kl",
     "ablate.statistics.noise",
-    "ablate.statistics.limits",
+    "ablate.statistics.resampling",
     "ablate.statistics.bias",
     "ablate.statistics.seeds",
     "ablate.statistics.sequential",
@@ -181,7 +181,7 @@ def groups() -> str:
 
 def layout() -> str:
     """The files of a study, as the store says it."""
-    return literal(inspect.getdoc(store) or "")
+    return literal(inspect.getdoc(store.layout) or "")
 
 
 def columns(name: str) -> str:

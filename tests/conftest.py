@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxtyping import install_import_hook
 
-SHAPED = "ablate.returns", "ablate.phi", "ablate.baselines", "ablate.gradients"
+SHAPED = "ablate.discounted_sums", "ablate.phi", "ablate.baselines", "ablate.gradients"
 install_import_hook(SHAPED, "shapes.check")  # before they are imported
 
 import numpy as np

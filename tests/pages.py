@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ablate.analysis.page import (
+from ablate.analysis.html_page import (
     Code,
     Columns,
     Definitions,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ablate import build
+from ablate.discounted_sums import lambda_returns
 from ablate.envs.base import Markov
 from ablate.envs.tabular import Tabular, from_outcomes
 from ablate.learners.a2c import A2C, Steps, n_step_returns
@@ -20,7 +21,6 @@ from ablate.lqg import evaluate, optimum
 from ablate.optimizers import RMSProp
 from ablate.policies import Categorical, Gaussian, Greedy, Policy
 from ablate.randomness import streams
-from ablate.returns import lambda_returns
 
 SHAPE: dict[str, Any] = dict(environments=1, n_steps=1, updates=1, critic_hidden=(), clock="none")
 COEFFICIENTS = dict(value_coefficient=0.5, entropy_coefficient=0.0)

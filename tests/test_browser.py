@@ -9,7 +9,7 @@ from chromium import Chromium, executable
 from pages import HOSTILE, sample
 from test_report import cell, climb, finish
 
-from ablate.analysis.page import render
+from ablate.analysis.html_page import render
 from ablate.analysis.report import write
 
 pytestmark = pytest.mark.skipif(

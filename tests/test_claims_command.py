@@ -14,7 +14,7 @@ from conftest import compose
 from rich.console import Console
 from scipy import stats
 
-from ablate.analysis.page import render
+from ablate.analysis.html_page import render
 from ablate.analysis.verdicts import command
 from ablate.analysis.verdicts.claim import chosen, claims
 from ablate.analysis.verdicts.estimates import Mean
@@ -25,7 +25,7 @@ from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
 from ablate.runs.train import train
 from ablate.statistics.bias import projection
-from ablate.statistics.blocks import blocks_of
+from ablate.statistics.block_sums import blocks_of
 from ablate.store import Cell
 
 

@@ -163,7 +163,7 @@ import os, signal
 from dataclasses import replace
 import numpy as np
 from ablate.learners import policy_gradient
-from ablate.returns import discounted_sum
+from ablate.discounted_sums import discounted_sum
 
 def doubled(signals, factor):
     return factor * discounted_sum(signals.rewards, signals.gamma)

@@ -15,7 +15,7 @@ from conftest import compose
 from ablate.refusal import Refusal
 from ablate.runs import cluster, pool
 from ablate.runs.pool import run
-from ablate.runs.screen import Screen
+from ablate.runs.progress import Screen
 from ablate.store import Cell, names_cell
 
 pytest.importorskip("distributed")

@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 
 from ablate.configuration import CONF, RANGES, Impossible, Job, parse_seeds, resolve
 from ablate.configuration.checks import check
-from ablate.configuration.completion import complete
+from ablate.configuration.defaults import complete
+from ablate.configuration.overrides import ranges
 from ablate.configuration.ranges import KINDS
 from ablate.configuration.seeds import MOST
-from ablate.configuration.words import ranges
 from ablate.refusal import Refusal
 
 SEEDS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=20, unique=True)

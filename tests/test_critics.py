@@ -14,6 +14,7 @@ from torch import Tensor
 from ablate import exact
 from ablate.configuration import Job
 from ablate.critics import Critic, LearnedCritic
+from ablate.discounted_sums import lambda_returns
 from ablate.envs import tabular
 from ablate.envs.tabular import Tabular
 from ablate.episodes.rollout import rollout
@@ -23,7 +24,6 @@ from ablate.networks import Network
 from ablate.phi import Signals
 from ablate.policies import Categorical, Gaussian, Policy
 from ablate.randomness import stream, streams
-from ablate.returns import lambda_returns
 
 SEEDS = (3, 1, 4)
 LENGTHS = [[5, 1, 9, 4], [2, 2, 1, 3], [12, 7, 1, 40]]

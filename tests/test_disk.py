@@ -20,7 +20,7 @@ from ablate.analysis.tables import save
 from ablate.files import make_folder, write
 from ablate.refusal import Refusal
 from ablate.store import Cell
-from ablate.store.tables import from_parquet
+from ablate.store.parquet import from_parquet
 
 CONFIG = {"gamma": 0.9, "about": {"label": "first"}}
 MANIFEST = {"iterations": 3, "env_steps": 30, "wall_time_s": 0.5, "started": "2026-01-01T00:00:00+00:00"}

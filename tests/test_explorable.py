@@ -9,7 +9,7 @@ from chromium import Chromium, executable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.analysis.page import TEMPLATES, Explorable, Group, Page, Section, render
+from ablate.analysis.html_page import TEMPLATES, Explorable, Group, Page, Section, render
 from ablate.analysis.verdicts.claim import claims
 from ablate.analysis.verdicts.variances import prize, truth
 

@@ -13,7 +13,7 @@ from conftest import compose
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.analysis import findings, frames, plots, tables
+from ablate.analysis import figure_titles, frames, plots, tables
 from ablate.analysis.plots import data, files, style
 from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
@@ -131,12 +131,15 @@ def test_a_title_says_what_the_paired_tests_decide(learnt: Path) -> None:
     table = tables.paired_differences(study)
     decided = table[table["final_return_p"] <= tables.ALPHA]
     assert set(decided["against"]) == {"return"}
-    assert findings.finding(study, "final_return", findings.ENDS) == "reward-to-go and advantage end above return"
+    assert (
+        figure_titles.finding(study, "final_return", figure_titles.ENDS)
+        == "reward-to-go and advantage end above return"
+    )
     alike = frames.load(learnt, "main")
     cells = alike.cells[alike.cells["variant"] != "return"]
     two = type(alike)(**{**vars(alike), "cells": cells, "curves": alike.curves[alike.curves["cell"].isin(cells.index)]})
-    assert findings.finding(two, "final_return", findings.ENDS).startswith("No variant is told apart")
-    flipped = findings.finding(study, "final_return", ("ends below", "end below"), largest=False)
+    assert figure_titles.finding(two, "final_return", figure_titles.ENDS).startswith("No variant is told apart")
+    flipped = figure_titles.finding(study, "final_return", ("ends below", "end below"), largest=False)
     assert flipped == "return ends below reward-to-go and advantage"
 
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.envs.checked import fitting
+from ablate.envs.env_checker import fitting
 from ablate.envs.gym import Gymnasium
 from ablate.randomness import streams
 from ablate.refusal import Refusal

@@ -24,13 +24,13 @@ from ablate.analysis.frames import Study, load
 from ablate.analysis.report import write
 from ablate.refusal import Refusal
 from ablate.runs.train import train
-from ablate.store import Cell, config_digest, survey
+from ablate.store import Cell, config_digest, scan
 from ablate.store import study as tables
 from ablate.store.config_file import read_description, written
 from ablate.store.manifest import sealed
+from ablate.store.parquet import to_parquet
 from ablate.store.study import COMPACTED
 from ablate.store.study import load as load_tables
-from ablate.store.tables import to_parquet
 
 MANIFEST = {"iterations": 3, "env_steps": 30, "wall_time_s": 0.5, "started": "2026-01-01T00:00:00+00:00"}
 CURVES = {"iteration": [1, 2, 3], "env_steps": [10, 20, 30], "episodes": [1, 2, 3], "return_mean": [0.1, 0.2, 0.3]}
@@ -86,7 +86,7 @@ def test_a_flipped_bit_is_told(tmp_path: Path, name: str) -> None:
     whole = path.read_bytes()
     for data in flips(whole, 60):
         path.write_bytes(data)
-        cells, strays = survey(tmp_path, "main")
+        cells, strays = scan(tmp_path, "main")
         if name == "config.yaml":
             assert not cells
             assert str(path) in strays[0].reason

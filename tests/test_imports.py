@@ -13,7 +13,7 @@ import pytest
 import ablate
 import ablate.analysis
 
-WITHOUT_TORCH = ("__main__", "configuration", "exact", "mdp", "phi", "baselines", "returns", "lqg")
+WITHOUT_TORCH = ("__main__", "configuration", "exact", "mdp", "phi", "baselines", "discounted_sums", "lqg")
 WITHOUT_TORCH += ("randomness", "refusal", "statistics", "store")
 ENGINE = {"ablate.runs", "ablate.learners", "ablate.probes", "ablate.episodes", "ablate.build"}
 

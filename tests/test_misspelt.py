@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from ablate.configuration import CONF, Job, resolve
+from ablate.configuration.allowed_settings import check_shape
 from ablate.configuration.arguments import arranged
+from ablate.configuration.hydra_errors import is_bad_input, told
+from ablate.configuration.overrides import GROUPS
 from ablate.configuration.settings import meant
 from ablate.configuration.settings import settings as known_settings
-from ablate.configuration.shape import check_shape
-from ablate.configuration.telling import is_bad_input, told
-from ablate.configuration.words import GROUPS
 from ablate.refusal import Refusal
 
 

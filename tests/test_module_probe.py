@@ -16,7 +16,7 @@ from ablate.probes.module import GradientNoise, per_sample_gradients, probe
 from ablate.randomness import streams
 from ablate.refusal import Refusal
 from ablate.statistics import noise
-from ablate.statistics.blocks import blocks_of
+from ablate.statistics.block_sums import blocks_of
 
 N = 24
 

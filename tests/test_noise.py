@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.statistics import bias, limits, noise, tails
-from ablate.statistics.blocks import Accumulator, blocks_of, gradients_of_gram
+from ablate.statistics import bias, noise, pareto_tail, resampling
+from ablate.statistics.block_sums import Accumulator, blocks_of, gradients_of_gram
 from ablate.statistics.noise import paired_log_ratio, snr, trace_variance, unpaired_log_ratio
 
 SCALES = np.array([3.0, 2.0, 1.0, 1.0, 0.5, 0.2])
@@ -68,7 +68,7 @@ def test_left_out_values_are_recomputed_without_the_block(g, name, places):
     blocks = accumulator.blocks()
     size = {20: 1, 16: 2}[places]
     assert (blocks.counts == size).all()
-    T, T_left_out = limits.trace_variance(blocks)
+    T, T_left_out = resampling.trace_variance(blocks)
     target = TARGET if name == "bias_squared" else np.zeros(5)
     _, U, U_left_out = noise.distance(blocks, target)
     value = {"trace_variance": T, "snr": U / T}.get(name, U)
@@ -90,7 +90,7 @@ def test_sums_over_unequal_blocks_as_they_are_written_down(count):
     n, D = [len(part) for part in parts], [part.sum(0) for part in parts]
     assert list(blocks.counts) == n
     pairs = [(D[b] @ D[c]) ** 2 / (n[b] * n[c]) for b, c in permutations(range(11), 2)]
-    assert limits.trace_of_square(blocks) == pytest.approx(np.mean(pairs), rel=1e-10)
+    assert resampling.trace_of_square(blocks) == pytest.approx(np.mean(pairs), rel=1e-10)
     between = sum((D[b] @ v) ** 2 / n[b] for b in range(11)) / 10
     assert noise.directional_variance(blocks, v).value == pytest.approx(between, rel=1e-10)
 
@@ -98,7 +98,7 @@ def test_sums_over_unequal_blocks_as_they_are_written_down(count):
 def test_jackknife_error_of_a_mean_is_the_textbook_one():
     x = np.random.default_rng(1).normal(size=30)
     left_out = (x.sum() - x) / 29
-    error, degrees = limits.jackknife(x.mean(), left_out, np.ones(30))
+    error, degrees = resampling.jackknife(x.mean(), left_out, np.ones(30))
     assert error == pytest.approx(x.std(ddof=1) / np.sqrt(30), rel=1e-12)
     squares = (x - x.mean()) ** 2
     assert degrees == pytest.approx(squares.sum() ** 2 / (squares**2).sum() - 1, rel=1e-10)
@@ -110,7 +110,7 @@ def test_jackknife_with_a_shorter_last_block_has_the_right_error_on_average():
     x, counts = rng.normal(size=(22, 20_000)), np.array([3.0] * 7 + [1.0])
     sums = np.add.reduceat(x, np.arange(0, 22, 3), axis=0)
     left_out = (x.sum(0) - sums) / (22 - counts)[:, None]
-    squares = limits.jackknife(x.mean(0), left_out, counts)[0] ** 2
+    squares = resampling.jackknife(x.mean(0), left_out, counts)[0] ** 2
     assert abs(squares.mean() - 1 / 22) < 4.5 * squares.std() / np.sqrt(20_000)
 
 
@@ -186,7 +186,7 @@ def quantiles_of_t(statistic, x, copies):
     """The 25th and the 975th of 999 studentised values of samples of len(x) / copies, drawn with replacement."""
     value, _, _ = statistic(x)
     t = []
-    for shares in limits.resamples(len(x) // copies, copies):
+    for shares in resampling.resamples(len(x) // copies, copies):
         drawn = statistic(np.repeat(x, np.round(shares * len(x) / copies).astype(int), axis=0))
         t.append((drawn[0] - value) / drawn[1])
     return np.sort(t)[24], np.sort(t)[974]
@@ -195,8 +195,8 @@ def quantiles_of_t(statistic, x, copies):
 def bootstrap_t(statistic, x, both):
     """Limits of statistic(x) = (value, se, what carries it), the upper one, or `both`, with a tail in the resamples."""
     value, se, degrees = statistic(x)
-    copies = limits.ATOMS // len(x)
-    least, most = quantiles_of_t(statistic, np.stack([tails.spread(column, copies) for column in x.T], 1), copies)
+    copies = resampling.ATOMS // len(x)
+    least, most = quantiles_of_t(statistic, np.stack([pareto_tail.spread(column, copies) for column in x.T], 1), copies)
     plain, heavy = stats.t.ppf(0.975, [len(x) - 1, degrees]) / stats.norm.ppf(0.975)
     low = value - heavy * se * most if both else value - plain * se * quantiles_of_t(statistic, x, 1)[1]
     return low, value - heavy * se * least
@@ -233,7 +233,7 @@ def test_logarithms_have_bootstrap_t_limits():
 def test_a_tail_is_fitted_with_its_shape_and_scale(shape):
     """Quantiles of a generalised Pareto distribution of scale 2: within 0.05 and 5% of what the prior makes of it."""
     beyond = 1 - (np.arange(2000) + 0.5) / 2000
-    k, scale = tails.pareto(2 * (beyond**-shape - 1) / shape)
+    k, scale = pareto_tail.pareto(2 * (beyond**-shape - 1) / shape)
     assert k == pytest.approx((2000 * shape + 5) / 2010, abs=0.05)
     assert scale == pytest.approx(2, rel=0.05)
 
@@ -242,26 +242,26 @@ def test_a_tail_is_fitted_with_its_shape_and_scale(shape):
 def test_the_largest_are_spread_over_their_tail_and_the_others_kept(number, copies):
     """In any order; the tail keeps the order of the largest, and scales with the sample."""
     x = np.random.default_rng(30).lognormal(size=number)
-    atoms = tails.spread(x, copies).reshape(number, copies)
+    atoms = pareto_tail.spread(x, copies).reshape(number, copies)
     largest = max(3, int(min(number / 5, 3 * np.sqrt(number))))
     order = np.argsort(x)
     np.testing.assert_array_equal(atoms[order[:-largest]], np.repeat(x[order[:-largest], None], copies, 1))
     tail = atoms[order[-largest:]].ravel()
     assert (np.diff(tail) > 0).all()
     assert tail[0] > x[order[-largest - 1]]
-    np.testing.assert_allclose(tails.spread(7 * x, copies), 7 * atoms.ravel(), rtol=1e-9)
+    np.testing.assert_allclose(pareto_tail.spread(7 * x, copies), 7 * atoms.ravel(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("x", [np.ones(20), np.zeros(20), np.repeat([0.0, 1.0], [12, 8]), np.full(20, np.nan)])
 def test_where_the_largest_are_alike_there_is_no_tail(x):
-    np.testing.assert_array_equal(tails.spread(x, 3), np.repeat(x, 3))
+    np.testing.assert_array_equal(pareto_tail.spread(x, 3), np.repeat(x, 3))
 
 
 def test_upper_limits_hold_though_the_heavy_episodes_did_not_come():
     """Lognormal sums of squares of deviation 1.75, which has 1 in 21 episodes informative: of 1,000 samples
     of 64, 96% and more hold it; resamples without a tail 94%. Seven in ten have limits."""
     rng = np.random.default_rng(31)
-    found = limits.log_mean(rng.lognormal(sigma=1.75, size=(64, 1000)), np.ones((64, 1)))
+    found = resampling.log_mean(rng.lognormal(sigma=1.75, size=(64, 1000)), np.ones((64, 1)))
     truth = 1.75**2 / 2
     assert np.mean((found.low <= truth) & (truth <= found.high)) > 0.96
     assert np.isfinite(found.high).mean() > 0.7
@@ -557,7 +557,7 @@ def test_one_episode_makes_no_two_variants_the_same():
     ratio = paired_log_ratio(blocks_of(x), 0)
     assert np.isneginf(ratio.low[1])
     assert np.isposinf(ratio.high[1])
-    assert limits.informative(blocks_of(x))[1] == pytest.approx(1, abs=0.1)
+    assert resampling.informative(blocks_of(x))[1] == pytest.approx(1, abs=0.1)
 
 
 def test_no_finite_interval_below_the_truth_where_rewards_are_rare():

@@ -6,7 +6,7 @@ from test_noise import SCALES
 
 from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
 from ablate.statistics import bias, noise
-from ablate.statistics.blocks import Accumulator
+from ablate.statistics.block_sums import Accumulator
 from ablate.statistics.noise import paired_log_ratio, snr, trace_variance, unpaired_log_ratio
 
 # R replicates stand side by side as "variants". At R = 1,000 a rate has an sd of 0.7%: true coverage of

@@ -10,7 +10,7 @@ from test_page import Element, Reader
 
 from ablate.analysis import frames, report, tables
 from ablate.analysis.columns import MEANINGS
-from ablate.analysis.page import render
+from ablate.analysis.html_page import render
 
 STUDY = "-m", "env=chain", "phi=return,rtg", "seed=0-5", "iterations=60", "episodes=4", "threshold=50"
 SAME = {

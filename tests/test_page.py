@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import HOSTILE, LONG, TEX, figure, frame, sample
 
-from ablate.analysis.page import Code, Equation, Group, Page, Picture, Section, Table, Text, number, render
+from ablate.analysis.html_page import Code, Equation, Group, Page, Picture, Section, Table, Text, number, render
 
 VOID = {"meta", "link", "br", "img"}
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from numpy.typing import NDArray
 
+from ablate.discounted_sums import td_errors
 from ablate.phi import Signals, action_value, advantage, reward_to_go, td_error, total_return
-from ablate.returns import td_errors
 
 
 def signals_of(seed: int, gamma: float, ends: bool = True) -> Signals:

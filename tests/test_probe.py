@@ -20,7 +20,7 @@ from ablate.phi import Signals
 from ablate.randomness import streams
 from ablate.runs import train
 from ablate.statistics import bias, noise
-from ablate.statistics.blocks import blocks_of
+from ablate.statistics.block_sums import blocks_of
 
 QUICK = "critic.updates=1", "critic.batch_size=16"  # where it does not matter how good the fitted critic is
 SETTINGS = "gamma=0.9", "discount_scores=true", "episodes=5"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import compose
 
-from ablate.configuration.named_files import held
+from ablate.configuration.file_digests import held
 from ablate.refusal import Refusal
 from ablate.runs.train import train
 from ablate.store import Cell

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ablate
-from ablate.configuration.words import parsed
+from ablate.configuration.overrides import parsed
 from ablate.exact import GroundTruth, scores, softmax
 from ablate.mdp import MDP
 from ablate.study import _words

@@ -15,7 +15,7 @@ from test_page import Element, Reader
 
 from ablate.analysis import frames, plots, report, tables
 from ablate.analysis.headline import paragraphs, reservations
-from ablate.analysis.page import Code, Details, Page, Table, render
+from ablate.analysis.html_page import Code, Details, Page, Table, render
 from ablate.analysis.verdicts.claim import claims
 from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from scipy import stats
 
 from ablate.analysis import statistics as st
-from ablate.statistics.curves import smoothed, steps_to_threshold
+from ablate.statistics.learning_curves import smoothed, steps_to_threshold
 from ablate.statistics.power import samples_needed
 from ablate.statistics.seeds import (
     bootstrap_interval,

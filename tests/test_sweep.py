@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from ablate.configuration.words import ranges
+from ablate.configuration.overrides import ranges
 from ablate.runs.run import Summary
 from ablate.runs.sweep import conclude, ending, merge, solving, table
 from ablate.store import Cell

@@ -14,7 +14,7 @@ from studies import cell, online, run
 
 from ablate.analysis import frames, tables
 from ablate.analysis.headline import paragraphs
-from ablate.analysis.outcomes import outcomes, parts
+from ablate.analysis.run_summaries import outcomes, parts
 from ablate.refusal import Refusal
 from ablate.statistics.power import power
 

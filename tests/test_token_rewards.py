@@ -15,8 +15,8 @@ from ablate.probes import sequences
 from ablate.randomness import streams
 from ablate.refusal import Impossible, Refusal
 from ablate.runs.train import probe
-from ablate.sequences.drawn import drawn
 from ablate.sequences.problem import TokenProblem
+from ablate.sequences.random_prompts import drawn
 
 GROUPS = "env=tokens", "env.vocabulary=2", "env.horizon=2", "env.right=[[0],[1,0]]", "env.group=2", "episodes=4"
 

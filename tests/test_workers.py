@@ -15,8 +15,8 @@ from conftest import compose
 from ablate.configuration import Job
 from ablate.runs import pool, workers
 from ablate.runs.pool import run
+from ablate.runs.progress import Screen
 from ablate.runs.run import Work
-from ablate.runs.screen import Screen
 from ablate.runs.workers import ended
 from ablate.store import Cell
 

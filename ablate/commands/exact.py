@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.commands import Parser
+from ablate.exact.estimators import Variant
 from ablate.exact.table import COLUMNS, NUMBERS, Row, reached, rows, truth_of
-from ablate.exact.truth import Variant
 from ablate.files import write
 from ablate.mdp import MDP, load
 from ablate.refusal import Refusal

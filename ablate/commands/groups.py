@@ -1,4 +1,4 @@
-"""`ablate groups --rates rates.csv`: dead groups, noise and the best group size for the prompts you train on."""
+"""`ablate groups --rates pass_rates.csv`: dead groups, noise and the best group size for the prompts you train on."""
 
 import io
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from rich.table import Table
 from ablate.commands import Parser
 from ablate.files import write
 from ablate.refusal import Refusal
-from ablate.sequences import rates
+from ablate.sequences import pass_rates
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,11 +33,11 @@ def main(arguments: Sequence[str]) -> int:
         sizes = [int(size) for size in options.sizes.split(",")]
     except ValueError:
         raise Refusal(f"--sizes {options.sizes} is no list of whole numbers; write --sizes 2,4,8") from None
-    found = rates.read(options.rates)
-    table = rates.by_group_size(found, options.budget, sizes)
+    found = pass_rates.read(options.rates)
+    table = pass_rates.by_group_size(found, options.budget, sizes)
     console = Console(highlight=False)
     console.print(_shown(table))
-    console.print(rates.paragraph(found, table, options.budget))
+    console.print(pass_rates.paragraph(found, table, options.budget))
     if options.csv:
         write(Path(options.csv), table.to_csv(index=False))
     if options.plot:

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from hydra._internal.utils import get_args_parser
 
-from ablate.configuration.words import as_text
+from ablate.configuration.overrides import as_text
 from ablate.refusal import Refusal, shown
 
 

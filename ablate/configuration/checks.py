@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from ablate.configuration.completion import PLAIN, USED, needed_by_probe, variants
+from ablate.configuration.defaults import PLAIN, USED, needed_by_probe, variants
 from ablate.configuration.schema import CONF
 from ablate.refusal import Impossible, Refusal, shown
 
@@ -243,7 +243,7 @@ def _algorithm_fits(algorithm: dict[str, Any], name: str, env: "Environment") ->
 
 def _exact_probe(config: dict[str, Any], mdp: "MDP | None") -> None:
     """Hold `probe=exact` against the rest: there must be exact values of what the run does."""
-    from ablate.exact.size import check_size  # only where it is needed: it loads SciPy
+    from ablate.exact.size_limits import check_size  # only where it is needed: it loads SciPy
 
     policy, env = config["policy"], config["env"]["name"]
     if mdp is None:

@@ -6,12 +6,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from ablate.configuration.allowed_settings import check_shape
 from ablate.configuration.checks import check
-from ablate.configuration.completion import complete
-from ablate.configuration.named_files import digest
+from ablate.configuration.defaults import complete
+from ablate.configuration.file_digests import digest
 from ablate.configuration.ranges import Dask, check_ranges, processes
 from ablate.configuration.seeds import parse_seeds
-from ablate.configuration.shape import check_shape
 from ablate.refusal import Refusal
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from ablate.configuration.overrides import GROUPS
 from ablate.configuration.schema import CONF, Config
-from ablate.configuration.words import GROUPS
 
 Setting = str  # as it is typed: optimizer.lr
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ablate import global_generators
 from ablate.envs.base import Bools, Continuous, Discrete, Float32, need, need_count
-from ablate.envs.checked import Checked, fitting
+from ablate.envs.env_checker import Checked, fitting
 from ablate.randomness import stream
 from ablate.refusal import Refusal, said
 

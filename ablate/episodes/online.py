@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablate import finite
+from ablate import nan_checks
 from ablate.envs.base import Bools, Float32, Markov
 from ablate.randomness import streams
 
@@ -88,11 +88,11 @@ class Walk:
         terminated = terminated if self._env.time_limit else terminated | over
         ended = terminated | truncated
         following = self._env.observe(states)
-        if finite.watched():
+        if nan_checks.watched():
             places = "seed environment", f"step {self._taken}"
-            finite.check("the action", actions, *places)
-            finite.check("the reward", rewards, *places)
-            finite.check("the next observation", following, *places)
+            nan_checks.check("the action", actions, *places)
+            nan_checks.check("the reward", rewards, *places)
+            nan_checks.check("the next observation", following, *places)
         self._returns.append(np.where(ended, earned, np.nan))
         self._lengths.append(np.where(ended, times, np.nan))
         if ended.any():

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablate import finite
+from ablate import nan_checks
 from ablate.envs.base import Continuous, Discrete, Environment
 from ablate.episodes.trajectories import Trajectories
 from ablate.policies import Actor
@@ -30,7 +30,7 @@ def rollout(
     """
     S, N, H = len(theta), episodes, env.horizon
     observation = env.reset(environment_streams, N)
-    finite.check("the first observation", observation, "seed episode")
+    nan_checks.check("the first observation", observation, "seed episode")
     draws = np.stack([policy.draws(stream, (N, H + 1)) for stream in action_streams])
     draws = np.ascontiguousarray(draws.reshape(S * N, H + 1, *draws.shape[3:]).swapaxes(0, 1))  # [H+1, S*N, ...]
     observations = np.zeros((H, S * N, env.observation_size), np.float32)
@@ -54,11 +54,11 @@ def rollout(
         observations[t, at] = observation.reshape(at.size, -1)
         actions[t, at] = action.reshape(at.size, *actions.shape[2:])
         observation, reward, ends, cut = env.step(action)
-        if finite.watched():
+        if nan_checks.watched():
             for what, x in {"the action": action, "the reward": reward, "the next observation": observation}.items():
                 whole = np.zeros((S * N, *x.shape[2:]))
                 whole[rows[alive]] = x[alive]
-                finite.check(what, whole.reshape(S, N, *x.shape[2:]), "seed episode", f"step {t}")
+                nan_checks.check(what, whole.reshape(S, N, *x.shape[2:]), "seed episode", f"step {t}")
         rewards[t, at] = reward.ravel()
         over = (ends | cut) & alive
         if over.any():

@@ -1,9 +1,9 @@
 """Ground truth: what every estimator of the policy gradient is worth on a known finite MDP, without sampling.
 
 `evaluation` has J, grad J, V_t, Q_t and occupancies; `stationary` V and Q* of an endless horizon; `enumeration` every
-trajectory with its probability; `recursion` the mean and the variance of an estimator, split by source; `baselines` the
-best baselines; `truth` all of it by the names of the command line, also along grad J and in the Fisher metric;
-`comparison` from how many episodes on one estimator is nearer to grad J than another:
+trajectory with its probability; `variance` the mean and the variance of an estimator, split by source; `baselines` the
+best baselines; `estimators` all of it by the names of the command line, also along grad J and in the Fisher metric;
+`mse` from how many episodes on one estimator is nearer to grad J than another:
 
     truth = GroundTruth(mdp, softmax(mdp.logits), scores(softmax(mdp.logits), mdp.features))
     truth.moments("rtg", "value", "exact").trace_variance
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from ablate.exact.comparison import crossover, mse_curve
 from ablate.exact.enumeration import Enumeration, enumerate_trajectories
+from ablate.exact.estimators import VARIANTS, GroundTruth, Variant
 from ablate.exact.evaluation import (
     Critic,
     J,
@@ -31,10 +31,10 @@ from ablate.exact.evaluation import (
     softmax,
     values,
 )
-from ablate.exact.recursion import Estimator, Moments, moments
+from ablate.exact.mse import crossover, mse_curve
 from ablate.exact.stationary import backup, optimal_values, stationary_values
 from ablate.exact.table import reached, rows, truth_of
-from ablate.exact.truth import VARIANTS, GroundTruth, Variant
+from ablate.exact.variance import Estimator, Moments, moments
 from ablate.mdp import MDP
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import Any
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from ablate.exact.truth import Variant
+from ablate.exact.estimators import Variant
 
 PARTS = {"v_s0": "initial state", "v_transition": "transitions", "v_action": "actions"}
 CUT = 5.0  # a bar longer than this many times the longest shorter one is cut

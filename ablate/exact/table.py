@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ablate.exact.estimators import VARIANTS, GroundTruth, Variant
 from ablate.exact.evaluation import contrasts, scores, softmax
-from ablate.exact.size import check_size
-from ablate.exact.truth import VARIANTS, GroundTruth, Variant
+from ablate.exact.size_limits import check_size
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
 

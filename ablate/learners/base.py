@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablate.discounted_sums import ordered_sum
 from ablate.envs.base import Environment
 from ablate.policies import Actor
-from ablate.returns import ordered_sum
 
 State = dict[str, Tensor]  # all that is carried from iteration to iteration, each [S, ...]
 Record = dict[str, NDArray[np.float64]]  # what an iteration recorded, each [S]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ablate import build
 from ablate.critics import Critic
+from ablate.discounted_sums import first_plus_mean, ordered_sum
 from ablate.envs.base import Environment
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
@@ -18,7 +19,6 @@ from ablate.learners.base import Record, State, part, prefixed
 from ablate.optimizers import Optimizer
 from ablate.policies import Actor, Greedy, Policy
 from ablate.randomness import streams
-from ablate.returns import first_plus_mean, ordered_sum
 
 
 def learner(config: Mapping[str, Any]) -> "PolicyGradient":

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ablate.discounted_sums import first_plus_mean, ordered_sum
 from ablate.envs.base import Grouped
 from ablate.episodes.rollout import rollout
 from ablate.learners.base import Learner, Record, State
 from ablate.randomness import streams
-from ablate.returns import first_plus_mean, ordered_sum
 
 Bools = NDArray[np.bool_]
 

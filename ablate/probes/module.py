@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ablate.refusal import Refusal
 from ablate.statistics import noise
-from ablate.statistics.blocks import blocks_of, gradients_of_gram
+from ablate.statistics.block_sums import blocks_of, gradients_of_gram
 from ablate.statistics.interval import inverse
 
 if TYPE_CHECKING:

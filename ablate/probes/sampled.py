@@ -13,8 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from ablate import build
-from ablate.configuration.completion import variants
+from ablate.configuration.defaults import variants
 from ablate.critics import Critic
+from ablate.discounted_sums import Floats, ordered_sum
 from ablate.envs.base import Environment
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
@@ -27,9 +28,8 @@ from ablate.phi import Signals
 from ablate.policies import Policy
 from ablate.probes.schedule import Schedule
 from ablate.randomness import streams
-from ablate.returns import Floats, ordered_sum
-from ablate.statistics import bias, limits, noise
-from ablate.statistics.blocks import Accumulator, Blocks
+from ablate.statistics import bias, noise, resampling
+from ablate.statistics.block_sums import Accumulator, Blocks
 from ablate.statistics.interval import Interval, inverse
 
 Row = dict[str, Any]
@@ -218,7 +218,7 @@ def measures(
         "split_directional_variance": _scaled(noise.split_directional_variance(blocks), unit),
         "pairwise_cosine": noise.pairwise_cosine(blocks, COSINE_BATCHES),
     }
-    columns: dict[str, Floats] = {"informative": limits.informative(blocks)}
+    columns: dict[str, Floats] = {"informative": resampling.informative(blocks)}
     if reference is not None:
         columns["effective_rank"] = noise.effective_rank(blocks)
         intervals["log_ratio"] = noise.paired_log_ratio(blocks, reference)

@@ -14,9 +14,9 @@ from ablate.probes.exact import ratios
 from ablate.probes.schedule import Schedule
 from ablate.refusal import Refusal
 from ablate.sequences import advantages, aggregations
-from ablate.sequences.drawn import drawn
 from ablate.sequences.exact import OfBatch
 from ablate.sequences.problem import TokenProblem
+from ablate.sequences.random_prompts import drawn
 
 Row = dict[str, Any]
 UNKNOWN = "v_s0", "v_action", "v_transition", "v_coupling", "directional_variance", "fisher_trace_variance"

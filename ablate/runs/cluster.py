@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from ablate.configuration.ranges import Dask
 from ablate.refusal import Refusal, one_line
+from ablate.runs.progress import Screen
 from ablate.runs.resources import cores
 from ablate.runs.run import blocks, standing
-from ablate.runs.screen import Screen
 from ablate.runs.worker import came_to
 from ablate.runs.workers import Ticket, Trouble, deaf
 from ablate.store import Cell, machine

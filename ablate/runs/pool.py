@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ablate.configuration import Impossible, Job
+from ablate.configuration.overrides import ranges
 from ablate.configuration.ranges import Dask
-from ablate.configuration.words import ranges
 from ablate.refusal import Refusal
 from ablate.runs.cluster import Cluster
+from ablate.runs.progress import Line, Screen
 from ablate.runs.resources import cores
 from ablate.runs.run import Block, Summary, Work
-from ablate.runs.screen import Line, Screen
 from ablate.runs.workers import Ticket, Workers, uninterrupted
 from ablate.store import Cell, check_writable, record_job
 

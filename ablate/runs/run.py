@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from ablate import build
 from ablate.configuration import Job
+from ablate.configuration.overrides import ranges
 from ablate.configuration.ranges import Dask
-from ablate.configuration.words import ranges
 from ablate.refusal import Refusal
 from ablate.runs import memory, resources
 from ablate.runs.budget import Budget
-from ablate.runs.screen import Screen
+from ablate.runs.progress import Screen
 from ablate.runs.workers import Ticket
 from ablate.store import Cell
 from ablate.user_code import runs_users

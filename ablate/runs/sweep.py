@@ -16,14 +16,14 @@ from rich.table import Table
 
 from ablate import store
 from ablate.configuration import parse_seeds
-from ablate.configuration.words import parsed, ranges
+from ablate.configuration.overrides import parsed, ranges
 from ablate.refusal import Refusal, one_line
-from ablate.runs import screen
+from ablate.runs import progress
 from ablate.runs.pool import Pool
 from ablate.runs.run import Summary
 from ablate.statistics import seeds
-from ablate.statistics.curves import FINAL, SMOOTHING, final_return, steps_to_threshold
-from ablate.statistics.text import limits, number
+from ablate.statistics.formatting import limits, number
+from ablate.statistics.learning_curves import FINAL, SMOOTHING, final_return, steps_to_threshold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ class Sweep(Callback):
     """Hydra's hooks around a run or a multirun."""
 
     folder: Path | None = None  # of its records; None until it begins
-    pool = Pool(screen.Screen())
+    pool = Pool(progress.Screen())
 
     def __init__(self, records: str) -> None:
         self.records = Path(records)
@@ -95,7 +95,7 @@ def _refuse_early(config: DictConfig) -> None:
             if override.key_or_group == "seed" and override.is_sweep_override():
                 parse_seeds([seed for part in override.sweep_iterator() for seed in parse_seeds(part)])
     except Refusal as refusal:
-        screen.error(str(refusal))
+        progress.error(str(refusal))
         raise SystemExit(2) from None
 
 
@@ -109,7 +109,7 @@ def conclude(folder: Path) -> int:
         shown, shared = table(ran, console.width)
         console.print(shown)
         if shared:
-            console.print(f"all: {screen.plain(' '.join(shared))}", soft_wrap=True)
+            console.print(f"all: {progress.plain(' '.join(shared))}", soft_wrap=True)
         heads = [str(column.header) for column in shown.columns]
         for words in filter(None, (_legend(LEGEND, heads), _legend(NOISE_LEGEND, heads))):
             console.print(words)
@@ -121,11 +121,11 @@ def conclude(folder: Path) -> int:
             seeds = [seed for seed, text in sorted(troubles.items()) if text == trouble]
             log = _cell(summary).failure(seeds[0])
             more = f" (all of it in {log})" if seeds[0] in summary.failed and log.exists() else ""
-            screen.error(f"{summary.label} seed={ranges(seeds)}: {trouble}{more}", longest=1000)
+            progress.error(f"{summary.label} seed={ranges(seeds)}: {trouble}{more}", longest=1000)
     refused = {summary.label: summary for summary in summaries if summary.refused}
     for reason in dict.fromkeys(summary.refused for summary in refused.values()):
         labels = [label for label, summary in refused.items() if summary.refused == reason]
-        screen.error(f"skipped {one_line(', '.join(labels), 100)}: {reason}" if ran else str(reason))
+        progress.error(f"skipped {one_line(', '.join(labels), 100)}: {reason}" if ran else str(reason))
     if not ran:
         store.forget_jobs(folder)
     if any(summary.diverged or summary.failed for summary in ran):
@@ -167,7 +167,7 @@ def table(summaries: Sequence[Summary], width: int = LOG_WIDTH) -> tuple[Table, 
     for title in columns:
         result.add_column(title, justify="right", no_wrap=True, min_width=room[title] - GAP)
     for name, row in zip(names, rows, strict=True):
-        result.add_row(screen.plain(name), *(row[title] for title in columns))
+        result.add_row(progress.plain(name), *(row[title] for title in columns))
     return result, shared
 
 

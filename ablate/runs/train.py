@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ablate import build, finite
-from ablate.configuration.named_files import held
-from ablate.finite import NotFinite
+from ablate import build, nan_checks
+from ablate.configuration.file_digests import held
 from ablate.learners.base import Learner, Record, State
+from ablate.nan_checks import NotFinite
 from ablate.probes import exact, sampled, sequences
 from ablate.probes.exact import ExactProbe
 from ablate.probes.greedy import evaluation
@@ -118,7 +118,7 @@ def _explained(call: Callable[[], T], seeds: Sequence[int], when: str) -> T:
 def _not_finite(call: Callable[[], Any]) -> str | None:
     """The number that was not finite first in a call that is repeated; None where all that is watched was finite."""
     try:
-        with finite.watching(), np.errstate(all="ignore"):
+        with nan_checks.watching(), np.errstate(all="ignore"):
             call()
     except NotFinite as found:
         return str(found)

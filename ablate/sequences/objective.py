@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.sequences import advantages, rates
+from ablate.sequences import advantages, pass_rates
 from ablate.sequences.exact import OfBatch, batches
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ def difficulty_weights(p: ArrayLike, size: int, advantage: OfBatch) -> Floats:
     """E g / grad p of a prompt that is solved with chance p, in the shape of p: 1 where unbiased, and alike for all p
     where only the scale is off. Answers of one length; N = `size`."""
     chance = np.asarray(p, np.float64)
-    mean, _ = rates.group_moments(chance, size, advantage)
+    mean, _ = pass_rates.group_moments(chance, size, advantage)
     return mean / (chance * (1 - chance))
 
 

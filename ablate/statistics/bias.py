@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from ablate.statistics import limits
-from ablate.statistics.blocks import Blocks, sum_in_order
+from ablate.statistics import resampling
+from ablate.statistics.block_sums import Blocks, sum_in_order
 from ablate.statistics.interval import Floats, Interval
 from ablate.statistics.noise import batch_directions, distance, trace_variance, unit
 
@@ -15,10 +15,10 @@ from ablate.statistics.noise import batch_directions, distance, trace_variance, 
 def bias_squared(blocks: Blocks, exact: ArrayLike) -> Interval:
     """U = |m - g*|^2 - T/N: E U = |mu - g*|^2, so it can be negative. exact g* [P] or [..., K, P]; result [..., K].
 
-    Limits by `limits.quadratic`.
+    Limits by `resampling.quadratic`.
     """
     square, value, left_out = distance(blocks, np.asarray(exact))
-    return limits.quadratic(blocks, value, left_out, square, np.ones_like(value))
+    return resampling.quadratic(blocks, value, left_out, square, np.ones_like(value))
 
 
 def mean_squared_error(blocks: Blocks, exact: ArrayLike, episodes: int) -> Interval:
@@ -43,7 +43,9 @@ def cosine(blocks: Blocks, exact: ArrayLike, batches: int) -> Interval:
     mean = sum_in_order(cosines) / batches
     squares = np.square(cosines - mean)
     error = np.sqrt(sum_in_order(squares) / (batches * (batches - 1)))
-    return limits.symmetric(mean, error, limits.carried_by(squares) - 1, limits.informative(blocks) >= limits.FEWEST)
+    return resampling.symmetric(
+        mean, error, resampling.carried_by(squares) - 1, resampling.informative(blocks) >= resampling.FEWEST
+    )
 
 
 def projection(blocks: Blocks, exact: ArrayLike) -> Interval:
@@ -56,7 +58,7 @@ def projection(blocks: Blocks, exact: ArrayLike) -> Interval:
     along = np.divide(target, square[..., None], out=np.full_like(target, np.nan), where=square[..., None] > 0)
     value = (blocks.mean * along).sum(-1)
     left_out = value - blocks.along(along) / blocks.per_block(blocks.count - blocks.counts)
-    return limits.jackknifed(blocks, value, left_out)
+    return resampling.jackknifed(blocks, value, left_out)
 
 
 def wald(blocks: Blocks, exact: ArrayLike, scores: ArrayLike) -> Floats:
@@ -81,12 +83,12 @@ def wald(blocks: Blocks, exact: ArrayLike, scores: ArrayLike) -> Floats:
     rows = [D / sqrt(n) for n, D in zip(blocks.counts, blocks.centred(), strict=True)]
     X = np.moveaxis(np.stack(rows), 0, -2)  # [..., K, B, P]
     targets = np.broadcast_to(np.asarray(exact, dtype=np.float64), d.shape)
-    T, T_left_out = limits.trace_variance(blocks)
+    T, T_left_out = resampling.trace_variance(blocks)
     with np.errstate(divide="ignore"):
-        error, _ = limits.jackknife(np.log(T), np.log(T_left_out), blocks.counts)
+        error, _ = resampling.jackknife(np.log(T), np.log(T_left_out), blocks.counts)
     for place in np.ndindex(*p.shape):
         outside = targets[place] - targets[place] @ span.T @ span
-        lost = np.sqrt(np.square(outside).sum()) > limits.SINGLE * np.sqrt(np.square(targets[place]).sum())
+        lost = np.sqrt(np.square(outside).sum()) > resampling.SINGLE * np.sqrt(np.square(targets[place]).sum())
         if lost or len(_row_space(X[place])) < len(span) or not 0 < error[place] < np.inf:
             continue
         gram = X[place] @ X[place].T
@@ -99,4 +101,4 @@ def wald(blocks: Blocks, exact: ArrayLike, scores: ArrayLike) -> Floats:
 def _row_space(rows: Floats) -> Floats:
     """An orthonormal basis [r, P] of what rows [n, P] span, up to the rounding of single precision."""
     _, lengths, axes = np.linalg.svd(rows, full_matrices=False)
-    return axes[lengths > limits.SINGLE * lengths.max(initial=0.0)]
+    return axes[lengths > resampling.SINGLE * lengths.max(initial=0.0)]

@@ -10,8 +10,8 @@ C = Cov g, m their mean. Several estimators ("variants") may be judged on the sa
     trace_variance(blocks)                      # Interval(value, low, high), each [..., K]
     paired_log_ratio(blocks, reference=0)
 
-All intervals are at 95%; `limits` says how they are made, and `docs/coverage.md` how often they hold. Where fewer than
-8 trajectories carry the noise they are unbounded. No sample sees a reward that never came: where a rare one is in none
+All intervals are at 95%, made as `resampling` says; `docs/coverage.md` has how often they hold. Where fewer than 8
+trajectories carry the noise they are unbounded. No sample sees a reward that never came: where a rare one is in none
 of the trajectories, the others may agree with one another, and the limits know nothing of it.
 
 A batch baseline couples the g_i (`mean`, `loo`, whitening): give replicate estimates from independent batches instead
@@ -23,10 +23,10 @@ from itertools import islice, pairwise
 
 import numpy as np
 
-from ablate.statistics import limits
-from ablate.statistics.blocks import Blocks, blocks_of, observations, sum_in_order
+from ablate.statistics import resampling
+from ablate.statistics.block_sums import Blocks, blocks_of, observations, sum_in_order
 from ablate.statistics.interval import Floats, Interval, inverse
-from ablate.statistics.limits import Bools
+from ablate.statistics.resampling import Bools
 
 
 def trace_variance(blocks: Blocks) -> Interval:
@@ -35,13 +35,13 @@ def trace_variance(blocks: Blocks) -> Interval:
     T / N is the variance of the mean of N. With replicate estimates in place of the g_i, T itself is the variance of
     one of them. The limits are (0, inf) where too few trajectories carry the noise.
     """
-    return _exponential(limits.trace_variance(blocks)[0], _log_trace(blocks))
+    return _exponential(resampling.trace_variance(blocks)[0], _log_trace(blocks))
 
 
 def squared_signal(blocks: Blocks) -> Interval:
-    """U = |m|^2 - T/N: E U = |mu|^2, so it can be negative. [..., K]. Limits by `limits.quadratic`."""
+    """U = |m|^2 - T/N: E U = |mu|^2, so it can be negative. [..., K]. Limits by `resampling.quadratic`."""
     square, value, left_out = distance(blocks, np.zeros(blocks.mean.shape[-1]))
-    return limits.quadratic(blocks, value, left_out, square, np.ones_like(value))
+    return resampling.quadratic(blocks, value, left_out, square, np.ones_like(value))
 
 
 def snr(blocks: Blocks) -> Interval:
@@ -51,9 +51,9 @@ def snr(blocks: Blocks) -> Interval:
     of tr C: without the heavy episodes a sample looks too quiet, and its signal too clear.
     """
     square, U, U_left_out = distance(blocks, np.zeros(blocks.mean.shape[-1]))
-    T, T_left_out = limits.trace_variance(blocks)
+    T, T_left_out = resampling.trace_variance(blocks)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = limits.quadratic(blocks, U / T, U_left_out / T_left_out, square / T, T)
+        found = resampling.quadratic(blocks, U / T, U_left_out / T_left_out, square / T, T)
         return found._replace(low=np.fmin(found.low, U / trace_variance(blocks).high))
 
 
@@ -73,7 +73,7 @@ def pairwise_cosine(blocks: Blocks, batches: int) -> Interval:
     so are its limits.
     """
     found = squared_signal(blocks_of(np.stack(list(batch_directions(blocks, batches)))))
-    return limits.bounded(found, limits.informative(blocks) >= limits.FEWEST)
+    return resampling.bounded(found, resampling.informative(blocks) >= resampling.FEWEST)
 
 
 def effective_rank(blocks: Blocks) -> Floats:
@@ -107,7 +107,7 @@ def directional_variance(blocks: Blocks, direction: Floats) -> Interval:
     squares = np.square(blocks.along(v)) / blocks.per_block(blocks.counts)
     value = np.where(np.square(v).sum(-1) > 0, sum_in_order(squares) / (len(squares) - 1), np.nan)
     ones = np.ones_like(squares)
-    return _exponential(value, _shifted(limits.log_mean(squares, ones), len(squares) / (len(squares) - 1)))
+    return _exponential(value, _shifted(resampling.log_mean(squares, ones), len(squares) / (len(squares) - 1)))
 
 
 def split_directional_variance(blocks: Blocks) -> Interval:
@@ -132,7 +132,7 @@ def split_directional_variance(blocks: Blocks) -> Interval:
             for d, b in zip(inside, halves[this], strict=True)
         ]
     stacked = np.stack(squares)
-    return _exponential(sum_in_order(stacked) / number, limits.log_mean(stacked, np.ones_like(stacked)))
+    return _exponential(sum_in_order(stacked) / number, resampling.log_mean(stacked, np.ones_like(stacked)))
 
 
 def shares(blocks: Blocks, parts: Sequence[slice]) -> Floats:
@@ -170,7 +170,7 @@ def fisher(scores: Floats) -> Floats | None:
     if len(scores) < PER_DIRECTION:
         return None
     values, vectors = np.linalg.eigh(scores.T @ scores / len(scores))
-    kept = values > limits.SINGLE**2 * values.max(initial=0.0)
+    kept = values > resampling.SINGLE**2 * values.max(initial=0.0)
     if not 0 < PER_DIRECTION * kept.sum() <= len(scores):
         return None
     return vectors[:, kept] / np.sqrt(values[kept])
@@ -184,8 +184,8 @@ def work(blocks: Blocks, steps: Floats) -> Interval:
 
     The mean of N trajectories has variance tr C / N and takes N E[steps]. steps [B]: env steps of each block.
     """
-    T, _ = limits.trace_variance(blocks)
-    found = limits.log_product(blocks.scatter, blocks.per_block(steps))
+    T, _ = resampling.trace_variance(blocks)
+    found = resampling.log_product(blocks.scatter, blocks.per_block(steps))
     N = blocks.count
     return _exponential(T * steps.sum() / N, _shifted(found, 1 / (N * (N - 1))))
 
@@ -200,12 +200,12 @@ def paired_log_ratio(blocks: Blocks, reference: int) -> Interval:
     noise in one proportion on every trajectory, as multiples of each other have, differ by that, exactly.
     """
     c = blocks.scatter
-    value, low, high = limits.log_ratio(c, c[..., [reference]])
+    value, low, high = resampling.log_ratio(c, c[..., [reference]])
     with np.errstate(invalid="ignore"):
         share = c / sum_in_order(c)
         apart = np.sqrt(sum_in_order(np.square(share - share[..., [reference]])) * len(c))
-    enough = limits.informative(blocks) >= limits.FEWEST  # one lone episode carries all of any two variants
-    same = (apart < limits.SINGLE) & enough | _is(reference, value)
+    enough = resampling.informative(blocks) >= resampling.FEWEST  # one lone episode carries all of any two variants
+    same = (apart < resampling.SINGLE) & enough | _is(reference, value)
     known = same & ~np.isnan(value)
     return Interval(value, np.where(known, value, low), np.where(known, value, high))
 
@@ -223,7 +223,7 @@ def unpaired_log_ratio(blocks: Blocks, reference: int) -> Interval:
         down = np.hypot(value - low, (high - value)[..., [reference]])
         up = np.hypot(high - value, (value - low)[..., [reference]])
         found = Interval(difference, difference - down, difference + up)
-    return limits.bounded(found, np.isfinite(down) & np.isfinite(up))
+    return resampling.bounded(found, np.isfinite(down) & np.isfinite(up))
 
 
 def distance_squared(blocks: Blocks, reference: int) -> Interval:
@@ -234,7 +234,7 @@ def distance_squared(blocks: Blocks, reference: int) -> Interval:
     rows, _ = observations(blocks)
     apart = rows - rows[..., [reference], :]
     found = squared_signal(blocks_of(apart))
-    enough = limits.informative(blocks) >= limits.FEWEST
+    enough = resampling.informative(blocks) >= resampling.FEWEST
     same = ~apart.any((0, -1)) & enough | _is(reference, found.value)
     return Interval(*(np.where(same, 0.0, x) for x in found))
 
@@ -271,7 +271,7 @@ def crossover(bias_squared: Floats, trace_variance: Floats, other_bias_squared: 
 
 def distance(blocks: Blocks, target: Floats) -> tuple[Floats, Floats, Floats]:
     """|m - g*|^2; it less T/N; and that without each block: m_{-b} = m - D_b / (N - n_b)."""
-    T, T_left_out = limits.trace_variance(blocks)
+    T, T_left_out = resampling.trace_variance(blocks)
     rest = blocks.per_block(blocks.count - blocks.counts)
     away = blocks.mean - target
     square = np.square(away).sum(-1)
@@ -304,7 +304,7 @@ def _is(variant: int, x: Floats) -> Bools:
 def _log_trace(blocks: Blocks) -> Interval:
     """log T with its limits: that of the mean of |g_i - m|^2, times N / (N - 1)."""
     counts = np.broadcast_to(blocks.per_block(blocks.counts), blocks.scatter.shape)
-    return _shifted(limits.log_mean(blocks.scatter, counts), blocks.count / (blocks.count - 1))
+    return _shifted(resampling.log_mean(blocks.scatter, counts), blocks.count / (blocks.count - 1))
 
 
 def _shifted(logarithm: Interval, factor: Floats | float) -> Interval:

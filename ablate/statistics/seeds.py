@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from ablate.statistics import limits
+from ablate.statistics import resampling
 from ablate.statistics.interval import LEVEL, Floats, Interval, bare, inverse
 
 if TYPE_CHECKING:
@@ -175,8 +175,8 @@ def noise_to_signal(rows: "pd.DataFrame") -> Interval:
 def over_probes(rows: "pd.DataFrame", name: str) -> Interval:
     """The median over seeds with `order_limits`; of fewer than 5 seeds the widest of the probes' own limits.
 
-    What a probe could not tell, for want of a value or of informative episodes (`statistics.limits`), counts as -inf
-    for the lower limit and as inf for the upper one. An exact probe's limits are its value.
+    What a probe could not tell, for want of a value or of informative episodes (`resampling`), counts as -inf for
+    the lower limit and as inf for the upper one. An exact probe's limits are its value.
     """
     values, exact = rows[name].to_numpy(float), (rows["mode"] == "exact").to_numpy()
     known = ~np.isnan(values)
@@ -224,7 +224,7 @@ def informative(rows: "pd.DataFrame") -> NDArray[np.bool_]:
     """Which probes had enough informative episodes, one a row; all that do not say, and exact ones."""
     if "informative" not in rows:
         return np.ones(len(rows), bool)
-    known: NDArray[np.bool_] = rows["informative"].to_numpy(float) >= limits.FEWEST  # NaN where nothing varied
+    known: NDArray[np.bool_] = rows["informative"].to_numpy(float) >= resampling.FEWEST  # NaN where nothing varied
     return known | (rows["mode"] == "exact").to_numpy()
 
 

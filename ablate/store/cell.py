@@ -21,9 +21,8 @@ from ablate.refusal import Refusal
 from ablate.store import checkpoint as npz
 from ablate.store.checkpoint import Checkpoint
 from ablate.store.config_file import Description, read_description, written
-from ablate.store.damage import Damaged, reading
-from ablate.store.manifest import flaw_of, run_files, sound
-from ablate.store.naming import (
+from ablate.store.errors import Damaged, reading
+from ablate.store.layout import (
     HASH_LENGTH,
     RUNTIME,
     cell_name,
@@ -33,7 +32,8 @@ from ablate.store.naming import (
     seed_in,
     study_folder,
 )
-from ablate.store.tables import Columns, Rows, from_parquet
+from ablate.store.manifest import flaw_of, run_files, sound
+from ablate.store.parquet import Columns, Rows, from_parquet
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ablate.files import opened
-from ablate.store.damage import Damaged
-from ablate.store.tables import Columns, Rows, as_columns, from_parquet, table, to_parquet
+from ablate.store.errors import Damaged
+from ablate.store.parquet import Columns, Rows, as_columns, from_parquet, table, to_parquet
 
 LARGEST = 1 << 36  # bytes: the replay buffer of a DQN is in it
 

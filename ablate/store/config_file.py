@@ -13,8 +13,8 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
 from ablate.files import read
-from ablate.store.damage import Damaged, reading
-from ablate.store.naming import config_digest
+from ablate.store.errors import Damaged, reading
+from ablate.store.layout import config_digest
 
 LARGEST = 1 << 23  # bytes
 DEEPEST = 100  # levels of nesting

@@ -11,7 +11,7 @@ from typing import Any
 
 from ablate.files import OUTPUTS, create, entries, make_folder, read, refusing, write
 from ablate.refusal import Refusal
-from ablate.store.naming import root_folder
+from ablate.store.layout import root_folder
 
 LARGEST = 1 << 26  # bytes of a record
 _kept: dict[Path, dict[str, Any]] = {}

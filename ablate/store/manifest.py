@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ablate.files import NotPlain, read
-from ablate.store.damage import Damaged
+from ablate.store.errors import Damaged
+from ablate.store.parquet import Columns, Rows, as_columns, table, to_parquet
 from ablate.store.provenance import git_revision, processor, versions
-from ablate.store.tables import Columns, Rows, as_columns, table, to_parquet
 
 SCHEMA = 2
 READ = (1, 2)

@@ -46,8 +46,8 @@ from ablate import store
 from ablate.files import NotPlain, opened, put, read, scratch_name
 from ablate.refusal import Refusal
 from ablate.store.columns import COUNTS
-from ablate.store.survey import Stray, survey
-from ablate.store.tables import from_parquet
+from ablate.store.parquet import from_parquet
+from ablate.store.scan import Stray, scan
 
 COMPACTED = ".compacted.arrow"
 SHOWN = ("figures", "tables")  # folders of what is made from the study
@@ -86,7 +86,7 @@ def load(outputs: str | Path, study: str) -> Tables:
     state = _state(folder)
     kept = _read(folder / COMPACTED, state)
     if kept is None:
-        kept = _tables(*survey(outputs, study))
+        kept = _tables(*scan(outputs, study))
         _write(folder / COMPACTED, state, kept)
     return kept
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ablate.randomness import stream
 
-from ..intuition import HalfPlane
+from ..score_function import HalfPlane
 from ..verdicts import draw
 from ..verdicts.estimates import Exact
 from ..verdicts.study import Study

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate.lqg import LQG, optimum
-from ablate.statistics.curves import FINAL, final_return
+from ablate.statistics.learning_curves import FINAL, final_return
 
 from ..verdicts import draw, learning
 from ..verdicts.estimates import Mean

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..verdicts import draw, learning, rivals
+from ..verdicts import draw, learning, on_off_policy
 from ..verdicts.estimates import Estimate, Mean, Share
-from ..verdicts.rivals import OFF_POLICY, ON_POLICY
+from ..verdicts.on_off_policy import OFF_POLICY, ON_POLICY
 from ..verdicts.study import Study
 from ..verdicts.verdict import Finding, Place
 
@@ -18,15 +18,15 @@ ARRIVING = 0.75  # share of runs that must arrive of one family, at least
 
 
 def evidence(study: Study) -> pd.DataFrame:
-    return rivals.runs(study)
+    return on_off_policy.runs(study)
 
 
 def measure(evidence: pd.DataFrame) -> Finding:
     """The share of environments in which the on-policy learner needs more env steps; and beside it the log ratio in
     each of them, of each family's best learner at its best step size."""
     found = list(ratios(evidence))
-    share = rivals.share([ratio for _, ratio in found], WORTH)
-    places = [Place(rivals.counted(share), {"share": share})]
+    share = on_off_policy.share([ratio for _, ratio in found], WORTH)
+    places = [Place(on_off_policy.counted(share), {"share": share})]
     places += [Place(where, {"ratio": ratio}, within=False) for where, ratio in found]
     return Finding(places, " ".join(arrivals(evidence)))
 
@@ -35,17 +35,17 @@ def ratios(evidence: pd.DataFrame) -> Iterator[tuple[str, Estimate]]:
     """Of each environment mean over seeds of log(T on-policy / T Q-learning), T at most the budget. Nothing is said
     where a best step size is on the edge of its grid, or where both mostly fail to arrive: their T is the budget."""
     own = learning.judged(evidence)
-    own = own[own["picked"]].assign(log=rivals.log_steps)
+    own = own[own["picked"]].assign(log=on_off_policy.log_steps)
     for where, rows in own.groupby("place", sort=False):
         one, other = (rows[rows["family"] == family] for family in (ON_POLICY, OFF_POLICY))
         named = f"{where}, {one['learner'].iloc[0]} / {other['learner'].iloc[0]}"
         arrived = np.isfinite(rows["steps"]).groupby(rows["family"]).mean()
         if not rows["inside"].all():
-            yield f"{named} ({rivals.EDGE})", Mean.of([])
+            yield f"{named} ({on_off_policy.EDGE})", Mean.of([])
         elif arrived.max() < ARRIVING:
             yield f"{named} (neither arrives in {ARRIVING:.0%} of its runs)", Mean.of([])
         else:
-            yield named, rivals.difference(one, other, "log")
+            yield named, on_off_policy.difference(one, other, "log")
 
 
 def arrivals(evidence: pd.DataFrame) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..verdicts import draw, learning, rivals
+from ..verdicts import draw, learning, on_off_policy
 from ..verdicts.estimates import Estimate, Mean
 from ..verdicts.study import Study
 from ..verdicts.verdict import Finding, Place
@@ -21,15 +21,15 @@ MEASURES = {
 
 
 def evidence(study: Study) -> pd.DataFrame:
-    return rivals.runs(study)
+    return on_off_policy.runs(study)
 
 
 def measure(evidence: pd.DataFrame) -> Finding:
     """The share of environments in which the policy gradient loses less; and beside it each measure in each of them."""
     found = differences(evidence)
-    share = rivals.share([estimate for _, name, estimate in found if name == "drawdown"], WORTH, "less")
+    share = on_off_policy.share([estimate for _, name, estimate in found if name == "drawdown"], WORTH, "less")
     places = [Place(where, {name: estimate}, within=False) for where, name, estimate in found]
-    return Finding([Place(rivals.counted(share), {"share": share}), *places], " ".join(remarks(evidence)))
+    return Finding([Place(on_off_policy.counted(share), {"share": share}), *places], " ".join(remarks(evidence)))
 
 
 def differences(evidence: pd.DataFrame) -> list[tuple[str, str, Estimate]]:
@@ -47,9 +47,9 @@ def differences(evidence: pd.DataFrame) -> list[tuple[str, str, Estimate]]:
         settled = max(rising(one), rising(other)) < RISING
         swept = rows[rows["seed"] < learning.TUNING]
         finals = swept.groupby(["learner", "seed"])["final"].std()
-        drawdown = rivals.difference(one, other, "drawdown")
-        spread = rivals.difference(around_median(one), around_median(other), "apart") if settled else Mean.of([])
-        edge = "" if inside else f" ({rivals.EDGE})"
+        drawdown = on_off_policy.difference(one, other, "drawdown")
+        spread = on_off_policy.difference(around_median(one), around_median(other), "apart") if settled else Mean.of([])
+        edge = "" if inside else f" ({on_off_policy.EDGE})"
         seldom = "" if drawdown.samples else " (they do not both get there)"
         still = "" if settled else " (still rising)"
         found += [

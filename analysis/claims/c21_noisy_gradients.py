@@ -3,25 +3,25 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..verdicts import paths
+from ..verdicts import along_training
 from ..verdicts.study import Study
 from ..verdicts.verdict import Finding, Place
 
 
 def evidence(study: Study) -> pd.DataFrame:
-    return paths.runs(study)
+    return along_training.runs(study)
 
 
 def measure(evidence: pd.DataFrame) -> Finding:
     """Has a variant of less variance less noise, relative to its signal? tau over the variants, place by place."""
     places = [
-        Place(paths.named(where, rows), {"tau": paths.tau(rows, "less variance", "less noise")})
+        Place(along_training.named(where, rows), {"tau": along_training.tau(rows, "less variance", "less noise")})
         for where, rows in evidence.groupby("place", sort=False)
     ]
-    return Finding(places, paths.remark(evidence))
+    return Finding(places, along_training.remark(evidence))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:
-    return paths.picture(
+    return along_training.picture(
         evidence, [("less variance", "less noise")], "Variance and noise of each variant's own training"
     )

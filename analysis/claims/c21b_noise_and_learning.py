@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..verdicts import paths
+from ..verdicts import along_training
 from ..verdicts.study import Study
 from ..verdicts.verdict import Finding, Place
 
@@ -11,19 +11,21 @@ LEARNT = {"area": "area under the curve", "final": "final return"}
 
 
 def evidence(study: Study) -> pd.DataFrame:
-    return paths.runs(study)
+    return along_training.runs(study)
 
 
 def measure(evidence: pd.DataFrame) -> Finding:
     """Does a variant of less noise learn better? tau over the variants, place by place, by both measures."""
     places = [
-        Place(f"{paths.named(where, rows)}, {what}", {"tau": paths.tau(rows, "less noise", score)})
+        Place(f"{along_training.named(where, rows)}, {what}", {"tau": along_training.tau(rows, "less noise", score)})
         for score, what in LEARNT.items()
         for where, rows in evidence.groupby("place", sort=False)
     ]
-    return Finding(places, paths.remark(evidence))
+    return Finding(places, along_training.remark(evidence))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:
     pairs = [("less noise", score) for score in LEARNT]
-    return paths.picture(evidence, pairs, "Noise of each variant's own training, and what training with it comes to")
+    return along_training.picture(
+        evidence, pairs, "Noise of each variant's own training, and what training with it comes to"
+    )

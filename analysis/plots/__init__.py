@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ablate.refusal import Refusal
 
-from .. import intuition
+from .. import score_function
 from ..frames import Study, finished
 from . import comparison, groups, learning, metrics, noise
 from .files import formats, made_for, save
@@ -111,7 +111,7 @@ FIGURES = {
     ),
 }
 
-COMPUTED = {"group_baselines": noise.group_baselines, "intuition": intuition.figure}
+COMPUTED = {"group_baselines": noise.group_baselines, "intuition": score_function.figure}
 """Figures of no study: what they show is computed, not run."""
 
 

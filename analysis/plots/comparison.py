@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from ablate.statistics.interval import Interval
 from ablate.statistics.seeds import FEWEST, interquartile_mean, over_seeds, trace_variance
 
-from ..findings import ENDS, finding
+from ..figure_titles import ENDS, finding
 from ..frames import Study
-from ..outcomes import outcomes, part_names
+from ..run_summaries import outcomes, part_names
 from ..statistics import Floats, band, improvement_interval, kendall_interval, kendall_tau
 from .style import CROWD, curve, legend, limits, logarithmic, looks, panels, points, rule, title
 

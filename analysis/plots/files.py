@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ablate.files import OUT, write
 from ablate.refusal import Refusal, shown
 
-from .. import escapes
+from .. import escaping
 from .data import drawn
 from .style import COLUMN, WIDTH, Paper, paper
 
@@ -61,7 +61,7 @@ def save(figure: Figure, folder: Path, name: str, endings: Sequence[str] = FORMA
     does not take them."""
     if ratio := paper().ratio:
         figure.set_size_inches(figure.get_figwidth(), figure.get_figwidth() * ratio)
-    contents = {"csv": drawn(figure).map(escapes.csv).to_csv(index=False).encode()}
+    contents = {"csv": drawn(figure).map(escaping.csv).to_csv(index=False).encode()}
     dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     for ending in endings:
         content = io.BytesIO()

@@ -11,9 +11,9 @@ from matplotlib.patheffects import withStroke
 
 from ablate.statistics.seeds import FEWEST, interquartile_mean
 
-from ..findings import ENDS, finding
+from ..figure_titles import ENDS, finding
 from ..frames import Study, side_by_side
-from ..outcomes import outcomes
+from ..run_summaries import outcomes
 from ..statistics import Floats, band, on_grid
 from .style import (
     COLUMN,

@@ -14,7 +14,7 @@ from ablate.refusal import Refusal
 from ablate.statistics.interval import Interval
 from ablate.statistics.seeds import noise_to_signal, trace_variance, variance_ratio
 
-from ..findings import QUIETER, finding
+from ..figure_titles import QUIETER, finding
 from ..frames import Study
 from ..statistics import against_reference, group_curves, wilson
 from .style import (

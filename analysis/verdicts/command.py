@@ -21,7 +21,7 @@ from rich.table import Table
 import ablate
 from ablate.files import write
 from ablate.refusal import Refusal
-from ablate.statistics.text import counted
+from ablate.statistics.formatting import counted
 
 from .. import claims as package
 from . import study as disk
@@ -92,7 +92,7 @@ def run(
     if markdown_file is not None:
         contents[markdown_file] = to_markdown(chosen(only), verdicts)
     if page_file is not None:
-        from ..page import render
+        from ..html_page import render
         from .page import claims_page
 
         contents[page_file] = render(claims_page(answers, outputs, scale))

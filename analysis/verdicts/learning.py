@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ablate import exact
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
-from ablate.statistics.curves import FINAL, final_return
+from ablate.statistics.learning_curves import FINAL, final_return
 
 from . import draw
 from .estimates import Mean

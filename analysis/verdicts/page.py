@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from ablate.statistics.text import counted
+from ablate.statistics.formatting import counted
 
-from .. import page
-from ..page import (
+from .. import html_page
+from ..html_page import (
     Block,
     Code,
     Definitions,
@@ -61,7 +61,7 @@ def section(shown: Shown) -> Section:
             {
                 "claim": Link(claim.id, claim.id.lower()),
                 "slide": claim.slide,
-                "verdict": page.Verdict(verdict.word),
+                "verdict": html_page.Verdict(verdict.word),
                 "plainly": claim.told(verdict),
                 "effect": interval(head) if head else "",
                 "where": head.where if head else verdict.remark,
@@ -75,7 +75,7 @@ def section(shown: Shown) -> Section:
 
 def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs: str, scale: Scale) -> Group:
     """One claim: the verdict and a sentence, the picture, why, a counterexample; folded, how it was judged."""
-    blocks: list[Block] = [page.Verdict(verdict.word), Text(claim.told(verdict))]
+    blocks: list[Block] = [html_page.Verdict(verdict.word), Text(claim.told(verdict))]
     if evidence is not None and len(evidence):
         figure = claim.module.picture(evidence)
         blocks.append(Picture(figure, f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"))

@@ -12,7 +12,7 @@ from ablate.envs import tabular
 from ablate.lqg import LQG, evaluate, scalar_moments
 from ablate.randomness import stream
 from ablate.refusal import Refusal
-from ablate.statistics.text import counted
+from ablate.statistics.formatting import counted
 
 from . import draw
 from .estimates import Exact, Mean

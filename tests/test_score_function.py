@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from ablate.analysis.intuition import HalfPlane, average, figure, sample, score
+from ablate.analysis.score_function import HalfPlane, average, figure, sample, score
 
 coordinate = st.floats(-2, 2)
 

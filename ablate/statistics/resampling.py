@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ablate.statistics import tails
-from ablate.statistics.blocks import Blocks, sum_in_order
+from ablate.statistics import pareto_tail
+from ablate.statistics.block_sums import Blocks, sum_in_order
 from ablate.statistics.interval import LEVEL, Floats, Interval
 
 Bools = NDArray[np.bool_]
@@ -145,7 +145,7 @@ def _logarithmic(x: Floats, y: Floats, power: int, known: bool) -> Interval:
         value - t*_{.975} se t_{B-1} / z,    value - s*_{.025} se t_nu / z,    nu = carried_by(u^2) - 1,
 
     t_f and z the 97.5% points of Student's t and of the normal distribution. s* is the t* of resamples in which the
-    largest x_b and y_b are spread over the tail that they stand for (`tails.spread`): a sample without the heavy
+    largest x_b and y_b are spread over the tail that they stand for (`pareto_tail.spread`): a sample without the heavy
     episodes looks too quiet, and its plain resamples hold none either. Where the lower end is not `known` to be free
     of that, the lower limit is value - s*_{.975} se t_nu / z. The resamples depend on the number of blocks and on
     nothing else. No bound where x or y is carried by fewer than `FEWEST` blocks. Hall (1988), Theoretical comparison of
@@ -172,7 +172,7 @@ def _bootstrapped(x: Floats, y: Floats, power: int, known: bool) -> tuple[float,
         degrees = np.array([number, np.square(squares.sum()) / np.square(squares).sum()]) - 1
         plain, heavy = np.sqrt(squares.mean() / number) * quantile(degrees) / special.ndtri(1 - TAIL)
         copies = max(1, ATOMS // number)
-        least, most = _studentised(tails.spread(a, copies), tails.spread(b, copies), power, copies)
+        least, most = _studentised(pareto_tail.spread(a, copies), pareto_tail.spread(b, copies), power, copies)
         high, low = value - least * heavy, value - most * heavy
         if known:
             low = value - _studentised(a, b, power, 1)[1] * plain

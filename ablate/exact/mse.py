@@ -5,9 +5,9 @@ from math import inf
 
 import numpy as np
 
+from ablate.exact.estimators import IN_BATCH, GroundTruth, Variant
 from ablate.exact.evaluation import Floats
-from ablate.exact.recursion import Moments
-from ablate.exact.truth import IN_BATCH, GroundTruth, Variant
+from ablate.exact.variance import Moments
 
 ROUNDING = 1e-20  # a squared bias below this share of |grad J|^2 is what rounding leaves of 0
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from ablate.runs.screen import Screen, plain
+from ablate.runs.progress import Screen, plain
 
 
 @given(st.text() | st.sampled_from(["\x1b[31mred", "[red]a[/]", "\u202edlrow", "a\0b", "\x9b31m", "\\\\"]))

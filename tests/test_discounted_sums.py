@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from ablate.returns import discounted_sum, gae, lambda_returns, ordered_sum, td_errors
+from ablate.discounted_sums import discounted_sum, gae, lambda_returns, ordered_sum, td_errors
 
 numbers = st.floats(-100, 100)
 shares = st.floats(0, 1)

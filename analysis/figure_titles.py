@@ -11,7 +11,7 @@ import pandas as pd
 from . import tables
 from .frames import Study
 from .headline import listed
-from .outcomes import parts
+from .run_summaries import parts
 
 ENDS = ("ends above", "end above")
 QUIETER = ("has less noise at the first policy than", "have less noise at the first policy than")

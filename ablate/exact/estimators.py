@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ablate.exact import baselines
-from ablate.exact.batches import Coupling, Lasting, Signal, mean_of_others, time_coupling
+from ablate.exact.batch_covariance import Coupling, Lasting, Signal, mean_of_others, time_coupling
 from ablate.exact.evaluation import Critic, Floats, average, clockless, exact_critic, gradient, occupancy, transitions
-from ablate.exact.recursion import Estimator, Moments, moments
+from ablate.exact.variance import Estimator, Moments, moments
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
 
@@ -137,7 +137,7 @@ class GroundTruth:
 
         whose first sum is an estimator of single episodes (for the return, of mean (1 - 1/N) grad J), and whose second
         is uncorrelated with it and has mean 0. N Var of the latter is `v_coupling`:
-        (N - 1)/N^2, or 1/(N - 1), times E[F F'] Var R + E[F R] E[F R]'. For `time` see `batches.time_coupling`.
+        (N - 1)/N^2, or 1/(N - 1), times E[F F'] Var R + E[F R] E[F R]'. `time`: `batch_covariance.time_coupling`.
 
         Raises Refusal for a variant that does not exist.
         """

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.statistics.curves import final_return, steps_to_threshold
+from ablate.statistics.learning_curves import final_return, steps_to_threshold
 
 from . import statistics as st
 from .frames import Runs, Study, once, side_by_side

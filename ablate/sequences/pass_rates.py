@@ -25,7 +25,7 @@ from scipy import optimize, special, stats
 from ablate.refusal import Refusal
 from ablate.sequences import advantages
 from ablate.sequences.exact import OfBatch
-from ablate.statistics.text import counted
+from ablate.statistics.formatting import counted
 
 Floats = NDArray[np.float64]
 

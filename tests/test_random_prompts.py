@@ -10,9 +10,9 @@ from test_sequences import ADVANTAGES, AGGREGATIONS, listed
 from ablate.refusal import Refusal
 from ablate.sequences import advantages as adv
 from ablate.sequences import aggregations as agg
-from ablate.sequences.drawn import drawn
 from ablate.sequences.exact import moments
 from ablate.sequences.problem import TokenProblem
+from ablate.sequences.random_prompts import drawn
 
 
 def by_listing(problem, log_prob, S, size, groups, advantage, aggregation, accept=None):

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from ablate.files import entries, refusing
 from ablate.refusal import Refusal
 from ablate.store.cell import Cell, is_original
-from ablate.store.damage import Damaged
-from ablate.store.naming import hash_in, seed_in, study_folder
+from ablate.store.errors import Damaged
+from ablate.store.layout import hash_in, seed_in, study_folder
 
 
 class Stray(NamedTuple):
@@ -23,10 +23,10 @@ class Stray(NamedTuple):
 
 def cells(outputs: str | Path, study: str) -> list[Cell]:
     """The cells of a study with their configurations, by name. Raises Refusal where there is no such study."""
-    return survey(outputs, study)[0]
+    return scan(outputs, study)[0]
 
 
-def survey(outputs: str | Path, study: str) -> tuple[list[Cell], list[Stray]]:
+def scan(outputs: str | Path, study: str) -> tuple[list[Cell], list[Stray]]:
     """The cells of a study, by name, and what lies in it that is not a result. Raises Refusal where there is no such
     study."""
     folder = study_folder(outputs, study)

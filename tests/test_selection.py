@@ -4,8 +4,8 @@ import pytest
 import studies
 
 from ablate.analysis import frames, plots, tables
-from ablate.analysis.choice import Choice, chosen
 from ablate.analysis.plots import style
+from ablate.analysis.selection import Choice, chosen
 from ablate.commands import run_of_analysis as main
 from ablate.refusal import Refusal
 

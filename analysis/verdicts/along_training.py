@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from ablate.randomness import stream
-from ablate.statistics.curves import FINAL, Floats
-from ablate.statistics.text import counted
+from ablate.statistics.formatting import counted
+from ablate.statistics.learning_curves import FINAL, Floats
 
 from ..statistics import area_under_curve, kendall_tau
 from . import draw, learning

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
+from ablate.configuration.overrides import GROUPS, key, parsed
 from ablate.configuration.ranges import RANGES
 from ablate.configuration.settings import choices, meant, meant_choice
-from ablate.configuration.words import GROUPS, key, parsed
 from ablate.files import TROUBLES
 from ablate.refusal import shown
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from ablate.analysis import escapes, tables
+from ablate.analysis import escaping, tables
 from ablate.analysis.frames import _command
-from ablate.analysis.page import Code, Page, Section, render
-from ablate.analysis.page import Text as Paragraph
+from ablate.analysis.html_page import Code, Page, Section, render
+from ablate.analysis.html_page import Text as Paragraph
 from ablate.configuration.arguments import arranged
-from ablate.configuration.words import parsed
+from ablate.configuration.overrides import parsed
 
 HOSTILE = "=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", '=HYPERLINK("http://x")'
 HOSTILE += "[a](http://x)", "https://x.org", "www.x.org", "a@x.org", "<b>", "`a`", "a|b", "**a**", "$a$"
@@ -27,9 +27,9 @@ HOSTILE += "\x1b[31mred", "\x9b31m", "\u202edlrow", "a\0b", "[red]a[/]", "\\\\",
 
 @given(st.text() | st.sampled_from(HOSTILE))
 def test_a_cell_of_csv_is_no_formula(text: str) -> None:
-    cell = escapes.csv(text)
-    plain = escapes.printable(text).replace("\n", " ")
-    if escapes._is_number(plain):
+    cell = escaping.csv(text)
+    plain = escaping.printable(text).replace("\n", " ")
+    if escaping._is_number(plain):
         assert float(cell) == float(plain) or plain.strip().lower().lstrip("+-") == "nan"
     else:
         assert not cell.lstrip().startswith(("=", "+", "-", "@"))
@@ -38,8 +38,8 @@ def test_a_cell_of_csv_is_no_formula(text: str) -> None:
 
 @pytest.mark.parametrize("number", [-1.5, 0, 1e-300, float("inf"), True])
 def test_a_number_stays_a_number(number: float) -> None:
-    assert escapes.csv(number) is number
-    assert escapes.csv(str(-1.5)) == "-1.5"
+    assert escaping.csv(number) is number
+    assert escaping.csv(str(-1.5)) == "-1.5"
 
 
 def test_a_whole_table_of_hostile_labels(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_whole_table_of_hostile_labels(tmp_path: Path) -> None:
 
 @given(st.text() | st.sampled_from(HOSTILE))
 def test_a_terminal_gets_text_and_nothing_else(text: str) -> None:
-    shown = Text.from_markup(escapes.terminal(text))
-    assert shown.plain == escapes.printable(text)
+    shown = Text.from_markup(escaping.terminal(text))
+    assert shown.plain == escaping.printable(text)
     assert not shown.spans
     assert all(sign.isprintable() or sign in "\n\u00a0" for sign in shown.plain)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from ablate.configuration.arguments import arranged
-from ablate.configuration.words import as_text, override, parsed, ranges
+from ablate.configuration.overrides import as_text, override, parsed, ranges
 from ablate.refusal import Refusal, one_line, shown
 
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1)

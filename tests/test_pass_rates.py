@@ -11,8 +11,8 @@ import pytest
 
 from ablate.commands.groups import main
 from ablate.refusal import Refusal
-from ablate.sequences import advantages, rates
-from ablate.sequences.rates import Rates
+from ablate.sequences import advantages, pass_rates
+from ablate.sequences.pass_rates import Rates
 
 
 def known(*p: float) -> Rates:
@@ -22,24 +22,24 @@ def known(*p: float) -> Rates:
 @pytest.mark.parametrize(("size", "share"), [(2, 0.702), (4, 0.449), (8, 0.201), (16, 0.040)])
 def test_published_dead_groups(size: int, share: float) -> None:
     """Of a prompt with p = .1819."""
-    assert rates.dead_share(known(0.1819), size)[0] == pytest.approx(share, abs=5e-4)
+    assert pass_rates.dead_share(known(0.1819), size)[0] == pytest.approx(share, abs=5e-4)
 
 
-@pytest.mark.parametrize("name", rates.ESTIMATORS)
+@pytest.mark.parametrize("name", pass_rates.ESTIMATORS)
 def test_moments_of_a_group_are_those_of_drawn_groups(name: str) -> None:
     rng, N, p = np.random.default_rng(0), 5, 0.3
     rewards = (rng.random((200_000, 1, N)) < p).astype(float)
-    ghat = (rates.ESTIMATORS[name](rewards) * (rewards - p)).mean((1, 2))
-    m, q = rates.group_moments(np.array(p), N, rates.ESTIMATORS[name])
+    ghat = (pass_rates.ESTIMATORS[name](rewards) * (rewards - p)).mean((1, 2))
+    m, q = pass_rates.group_moments(np.array(p), N, pass_rates.ESTIMATORS[name])
     assert m == pytest.approx(ghat.mean(), abs=5 * ghat.std() / 447)
     assert q == pytest.approx((ghat**2).mean(), abs=5 * (ghat**2).std() / 447)
 
 
 def test_leave_one_out_is_unbiased_and_the_group_mean_a_share_of_it() -> None:
     p = np.array([0.1, 0.5, 0.9])
-    m, _ = rates.group_moments(p, 4, advantages.leave_one_out)
+    m, _ = pass_rates.group_moments(p, 4, advantages.leave_one_out)
     np.testing.assert_allclose(m, p * (1 - p), rtol=1e-12)
-    centred, _ = rates.group_moments(p, 4, advantages.group_mean)
+    centred, _ = pass_rates.group_moments(p, 4, advantages.group_mean)
     np.testing.assert_allclose(centred, 0.75 * p * (1 - p), rtol=1e-12)
 
 
@@ -49,7 +49,7 @@ def test_noise_to_signal_of_an_update_against_drawn_updates() -> None:
     p = some.nodes[rng.integers(0, 3, (100_000, budget // N)), 0]
     r = (rng.random((*p.shape, N)) < p[..., None]).astype(float)
     update = (advantages.leave_one_out(r) * (r - p[..., None])).mean((1, 2))
-    table = rates.by_group_size(some, budget, [N]).set_index("estimator")
+    table = pass_rates.by_group_size(some, budget, [N]).set_index("estimator")
     assert table.loc["RLOO", "nsr"] == pytest.approx(update.var() / update.mean() ** 2, rel=0.02)
     assert table.loc["Dr. GRPO", "nsr"] == pytest.approx(table.loc["RLOO", "nsr"], rel=1e-12)
     assert table.loc["RLOO", "effective"] == pytest.approx(8 * (1 - table.loc["RLOO", "dead"]))
@@ -58,9 +58,9 @@ def test_noise_to_signal_of_an_update_against_drawn_updates() -> None:
 def test_shrinkage_finds_the_prior_that_made_the_rates() -> None:
     rng = np.random.default_rng(2)
     p = rng.beta(2, 5, 20_000)
-    a, b = rates.prior(rng.binomial(8, p).astype(float), np.full(20_000, 8.0))
+    a, b = pass_rates.prior(rng.binomial(8, p).astype(float), np.full(20_000, 8.0))
     assert (a, b) == pytest.approx((2, 5), rel=0.06)
-    found = rates.observed(rng.binomial(8, p), np.full(20_000, 8.0))
+    found = pass_rates.observed(rng.binomial(8, p), np.full(20_000, 8.0))
     assert np.square(found.nodes.mean(1) - p).mean() < 0.75 * np.square(rng.binomial(8, p) / 8 - p).mean()
 
 
@@ -68,12 +68,12 @@ def test_limits_cover_the_ratio_of_the_population() -> None:
     """95% limits over prompts, 200 samples of 300 prompts of a Beta population: at least 90% (5 sigma: 87%)."""
     rng = np.random.default_rng(3)
     population = rng.beta(0.8, 1.5, 200_000)
-    moments = partial(rates.group_moments, size=8, advantage=advantages.leave_one_out)
+    moments = partial(pass_rates.group_moments, size=8, advantage=advantages.leave_one_out)
     m, q = moments(population)
     truth = (q.mean() - m.mean() ** 2) / 128 / m.mean() ** 2
     covered = 0
     for _ in range(200):
-        table = rates.by_group_size(Rates(rng.choice(population, (300, 1)), None), 1024, [8]).iloc[0]
+        table = pass_rates.by_group_size(Rates(rng.choice(population, (300, 1)), None), 1024, [8]).iloc[0]
         covered += table["nsr_low"] <= truth <= table["nsr_high"]
     assert covered / 200 > 0.87
 
@@ -83,12 +83,12 @@ def test_limits_of_shrunk_rates_cover_too() -> None:
     whole sample alone 40% do, as the shrunk rates hardly vary."""
     rng = np.random.default_rng(5)
     p = rng.beta(2, 8, 200_000)
-    m, q = rates.group_moments(p, 4, advantages.leave_one_out)
+    m, q = pass_rates.group_moments(p, 4, advantages.leave_one_out)
     truth = (q.mean() - m.mean() ** 2) / 64 / m.mean() ** 2
     covered = 0
     for _ in range(20):
-        found = rates.observed(rng.binomial(4, rng.beta(2, 8, 100)), np.full(100, 4.0))
-        table = rates.by_group_size(found, 256, [4]).iloc[0]
+        found = pass_rates.observed(rng.binomial(4, rng.beta(2, 8, 100)), np.full(100, 4.0))
+        table = pass_rates.by_group_size(found, 256, [4]).iloc[0]
         assert table["nsr_low"] < table["nsr"] < table["nsr_high"]
         covered += table["nsr_low"] <= truth <= table["nsr_high"]
     assert covered >= 15
@@ -101,7 +101,7 @@ def test_the_command_prints_writes_and_draws(tmp_path: Path, capsys: pytest.Capt
     assert main(["--rates", str(path), "--sizes", "2,8", "--csv", str(csv), "--plot", str(plot)]) == 0
     said = capsys.readouterr().out
     assert "dead groups" in said
-    assert len(pd.read_csv(csv)) == 2 * len(rates.ESTIMATORS)
+    assert len(pd.read_csv(csv)) == 2 * len(pass_rates.ESTIMATORS)
     assert plot.stat().st_size > 1000
 
 
@@ -121,12 +121,12 @@ def test_the_command_prints_writes_and_draws(tmp_path: Path, capsys: pytest.Capt
 def test_a_file_that_is_no_list_of_rates_is_refused(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "rates.csv").write_text(text)
     with pytest.raises(Refusal, match=told):
-        rates.read(tmp_path / "rates.csv")
+        pass_rates.read(tmp_path / "rates.csv")
 
 
 def test_sizes_that_do_not_fit_the_budget_are_refused() -> None:
     with pytest.raises(Refusal, match="a group of 64 is not from 2 to 32 answers"):
-        rates.by_group_size(known(0.5), 32, [2, 64])
+        pass_rates.by_group_size(known(0.5), 32, [2, 64])
 
 
 def test_it_is_a_subcommand_and_bad_words_are_one_line(tmp_path: Path) -> None:

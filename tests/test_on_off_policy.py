@@ -11,10 +11,10 @@ from scipy import stats
 
 from ablate.analysis.claims import c19_sample_efficiency as c19
 from ablate.analysis.claims import c20_stability as c20
-from ablate.analysis.verdicts import paths, rivals
+from ablate.analysis.verdicts import along_training, on_off_policy
 from ablate.analysis.verdicts.claim import chosen
 from ablate.analysis.verdicts.estimates import Mean, Share
-from ablate.analysis.verdicts.rivals import OpenShare
+from ablate.analysis.verdicts.on_off_policy import OpenShare
 from ablate.analysis.verdicts.study import _fits, asked_for
 
 INF = float("inf")
@@ -36,16 +36,16 @@ def curves(*returns, rate: float = 0.1) -> pd.DataFrame:
 
 def test_a_policy_is_held_until_the_next_iteration_ends() -> None:
     """After 100 steps of a budget of 500: nothing yet; the iteration that ends past the budget does not count."""
-    grid = rivals.held(np.array([120.0, 300.0, 600.0]), np.array([1.0, 2.0, 9.0]), 500)
-    assert len(grid) == rivals.POINTS
+    grid = on_off_policy.held(np.array([120.0, 300.0, 600.0]), np.array([1.0, 2.0, 9.0]), 500)
+    assert len(grid) == on_off_policy.POINTS
     np.testing.assert_array_equal(grid[[0, 10, 11, 28, 29, 49]], [0, 0, 1, 1, 2, 2])
 
 
 def test_how_often_a_policy_is_evaluated_changes_nothing_between_its_changes() -> None:
     steps = np.arange(1, 501.0)
     values = np.repeat([1.0, 3.0, 2.0, 5.0, 4.0], 100)
-    seldom = rivals.held(steps[::100], values[::100], 500)
-    np.testing.assert_array_equal(rivals.held(steps, values, 500), seldom)
+    seldom = on_off_policy.held(steps[::100], values[::100], 500)
+    np.testing.assert_array_equal(on_off_policy.held(steps, values, 500), seldom)
 
 
 def test_a_run_by_hand() -> None:
@@ -55,7 +55,7 @@ def test_a_run_by_hand() -> None:
     0.5 in four steps, then 0.5 six times: the worst quarter, 6.75 points, is 0.5 six times and 0.75 of the next, 0.5 or
     0.4."""
     falls = [10.0] * 20 + [20.0] * 20 + [15.0] * 10
-    found = rivals.measured(curves(falls, [10.0] * 50), FACTS, 0.8)
+    found = on_off_policy.measured(curves(falls, [10.0] * 50), FACTS, 0.8)
     first, never = (found.iloc[k] for k in (0, 1))
     assert first["steps"] == 24
     assert never["steps"] == INF
@@ -70,7 +70,7 @@ def test_a_run_by_hand() -> None:
 def test_a_collapse_is_that_of_the_statistics() -> None:
     lost = [10.0] * 10 + [20.0] * 20 + [11.0] * 20
     kept = [10.0] * 10 + [20.0] * 20 + [15.0] * 20
-    assert rivals.measured(curves(lost, kept), FACTS, 0.8)["collapse"].tolist() == [1.0, 0.0]
+    assert on_off_policy.measured(curves(lost, kept), FACTS, 0.8)["collapse"].tolist() == [1.0, 0.0]
 
 
 def sweep(*areas: float, learner: str = "A2C", family: str = "on-policy") -> pd.DataFrame:
@@ -84,26 +84,29 @@ def sweep(*areas: float, learner: str = "A2C", family: str = "on-policy") -> pd.
 
 
 def test_a_best_step_size_on_the_edge_of_its_grid_is_told_from_one_inside() -> None:
-    inside, edge = rivals.tuned(sweep(0.5, 0.6, 0)), rivals.tuned(sweep(0.6, 0.5, 0))
+    inside, edge = on_off_policy.tuned(sweep(0.5, 0.6, 0)), on_off_policy.tuned(sweep(0.6, 0.5, 0))
     assert set(inside[inside["chosen"]]["rate"]) == {2.0}
     assert inside["inside"].all()
     assert set(edge[edge["chosen"]]["rate"]) == {1.0}
     assert not edge["inside"].any()
-    assert rivals.difference(inside[inside["chosen"]], edge[edge["chosen"]], "area").samples == 0
+    assert on_off_policy.difference(inside[inside["chosen"]], edge[edge["chosen"]], "area").samples == 0
 
 
 def test_a_plateau_that_runs_over_the_edge_is_no_edge() -> None:
-    found = rivals.tuned(sweep(0.605, 0.6, 0.59, 0))
+    found = on_off_policy.tuned(sweep(0.605, 0.6, 0.59, 0))
     assert found["inside"].all()
     assert set(found[found["chosen"]]["rate"]) == {2.0}
 
 
 def test_a_family_is_judged_by_its_best_learner_and_tuning_seeds_alone() -> None:
     both = pd.concat(
-        [rivals.tuned(sweep(0.5, 0.6, 0.5)), rivals.tuned(sweep(0.5, 0.7, 0.5, learner="policy gradient"))]
+        [
+            on_off_policy.tuned(sweep(0.5, 0.6, 0.5)),
+            on_off_policy.tuned(sweep(0.5, 0.7, 0.5, learner="policy gradient")),
+        ]
     )
-    other = rivals.tuned(sweep(0.2, 0.3, 0, learner="DQN", family="Q-learning"))
-    found = rivals.picked(pd.concat([both, other], ignore_index=True))
+    other = on_off_policy.tuned(sweep(0.2, 0.3, 0, learner="DQN", family="Q-learning"))
+    found = on_off_policy.picked(pd.concat([both, other], ignore_index=True))
     assert set(found[found["picked"]]["learner"]) == {"policy gradient", "DQN"}
     assert set(found[found["picked"]]["rate"]) == {2.0}
 
@@ -111,7 +114,7 @@ def test_a_family_is_judged_by_its_best_learner_and_tuning_seeds_alone() -> None
 def test_what_arrives_first_and_falls_apart_is_not_the_best() -> None:
     """By area, which a return of -1000 cannot lower below 0: of 50 points 5 are at 1, or the last 30."""
     fast, slow = [20.0] * 5 + [-1000.0] * 45, [10.0] * 20 + [20.0] * 30
-    found = rivals.measured(curves(fast, slow), FACTS, 0.8)
+    found = on_off_policy.measured(curves(fast, slow), FACTS, 0.8)
     np.testing.assert_allclose(found["area"], [0.1, 0.6])
     assert found["steps"][0] < found["steps"][1]
 
@@ -180,9 +183,9 @@ def test_environments_are_counted_by_their_own_limits() -> None:
     """Clearly more, clearly less, surely within 0.4 of 0, and nothing."""
     more, less, small = (Mean.of([x - 0.01, x, x + 0.01]) for x in (1.0, -1.0, 0.2))
     found = [more, less, small, Mean.of([])]
-    assert rivals.share(found, 0.4) == OpenShare(1, 1, 4)
-    assert rivals.share(found, 0.4, "less") == OpenShare(1, 1, 4)
-    assert rivals.share(found, 0.1) == OpenShare(2, 1, 4)  # 0.2 is no longer too small
+    assert on_off_policy.share(found, 0.4) == OpenShare(1, 1, 4)
+    assert on_off_policy.share(found, 0.4, "less") == OpenShare(1, 1, 4)
+    assert on_off_policy.share(found, 0.1) == OpenShare(2, 1, 4)  # 0.2 is no longer too small
 
 
 @pytest.mark.parametrize(("name", "question", "worth"), [("C19", "ratio", c19.WORTH), ("C20", "drawdown", c20.WORTH)])
@@ -252,7 +255,7 @@ def test_tau_is_that_of_the_means_over_seeds() -> None:
     drawn = np.random.default_rng(0).standard_normal((6, 12))
     rows = variants(lambda k, s: k + 2 * drawn[k, s])
     truth = stats.kendalltau(range(6), rows.groupby("variant")["area"].mean()).statistic
-    found = paths.tau(rows, "less noise", "area")
+    found = along_training.tau(rows, "less noise", "area")
     assert found.value == pytest.approx(truth)
     low, high = found.limits(0.05)
     assert -1 <= low < found.value <= high <= 1
@@ -260,12 +263,14 @@ def test_tau_is_that_of_the_means_over_seeds() -> None:
 
 def test_what_coincides_or_lies_on_the_edge_is_not_ranked() -> None:
     rows = variants(lambda k, s: float(k) if k < 5 else -100.0 + s)
-    assert paths.tau(rows, "less noise", "area").value == pytest.approx(1 / 3)
+    assert along_training.tau(rows, "less noise", "area").value == pytest.approx(1 / 3)
     for column, value in (("inside", False), ("twin", "v0")):
         without = rows.copy()
         without.loc[without["variant"] == "v5", column] = value
-        assert paths.tau(without, "less noise", "area").value == 1
-    assert paths.tau(rows[rows["variant"] < "v4"], "less noise", "area").samples == 0  # four have no ranks to speak of
+        assert along_training.tau(without, "less noise", "area").value == 1
+    assert (
+        along_training.tau(rows[rows["variant"] < "v4"], "less noise", "area").samples == 0
+    )  # four have no ranks to speak of
 
 
 def test_variants_coincide_where_their_runs_do() -> None:
@@ -275,7 +280,7 @@ def test_variants_coincide_where_their_runs_do() -> None:
         for rate in (1.0, 2.0)
         for seed in (0, 100)
     ]
-    assert paths.coincident(pd.DataFrame(rows)) == {"return": "", "rtg": "return", "td": ""}
+    assert along_training.coincident(pd.DataFrame(rows)) == {"return": "", "rtg": "return", "td": ""}
 
 
 @settings(max_examples=30)
@@ -285,14 +290,14 @@ def test_resampled_limits_of_a_mean_are_as_wide_as_student_s(n: int, level: floa
     x = stats.norm.ppf((np.arange(n) + 0.5) / n)
     x = x / x.std(ddof=1)
     draws = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000) * np.sqrt((n - 1) / n) / np.sqrt(n)
-    found, exact = paths.Resampled(0.0, draws, n), Mean.of(x)
+    found, exact = along_training.Resampled(0.0, draws, n), Mean.of(x)
     np.testing.assert_allclose(found.limits(level), exact.limits(level), rtol=0.05)
 
 
 @given(st.integers(3, 30), st.integers(0, 2**32 - 1), st.floats(0.002, 0.5), st.floats(-0.99, 0.99))
 def test_resampled_limits_and_p_values_agree(n: int, seed: int, level: float, border: float) -> None:
     draws = np.tanh(np.random.default_rng(seed).standard_normal(1999))
-    found = paths.Resampled(0.0, draws, n)
+    found = along_training.Resampled(0.0, draws, n)
     low, high = found.limits(level)
     assert low <= found.limits(min(2 * level, 1.0))[0]  # nested
     if abs(found.above(border) / level - 1) > 0.02:  # but for one draw
@@ -308,6 +313,8 @@ def test_limits_of_tau_cover_the_truth() -> None:
     missed = 0
     for _ in range(60):
         noise = rng.standard_normal((6, 12))
-        low, high = paths.tau(variants(lambda k, s, z=noise: truth[k] + z[k, s]), "less noise", "area").limits(0.05)
+        low, high = along_training.tau(variants(lambda k, s, z=noise: truth[k] + z[k, s]), "less noise", "area").limits(
+            0.05
+        )
         missed += not low <= 13 / 15 <= high
     assert missed <= 8

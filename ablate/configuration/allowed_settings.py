@@ -7,10 +7,10 @@ from typing import Any
 
 import hydra.utils
 
+from ablate.configuration.overrides import GROUPS, key
 from ablate.configuration.ranges import TOLD, Allowed, whole
 from ablate.configuration.schema import Config
 from ablate.configuration.settings import choices, meant, node, settings
-from ablate.configuration.words import GROUPS, key
 from ablate.refusal import Refusal, shown
 
 Node = Mapping[str, Any]

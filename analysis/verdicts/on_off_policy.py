@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.statistics.curves import Floats, final_return, smoothed, steps_to_threshold
+from ablate.statistics.learning_curves import Floats, final_return, smoothed, steps_to_threshold
 
 from ..statistics import collapses, drawdown_cvar
 from . import learning

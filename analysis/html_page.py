@@ -44,9 +44,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 
-from ablate.statistics.text import number
+from ablate.statistics.formatting import number
 
-from . import escapes
+from . import escaping
 
 TEMPLATES = Path(__file__).parent / "templates"
 Format = Callable[[Any], str]
@@ -258,7 +258,7 @@ def render(page: Page) -> str:
         """An equation in a cell of a table is drawn, its middle on that of the row's text."""
         if isinstance(value, Equation):
             return IN_LINE.format(svg(value))
-        return escapes.page(value) if type(value) is str else value
+        return escaping.page(value) if type(value) is str else value
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -290,8 +290,8 @@ def _explorables(parts: Sequence[Any]) -> Iterator[Explorable]:
 def _svg(block: Picture | Equation, prefix: str) -> str:
     """A figure or an equation as an `<svg>` element that follows the colours of the page around it."""
     if isinstance(block, Picture):
-        return _inline(_drawn(block.figure), prefix, escapes.printable(block.alternative))
-    return _inline(_typeset(block.tex), prefix, escapes.printable(block.tex))
+        return _inline(_drawn(block.figure), prefix, escaping.printable(block.alternative))
+    return _inline(_typeset(block.tex), prefix, escaping.printable(block.tex))
 
 
 IN_LINE = Markup('<span class="equation">{}</span>')
