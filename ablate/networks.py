@@ -95,6 +95,7 @@ class Network:
     free: int = 0
     last_scale: float = 1.0
     activation: Literal["tanh", "relu"] = "tanh"
+    first_outputs: tuple[float, ...] | None = None
 
     @property
     def num_parameters(self) -> int:
@@ -132,7 +133,8 @@ class Network:
         """theta [S, P]: W uniform in +-sqrt(3 / in) (the last layer times ``last_scale``), all else 0. With relu W and
         b are uniform in +-1 / sqrt(in): torch's start, and so that of the peers that relu is here to agree with.
 
-        A linear network starts at 0: a softmax policy then starts uniform.
+        A linear network starts at 0: a softmax policy then starts uniform. With ``first_outputs`` it starts there on
+        one-hot inputs (every row of W), any other network near there (the last bias).
         """
         theta = torch.zeros(len(streams), self.num_parameters)
         if len(self.sizes) > 2:
@@ -143,6 +145,9 @@ class Network:
                     weight[s] = torch.from_numpy(stream.uniform(-bound, bound, weight.shape[1:]).astype(np.float32))
                     if self.activation == "relu" and bias is not None:
                         bias[s] = torch.from_numpy(stream.uniform(-bound, bound, bias.shape[1:]).astype(np.float32))
+        if self.first_outputs is not None:
+            weight, bias = self.layers(theta)[-1]
+            (weight if bias is None else bias)[:] = torch.tensor(self.first_outputs)
         return theta
 
     def forward(self, theta: Tensor, x: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -59,22 +59,31 @@ class Policy(Actor, Protocol):
         ...
 
 
-def _network(observation_size: int, outputs: int, hidden: Sequence[int], free: int = 0) -> Network:
+def _network(
+    observation_size: int, outputs: int, hidden: Sequence[int], free: int = 0, first: Sequence[float] | None = None
+) -> Network:
     # A small last layer: the first policy is close to uniform, whatever the observation.
-    return Network((observation_size, *hidden, outputs), bias=bool(hidden), free=free, last_scale=0.01)
+    sizes, start = (observation_size, *hidden, outputs), None if first is None else tuple(map(float, first))
+    return Network(sizes, bias=bool(hidden), free=free, last_scale=0.01, first_outputs=start)
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """pi(a|s) = softmax(f_theta(s))_a over a = 0 .. A-1. Slide "Parameterising the policy"."""
+    """pi(a|s) = softmax(f_theta(s))_a over a = 0 .. A-1. Slide "Parameterising the policy".
+
+    ``initial_logits`` [A] are the logits of the first policy in every state (of observations that are one-hot or
+    constant; with hidden layers nearly so); None: uniform.
+    """
 
     observation_size: int
     action_size: int
     hidden: Sequence[int] = ()
+    initial_logits: Sequence[float] | None = None
     network: Network = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "network", _network(self.observation_size, self.action_size, self.hidden))
+        network = _network(self.observation_size, self.action_size, self.hidden, first=self.initial_logits)
+        object.__setattr__(self, "network", network)
 
     def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         return stream.random(shape)

@@ -1,11 +1,12 @@
 """Policies against torch.distributions and autograd, and the facts that the lecture states of their scores."""
 
 from math import pi, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import plain_distribution
+from conftest import compose, plain_distribution
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.polynomial.hermite_e import hermegauss
@@ -13,7 +14,9 @@ from scipy.stats import chi2, kstest
 from torch import Tensor
 
 from ablate.policies import Categorical, Gaussian, Policy
-from ablate.randomness import stream
+from ablate.randomness import stream, streams
+from ablate.refusal import Refusal
+from ablate.store import Cell
 
 POLICIES: dict[str, Policy] = {
     "categorical 2": Categorical(3, 2),
@@ -181,3 +184,25 @@ def test_a_seeds_bits_are_the_same_alone_and_among_others(policy: Policy, rows: 
         assert all(torch.equal(a[0], b[s]) for a, b in zip(alone, together, strict=True))
         half = own[:, : (rows + 1) // 2]  # and of fewer rows
         assert np.array_equal(policy.sample(half, noise[s : s + 1, : half.shape[1]])[0], actions[s, : half.shape[1]])
+
+
+@pytest.mark.parametrize(("hidden", "close"), [((), 0.0), ((8,), 0.02)])
+def test_the_first_policy_may_be_given(hidden: tuple[int, ...], close: float) -> None:
+    """softmax of (log 19, 0) is (0.95, 0.05), on one-hot observations and on a constant one."""
+    for x in (torch.eye(3), torch.ones(4, 1)):
+        policy = Categorical(x.shape[1], 2, hidden, [float(np.log(19)), 0.0])
+        theta = policy.network.initial(streams([0, 1], "weights"))
+        outputs, _ = policy.network.forward(theta, x.expand(2, -1, -1).contiguous())
+        np.testing.assert_allclose(torch.softmax(outputs, -1)[..., 1].numpy(), 0.05, rtol=1e-6 + close)
+
+
+def test_as_many_first_logits_as_actions_are_asked_for() -> None:
+    with pytest.raises(Refusal, match="3 numbers and env=corridor has 2 actions"):
+        compose("env=corridor", "policy.initial_logits=[0,1,2]")
+
+
+def test_a_cell_without_first_logits_is_named_as_before_there_were_any(tmp_path: Path) -> None:
+    plain, told = compose("env=corridor"), compose("env=corridor", "policy.initial_logits=[2.9,0]")
+    assert "initial_logits" not in plain.config["policy"]
+    names = [Cell.at(tmp_path, "main", (), job.config).path.name for job in (plain, told)]
+    assert names[0] != names[1]

@@ -158,7 +158,7 @@ def _critic(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[s
 def _environment(config: dict[str, Any]) -> None:
     """Build the environment once, which refuses what is wrong with it, and hold the policy and critic against it."""
     from ablate import build
-    from ablate.envs.base import FiniteModel, LinearQuadraticModel
+    from ablate.envs.base import Discrete, FiniteModel, LinearQuadraticModel
 
     env = build.environment(config)
     _algorithm_fits(config["algorithm"], config["env"]["name"], env)
@@ -168,6 +168,12 @@ def _environment(config: dict[str, Any]) -> None:
         right = "categorical" if wanted == "discrete" else "gaussian"
         raise Impossible(
             f"policy={policy['name']} cannot act in env={name}, which has {env.actions} actions; write policy={right}"
+        )
+    first = policy.get("initial_logits")
+    if first is not None and isinstance(env.actions, Discrete) and len(first) != env.actions.n:
+        raise Impossible(
+            f"policy.initial_logits has {len(first)} numbers and env={name} has {env.actions.n} actions; "
+            "give one an action"
         )
     critic = config["critic"] or {}
     wants = critic.get("about", {}).get("env_has", ())

@@ -16,7 +16,7 @@ USED = (
 PLAIN = {"advantage": "none", "aggregation": "sequence_sum"}
 """Choices that leave an estimator as Phi and baseline make it, and are left out of a configuration."""
 
-ADDED = {("algorithm", "initial_value"): 0.0}
+ADDED = {("algorithm", "initial_value"): 0.0, ("policy", "initial_logits"): None}
 """Settings of later versions, with the value that leaves a run as it was: there they are left out, so that a cell of
 earlier results keeps its name."""
 
@@ -35,7 +35,7 @@ def complete(asked: dict[str, Any]) -> dict[str, Any]:
         if config[axis]["name"] == plain:
             del config[axis]
     for (group, key), default in ADDED.items():
-        if config[group].get(key) == default:
+        if key in config[group] and config[group][key] == default:
             del config[group][key]
     uses = config["algorithm"]["about"]["uses"]
     for part in USED:

@@ -29,6 +29,10 @@ def _sizes(x: Any) -> bool:
     return isinstance(x, list) and all(map(whole, x))
 
 
+def _numbers(x: Any) -> bool:
+    return isinstance(x, list) and x != [] and all(type(one) in (int, float) and abs(one) < float("inf") for one in x)
+
+
 def _rising(x: Any) -> bool:
     """A pair [low, high]."""
     numbers = isinstance(x, list) and len(x) == 2 and all(type(end) in (int, float) for end in x)
@@ -91,6 +95,7 @@ RANGES: dict[str, Range] = {
     "policy.sigma": (_positive, "above 0", "1"),
     "policy.spread": (lambda x: x in ("constant", "learned", "state"), "constant, learned or state", "learned"),
     "policy.hidden": LAYERS,
+    "policy.initial_logits": (lambda x: x is None or _numbers(x), "a list of numbers or null", "[0,1]"),
     "critic.hidden": LAYERS,
     "probe.episodes": (whole, "a whole number of at least 1", "256"),
     "probe.every": (whole, "a whole number of at least 1", "50"),
