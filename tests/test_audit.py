@@ -164,7 +164,45 @@ def batch_std_of_the_group_means(rewards: Tensor) -> Tensor:
     return torch.stack([row - row.mean() for row in rewards]) / (rewards.std(1, keepdim=True) + 1e-8)
 
 
+def ddof_by_sign(rewards: Tensor) -> Tensor:
+    A, (one, zero) = dr_grpo(rewards), (rewards.std(1, keepdim=True, unbiased=u) + 1e-6 for u in (True, False))
+    return torch.where(A > 0, A / one, A / zero)
+
+
+def ddof_of_batches_of_one(rewards: Tensor) -> Tensor:
+    return dr_grpo(rewards) / (rewards.std(1, keepdim=True, unbiased=len(rewards) > 1) + 1e-6)
+
+
+def ddof_of_pairs(rewards: Tensor) -> Tensor:
+    return dr_grpo(rewards) / (rewards.std(1, keepdim=True, unbiased=rewards.shape[1] > 2) + 1e-6)
+
+
+def large_epsilon_leave_one_out_std(rewards: Tensor) -> Tensor:
+    n = rewards.shape[1]
+    others = torch.stack([torch.cat([rewards[:, :i], rewards[:, i + 1 :]], 1) for i in range(n)], 1)
+    return (rewards - others.mean(2)) / (others.std(2, unbiased=False) + 1e-2)
+
+
+def random_advantage(rewards: Tensor) -> Tensor:
+    return dr_grpo(rewards) + 1e-5 * torch.randn_like(rewards)
+
+
+def nothing(rewards: Tensor) -> Tensor:
+    return 0 * rewards
+
+
+def mean_over_padding(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -((log_probs * mask).mean(-1) * grpo(rewards)).mean()
+
+
 PLANTED = [
+    (ddof_by_sign, None, "definition", "mixes group standardised, ddof"),
+    (ddof_of_batches_of_one, None, "definition", "changes with the number of prompts"),
+    (ddof_of_pairs, None, "definition", "changes with the group size"),
+    (large_epsilon_leave_one_out_std, None, "one of four differs", "explodes"),
+    (random_advantage, None, "called again", "it is random"),
+    (nothing, None, "objective, N = 3", "nothing is learnt"),
+    (mean_over_padding, None, "padding", "padded tokens change the gradient"),
     (ddof_by_prompt, None, "order of prompts", "it matters"),
     (token_mean_of_halves, None, "micro-batches", "depends on how the batch is cut"),
     (token_mean_of_halves, "dapo", "definition", "where dapo is"),
@@ -189,6 +227,20 @@ PLANTED = [
 @pytest.mark.parametrize(("function", "expected", "check", "told"), PLANTED, ids=lambda x: getattr(x, "__name__", ""))
 def test_what_was_planted_is_found(function, expected: str | None, check: str, told: str) -> None:
     assert told in faults(function, expected)[check]
+
+
+def middle(rewards: Tensor) -> Tensor:
+    """None of those known; of two answers it would be one."""
+    return rewards - rewards.median(1, keepdim=True).values
+
+
+def truth_mask(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -((log_probs * grpo(rewards)[..., None]).masked_fill(~mask, 0).sum(-1) / mask.sum(-1)).mean()
+
+
+@pytest.mark.parametrize("function", [middle, truth_mask])
+def test_what_is_unusual_is_no_fault(function) -> None:
+    assert faults(function) == {}
 
 
 # Its numbers are those of the exact sums
@@ -217,8 +269,10 @@ def test_the_command_tells_and_its_exit_code_says_whether_there_was_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "trainer_of_mine.py").write_text(
-        "def f(rewards):\n    return rewards - rewards.mean(1, keepdim=True)\n"
+        "import torch\ndef f(rewards):\n    return rewards - rewards.mean(1, keepdim=True)\n"
+        "def h(logps, rewards, mask):\n    return logps.mean()\n"
     )
+    (tmp_path / "broken_trainer.py").write_text("raise RuntimeError('no device')\n")
     monkeypatch.chdir(tmp_path)
     assert main(["trainer_of_mine:f", "--expect", "dr_grpo", "--out", "page.md"]) == 0
     assert "(1 - 1/N) grad J" in capsys.readouterr().out
@@ -228,6 +282,10 @@ def test_the_command_tells_and_its_exit_code_says_whether_there_was_a_fault(
         "trainer_of_mine": "names no function",
         "trainer_of_mine:g": "is not found",
         "nowhere_at_all:f": "is not found",
+        "trainer_of_mine.py:f": "write trainer_of_mine:f",
+        "trainer_of_mine:torch": "is no function",
+        "trainer_of_mine:h": "a loss takes log_probs, rewards and mask by these names",
+        "broken_trainer:f": "cannot be imported: RuntimeError: no device",
     }.items():
         with pytest.raises(Refusal, match=told):
             main([wrong])
@@ -242,6 +300,8 @@ def test_what_cannot_be_called_is_refused() -> None:
         faults(raises)
     with pytest.raises(Refusal, match="was it detached"):
         faults(detached)
+    with pytest.raises(Refusal, match=r"returned shape \(2, 2\), not one number"):
+        faults(a_loss_an_answer)
 
 
 def lambda_of_shape(rewards: Tensor) -> Tensor:
@@ -250,6 +310,10 @@ def lambda_of_shape(rewards: Tensor) -> Tensor:
 
 def raises(rewards: Tensor) -> Tensor:
     raise IndexError("no")
+
+
+def a_loss_an_answer(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -(log_probs * mask).sum(-1) * rewards
 
 
 def detached(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:

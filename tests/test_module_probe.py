@@ -1,6 +1,7 @@
 """The gradient noise of a foreign torch Module, against plain loops of backward() and our own probe."""
 
 from copy import deepcopy
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from ablate import build
 from ablate.episodes.rollout import rollout
 from ablate.gradients import per_trajectory_gradients
 from ablate.phi import Signals
-from ablate.probes.module import GradientNoise, per_sample_gradients, probe
+from ablate.probes.module import GradientNoise, probe
+from ablate.probes.per_sample import per_sample_gradients
 from ablate.randomness import streams
 from ablate.refusal import Refusal
 from ablate.statistics import noise
@@ -122,6 +124,103 @@ def test_nothing_of_the_model_changes(model, batch) -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+def rows_of(model: nn.Module, loss, batch) -> np.ndarray:
+    found = per_sample_gradients(model, loss, batch, dict(model.named_parameters()))
+    return np.stack([np.concatenate([g.ravel() for g in gradient]) for gradient in found])
+
+
+class Counting(nn.Module):
+    """A buffer that changes, shared weights, a part that is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into = nn.Linear(3, 3, bias=False)
+        self.out = nn.Linear(3, 3, bias=False)
+        self.out.weight = self.into.weight
+        self.idle = nn.Linear(2, 2)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.out(torch.tanh(self.into(x)))[:, :1]
+
+
+def test_buffers_and_torchs_generator_are_put_back() -> None:
+    x, y = torch.randn(N, 3), torch.randn(N)
+    for model in (Counting(), nn.Sequential(nn.Linear(3, 8), nn.Dropout(), nn.Linear(8, 1))):
+        before, state = deepcopy(model.state_dict()), torch.get_rng_state()
+        found = probe(model, {"vector": each, "number": mean, "again": each}, (x, y)).table
+        assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+        assert torch.equal(torch.get_rng_state(), state)
+        vector, again = found.loc[["vector", "again"], "trace_variance"]
+        assert vector == pytest.approx(again, rel=1e-9)  # the same dropout
+
+
+def test_shared_and_idle_parameters_are_counted_once() -> None:
+    model, x, y = Counting(), torch.randn(N, 3), torch.randn(N)
+    for loss in (each, mean):
+        rows = rows_of(model, loss, (x, y))
+        assert rows.shape == (N, 9 + 6)
+        assert not rows[:, 9:].any()
+        np.testing.assert_allclose(rows, by_backward_of(model, (x, y)), rtol=1e-4, atol=1e-6)
+
+
+def by_backward_of(model: nn.Module, batch) -> np.ndarray:
+    rows = []
+    for i in range(N):
+        loss = each(model, (batch[0][i : i + 1], batch[1][i : i + 1])).sum()
+        gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        pairs = zip(gradients, model.parameters(), strict=True)
+        rows.append(np.concatenate([np.zeros(p.numel()) if g is None else g.numpy().ravel() for g, p in pairs]))
+    return np.stack(rows)
+
+
+def test_frozen_parameters_are_left_out(model, batch) -> None:
+    whole = by_backward(model, batch)
+    model[0].requires_grad_(False)
+    np.testing.assert_allclose(probe(model, each, batch).gram, whole[:, 16:] @ whole[:, 16:].T, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_normalisation_is_judged_at_its_running_statistics_alone(batch) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    with pytest.raises(Refusal, match=r"mixes samples; call model.eval\(\) first"):
+        probe(model, each, batch)
+    model.eval()
+    np.testing.assert_allclose(rows_of(model, each, batch), by_backward_of(model, batch), rtol=1e-4, atol=1e-6)
+
+
+class Pair(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+def test_batches_of_many_forms(model, batch) -> None:
+    rows = by_backward(model, batch)
+    x, y = batch
+
+    def of_fields(model: nn.Module, pair: Pair) -> torch.Tensor:
+        return each(model, (pair.x, pair.y)).mean()
+
+    def of_keys(model: nn.Module, batch: dict) -> torch.Tensor:
+        return each(model, (batch["of"]["x"], batch["y"]))
+
+    forms = [
+        (of_fields, Pair(x, y)),
+        (of_keys, {"of": {"x": x}, "y": y}),
+        (mean, [(x[i : i + 1], y[i : i + 1]) for i in range(N)]),
+    ]
+    for loss, form in forms:
+        np.testing.assert_allclose(rows_of(model, loss, form), rows, rtol=1e-4, atol=1e-6)
+
+
+def test_sparse_gradients_are_gradients() -> None:
+    model, x = nn.Embedding(10, 3, sparse=True), torch.arange(N) % 10
+    found = rows_of(model, lambda m, b: m(b).square().sum(-1), x)
+    expected = np.zeros((N, 10, 3))
+    expected[np.arange(N), x] = 2 * model.weight.detach()[x]
+    np.testing.assert_allclose(found, expected.reshape(N, -1), rtol=1e-5)
+
+
 def test_in_adams_metric_each_parameter_is_divided_by_its_root_mean_square(model, batch) -> None:
     optimizer = torch.optim.Adam(model.parameters(), eps=1e-3)
     for _ in range(3):
@@ -188,6 +287,22 @@ def test_what_cannot_be_measured_is_refused(model, batch) -> None:
         probe(model, lambda m, b: m(b[0]).repeat(1, 2), batch)
     with pytest.raises(Refusal, match="has no second moment"):
         probe(model, each, batch, torch.optim.Adam(model.parameters()))
+    for loss, told in {
+        (lambda batch: batch): r"is called as loss\(model, batch\)",
+        (lambda m, b: 3.0): "returned float",
+        (lambda m, b: torch.sqrt(0 * each(m, b))): "gradient of <lambda> is not finite at sample 0",
+        (lambda m, b: each(m, b).detach().mean()): "does not depend on the parameters",
+    }.items():
+        with pytest.raises(Refusal, match=told):
+            probe(model, loss, batch)
+    with pytest.raises(Refusal, match="there is no loss"):
+        probe(model, {}, batch)
+    with pytest.raises(Refusal, match=r"is no torch.nn.Module"):
+        probe(each, model, batch)
+    with pytest.raises(Refusal, match="tensors of all samples go in a tuple"):
+        probe(model, each, [x, y])
+    with pytest.raises(Refusal, match=r"it has ndarray; write torch\.from_numpy"):
+        probe(model, each, (x.numpy(), y))
     for p in model.parameters():
         p.requires_grad_(False)
     with pytest.raises(Refusal, match="no parameter of the model requires a gradient"):

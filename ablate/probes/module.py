@@ -13,10 +13,11 @@ holds N x N numbers for each loss and a few gradients at a time.
 
 from __future__ import annotations
 
+import inspect
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ablate.probes.per_sample import AT_ONCE, Loss, per_sample_gradients, samples, to_numpy
 from ablate.refusal import Refusal
 from ablate.statistics import noise
 from ablate.statistics.block_sums import blocks_of, gradients_of_gram
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
-Loss = Callable[[nn.Module, Any], Tensor]
-
-AT_ONCE = 256 * 2**20  # bytes of per-sample gradients that are held at a time
 FEWEST = 16  # samples: no error can be told from fewer
 COSINE_BATCHES = 8
 
@@ -115,124 +114,76 @@ def probe(
     the first axis), an element where it is a list. ``batch`` is a list of samples or such tensors of N rows.
 
     The parameters that require a gradient are judged, where they lie (a GPU too); nothing is changed, neither
-    parameters, nor their `.grad`, nor the mode of the model. With an ``optimizer`` that keeps second moments (Adam,
+    parameters, nor their `.grad`, buffers, the mode of the model, nor torch's generators. Several losses see the same
+    random numbers (dropout). With an ``optimizer`` that keeps second moments (Adam,
     AdamW, RMSprop) noise is also told in its metric, each parameter divided by sqrt(v) + eps.
 
-    Raises Refusal for fewer than 16 samples, a loss that is not finite or needs no gradient, and sums over samples.
+    Raises Refusal for fewer than 16 samples, a loss or gradient that is not finite, one that needs no gradient, sums
+    over samples, and batch normalisation in training mode, where a sample has no gradient of its own.
     """
     losses = dict(loss) if isinstance(loss, Mapping) else {getattr(loss, "__name__", "loss"): loss}
+    _check_callable(model, losses)
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise Refusal("no parameter of the model requires a gradient; call requires_grad_() on those to judge")
     if (count := samples(batch)) < FEWEST:
-        raise Refusal(f"{count} samples are too few to tell noise from; give at least {FEWEST}")
+        hint = "; a list is one of samples, tensors of all samples go in a tuple" if isinstance(batch, list) else ""
+        raise Refusal(f"{count} samples are too few to tell noise from; give at least {FEWEST}{hint}")
     scales = _scales(optimizer, parameters)
     with tempfile.TemporaryFile() as file:
         rows = _Rows(file, sum(p.numel() for p in parameters.values()))
         layers = []
         for name, each in losses.items():
             sums = _LayerSums(parameters)
-            for gradient in per_sample_gradients(model, each, batch, parameters, name):
-                sums.add(gradient)
-                rows.append(np.concatenate([g.ravel() for g in gradient]))
+            with _unchanged(model), torch.enable_grad():
+                for i, gradient in enumerate(per_sample_gradients(model, each, batch, parameters, name)):
+                    row = np.concatenate([g.ravel() for g in gradient])
+                    if not np.isfinite(row).all():
+                        raise Refusal(f"the gradient of {name} is not finite at sample {i} of its batch")
+                    sums.add(gradient)
+                    rows.append(row)
             layers += sums.table(name)
         gram = rows.gram(np.ones(1, np.float32))
         adam = rows.gram(np.concatenate([s.ravel() for s in scales])) if scales else None
     return GradientNoise(_table(list(losses), count, rows.size, gram, adam), _frame(layers), gram)
 
 
-def per_sample_gradients(
-    model: nn.Module, loss: Loss, batch: Any, parameters: Mapping[str, Tensor], name: str = "loss"
-) -> Iterator[list[NDArray[np.float32]]]:
-    """g_i as a list of arrays, one a parameter, sample by sample.
-
-    Of a vector of losses in chunks of vector-Jacobian products where the operations allow it, else one by one; of a
-    loss of one sample by `backward`.
-    """
-    number, wanted = samples(batch), list(parameters.values())
-    whole = loss(model, batch) if not isinstance(batch, list) else None
-    if whole is not None and whole.numel() == number and whole.shape[:1] == (number,):  # [N, 1] too
-        whole = whole.reshape(number)
-        _check(whole, name)
-        size = max(1, AT_ONCE // (4 * sum(p.numel() for p in wanted)))
-        for start in range(0, number, size):
-            chosen = range(start, min(start + size, number))
-            yield from _jacobian_rows(whole, wanted, chosen)
-        return
-    for i in range(number):
-        value = loss(model, _sample(batch, i))
-        if value.numel() != 1:
-            raise Refusal(
-                f"{name} returned shape {tuple(value.shape)}; return the losses of the {number} samples, [{number}], "
-                "or a single number of one sample"
-            )
-        _check(value, name)
-        gradients = torch.autograd.grad(value.reshape(()), wanted, allow_unused=True)
-        yield [_array(g, p) for g, p in zip(gradients, wanted, strict=True)]
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Put buffers and torch's generators back as they were."""
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for module, name, buffer, before in buffers:
+                    module._buffers[name] = buffer.copy_(before)
 
 
-def _jacobian_rows(losses: Tensor, wanted: list[Tensor], chosen: range) -> Iterator[list[NDArray[np.float32]]]:
-    unit = torch.zeros((len(chosen), len(losses)), dtype=losses.dtype, device=losses.device)
-    unit[torch.arange(len(chosen)), torch.arange(chosen.start, chosen.stop)] = 1
-    differentiate = partial(torch.autograd.grad, losses, wanted, retain_graph=True, allow_unused=True)
-    try:
-        together = differentiate(grad_outputs=unit, is_grads_batched=True)
-        filled = [
-            np.broadcast_to(0.0, (len(chosen), *p.shape)) if g is None else _numpy(g)
-            for g, p in zip(together, wanted, strict=True)
-        ]
-        yield from ([g[i] for g in filled] for i in range(len(chosen)))
-    except RuntimeError:  # an operation without a batching rule
-        for row in unit:
-            yield [_array(g, p) for g, p in zip(differentiate(grad_outputs=row), wanted, strict=True)]
-
-
-def samples(batch: Any) -> int:
-    """N. Raises Refusal where the parts of a batch differ in it."""
-    if isinstance(batch, list):
-        return len(batch)
-    parts = _leaves(batch)
-    sizes = {len(part) for part in parts}
-    if len(sizes) != 1:
-        raise Refusal(
-            f"the parts of the batch have {sorted(sizes)} rows; give tensors of N rows each, or a list of samples"
-        )
-    return sizes.pop()
-
-
-def _leaves(batch: Any) -> list[Tensor]:
-    if isinstance(batch, Tensor):
-        return [batch]
-    if isinstance(batch, Mapping):
-        return [leaf for part in batch.values() for leaf in _leaves(part)]
-    if isinstance(batch, tuple):
-        return [leaf for part in batch for leaf in _leaves(part)]
-    raise Refusal(f"a batch is a list of samples or holds tensors, not {type(batch).__name__}")
-
-
-def _sample(batch: Any, i: int) -> Any:
-    if isinstance(batch, list):
-        return batch[i]
-    if isinstance(batch, Mapping):
-        return {name: _sample(part, i) for name, part in batch.items()}
-    return tuple(_sample(part, i) for part in batch) if isinstance(batch, tuple) else batch[i : i + 1]
-
-
-def _check(value: Tensor, name: str) -> None:
-    if not value.requires_grad:
-        raise Refusal(f"{name} does not depend on the parameters: was it detached, or computed under no_grad?")
-    if not value.isfinite().all():
-        raise Refusal(
-            f"{name} is not finite at sample {int((~value.reshape(-1).isfinite()).nonzero()[0])} of its batch"
-        )
-
-
-def _array(gradient: Tensor | None, parameter: Tensor) -> NDArray[np.float32]:
-    return np.zeros(parameter.shape, np.float32) if gradient is None else _numpy(gradient)
-
-
-def _numpy(x: Tensor) -> NDArray[np.float32]:
-    return x.detach().to("cpu", torch.float32).numpy()
+def _check_callable(model: Any, losses: Mapping[str, Loss]) -> None:
+    if not isinstance(model, nn.Module):
+        raise Refusal(f"a {type(model).__name__} is no torch.nn.Module; give the model, then the loss, then the batch")
+    if not losses:
+        raise Refusal("there is no loss to judge; give loss(model, batch), or several by name")
+    for name, loss in losses.items():
+        try:
+            inspect.signature(loss).bind(model, None)
+        except TypeError:
+            raise Refusal(f"{name} is called as loss(model, batch); it takes other arguments") from None
+        except ValueError:  # a function without a signature
+            continue
+    norms = torch.nn.modules.batchnorm._BatchNorm
+    coupled = [name for name, module in model.named_modules() if isinstance(module, norms) and module.training]
+    if coupled:
+        raise Refusal(f"batch normalisation in training mode ({coupled[0]}) mixes samples; call model.eval() first")
+    if strange := [name for name, p in model.named_parameters() if p.requires_grad and p.is_complex()]:
+        raise Refusal(f"the parameter {strange[0]} is complex; give real ones")
 
 
 def _scales(optimizer: torch.optim.Optimizer | None, parameters: Mapping[str, Tensor]) -> list[NDArray[np.float32]]:
@@ -246,12 +197,16 @@ def _scales(optimizer: torch.optim.Optimizer | None, parameters: Mapping[str, Te
         v = state.get("exp_avg_sq", state.get("square_avg"))
         if v is None:
             raise Refusal(
-                f"the optimizer has no second moment of {name} yet; give one that has taken a step, or leave it out"
+                f"the optimizer has no second moment of {name} yet; give Adam, AdamW or RMSprop that has taken a step, "
+                "or leave it out"
             )
+        v = state.get("max_exp_avg_sq", v)  # AMSGrad
+        if "grad_avg" in state:  # RMSprop about its mean
+            v = v - state["grad_avg"] ** 2
         group = settings[id(p)]
         if "betas" in group:
             v = v / (1 - group["betas"][1] ** float(state["step"]))
-        found.append(_numpy(1 / (v.sqrt() + group["eps"])))
+        found.append(to_numpy(1 / (v.sqrt() + group["eps"])))
     return found
 
 

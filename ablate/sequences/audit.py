@@ -16,7 +16,8 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
 from typing import Any
@@ -26,13 +27,13 @@ import torch
 from numpy.typing import NDArray
 
 from ablate.refusal import Refusal
-from ablate.sequences.definitions import EXPECTED, SAME, definitions
+from ablate.sequences.definitions import EXPECTED, SAME, Definition, definitions, mixed
 from ablate.sequences.exact import Moments
 from ablate.sequences.problem import END, TokenProblem
 
 Floats = NDArray[np.float64]
 
-EXPLODES = 100.0  # an advantage of rewards in [0, 1] that is larger than this
+EXPLODES = 20.0  # an advantage of four rewards in [0, 1] that is larger: a group standardised gives 1.73 at most
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Subject:
     name: str
     function: Callable[..., Any]
     is_loss: bool
+    mask_type: torch.dtype = torch.float64
+
+    def _mask(self, mask: NDArray[np.bool_]) -> torch.Tensor:
+        return torch.from_numpy(mask.copy()).to(self.mask_type)
 
     def multipliers(self, rewards: Floats, mask: NDArray[np.bool_], log_probs: Floats | None = None) -> Floats:
         """Raises whatever the function raises."""
@@ -62,9 +67,12 @@ class Subject:
             return A[..., None] / rewards.size * mask
         given = np.where(mask, -0.7, 0.0) if log_probs is None else log_probs
         leaf = torch.from_numpy(given.copy()).requires_grad_()
-        value = self.function(log_probs=leaf, rewards=r, mask=torch.from_numpy(mask.astype(np.float64)))
+        value = self.function(log_probs=leaf, rewards=r, mask=self._mask(mask))
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
-            raise Refusal(f"{self.name} returned {type(value).__name__}, not one number to descend")
+            shape = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+            raise Refusal(
+                f"{self.name} returned {shape}, not one number to descend; take the mean as your trainer does"
+            )
         if not value.requires_grad:
             raise Refusal(f"{self.name} does not depend on log_probs: was it detached?")
         (gradient,) = torch.autograd.grad(value.reshape(()), leaf)
@@ -76,17 +84,40 @@ def load(path: str) -> Subject:
     module, _, name = path.partition(":")
     if not name:
         raise Refusal(f"{path} names no function; write module:function, as in my_trainer:advantages")
+    if module.endswith(".py"):
+        raise Refusal(f"{path} names a file; write {module.removesuffix('.py').replace('/', '.')}:{name}")
     sys.path.insert(0, os.getcwd())
     try:
-        function = getattr(importlib.import_module(module), name)
+        function: Any = importlib.import_module(module)
+        for part in name.split("."):
+            function = getattr(function, part)
     except (ImportError, AttributeError) as missing:
         raise Refusal(f"{path} is not found: {missing}") from None
+    except Exception as error:
+        raise Refusal(f"{module} cannot be imported: {type(error).__name__}: {error}") from None
     finally:
         sys.path.remove(os.getcwd())
-    parameters = list(inspect.signature(function).parameters)
-    if "log_probs" in parameters and not {"rewards", "mask"} <= set(parameters):
-        raise Refusal(f"{path} takes {', '.join(parameters)}; a loss takes log_probs, rewards and mask")
-    return Subject(path, function, "log_probs" in parameters)
+    if not callable(function):
+        raise Refusal(f"{path} is no function but a {type(function).__name__}; write module:function")
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a function without a signature takes rewards
+        return Subject(path, function, False)
+    names = [p.name for p in parameters]
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if "log_probs" in names or len(needed) > 1:
+        free = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        if not ({"log_probs", "rewards", "mask"} <= set(names) or free) or set(needed) - {
+            "log_probs",
+            "rewards",
+            "mask",
+        }:
+            raise Refusal(
+                f"{path} takes {', '.join(names)}; an advantage takes rewards alone, a loss takes log_probs, rewards "
+                "and mask by these names"
+            )
+        return Subject(path, function, True)
+    return Subject(path, function, False)
 
 
 def audit(subject: Subject, expected: str | None = None) -> list[Finding]:
@@ -96,20 +127,41 @@ def audit(subject: Subject, expected: str | None = None) -> list[Finding]:
     """
     if expected is not None and expected not in EXPECTED:
         raise Refusal(f"{expected} is no estimator known here; write one of {', '.join(EXPECTED)}")
-    try:
-        subject.multipliers(np.array([[1.0, 0.0], [0.0, 1.0]]), np.ones((2, 2, 2), bool))
-    except Refusal:
-        raise
-    except Exception as error:
-        raise Refusal(f"{subject.name} cannot be called on 2 prompts of 2 answers: {error}") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the deviation of one number
+        subject = _callable(subject)
         return [
+            _again(subject),
             *_objective(subject),
             _definition(subject, expected),
             *_invariances(subject, expected),
             *_degenerate(subject),
         ]
+
+
+def _callable(subject: Subject) -> Subject:
+    """The subject with a mask that it takes: of numbers, or else of truth values."""
+    rewards, mask = np.array([[1.0, 0.0], [0.0, 1.0]]), np.ones((2, 2, 2), bool)
+    try:
+        subject.multipliers(rewards, mask)
+        return subject
+    except Refusal:
+        raise
+    except Exception as error:
+        with suppress(Exception):
+            other = replace(subject, mask_type=torch.bool)
+            other.multipliers(rewards, mask)
+            return other
+        raise Refusal(f"{subject.name} cannot be called on 2 prompts of 2 answers: {error}") from None
+
+
+def _again(subject: Subject) -> Finding:
+    """A random function, or one that remembers, is not what its exact moments say."""
+    rewards, mask, log_probs = _an_example()
+    found = [subject.multipliers(rewards * scale, mask, log_probs) for scale in (1, 3, 1)]
+    same = np.array_equal(found[0], found[2], equal_nan=True)
+    told = "the same" if same else "another result: it is random, or remembers what came before"
+    return Finding("called again", told, not same)
 
 
 def easy_and_hard() -> tuple[TokenProblem, Floats]:
@@ -179,7 +231,7 @@ def _objective(subject: Subject) -> list[Finding]:
     told = f"tr Cov g = {found[3].variance:.4g}, noise / signal of one update {found[3].nsr:.4g}"
     return [
         *(
-            Finding(f"objective, N = {size}", _in_words(each, size), bool(each.projection < 0))
+            Finding(f"objective, N = {size}", _in_words(each, size), not each.projection > 0)
             for size, each in found.items()
         ),
         Finding("variance, N = 3", told),
@@ -188,6 +240,8 @@ def _objective(subject: Subject) -> list[Finding]:
 
 def _in_words(found: Moments, size: int) -> str:
     easy, hard = found.prompt_weights
+    if not found.mean.any():
+        return "E g = 0: nothing is learnt"
     if found.projection < 0:
         return f"E g points away from grad J: its projection is {found.projection:.4g}"
     if found.orthogonal > 1e-4:
@@ -202,16 +256,27 @@ def _in_words(found: Moments, size: int) -> str:
 
 
 def _definition(subject: Subject, expected: str | None) -> Finding:
-    small, large = (definitions(subject.multipliers, subject.is_loss, size) for size in (3, 5))
-    small = [one for one in small if any(map(one.same, large))] or small  # a factor does not change with the size
-    told = [str(each[0]) if each else "none of the definitions known here" for each in (small, large)]
-    if (small or large) and not any(one.same(other) for one in small for other in large):
-        return Finding("definition", f"changes with the group size: {told[0]} at N = 3, {told[1]} at N = 5", True)
-    if expected is None:
-        return Finding("definition", told[0])
-    right = any(definition.is_of(expected) for definition in small)
-    wanted = "; ".join(EXPECTED[expected])
-    return Finding("definition", told[0] if right else f"{told[0]}, where {expected} is {wanted}", not right)
+    first, *others = shapes = (2, 3), (2, 5), (2, 2), (1, 3), (3, 3)  # prompts and answers
+    found = {shape: definitions(subject.multipliers, subject.is_loss, *shape) for shape in shapes}
+    small = found[first]
+    if expected is not None and not any(definition.is_of(expected) for definition in small):
+        return Finding("definition", f"{_first(small)}, where {expected} is {'; '.join(EXPECTED[expected])}", True)
+    if not small and (mixture := mixed(subject.multipliers, subject.is_loss)):
+        return Finding("definition", f"mixes {mixture}", True)
+    for shape in others:
+        B, N = shape
+        if (N == 2 and not found[shape]) or (shape != (2, 5) and not small):
+            continue  # what is none of those known may equal one where answers or prompts are few
+        if (small or found[shape]) and not any(one.same(other) for one in small for other in found[shape]):
+            what, k = ("group size", 1) if first[0] == B else ("number of prompts", 0)
+            told = [f"{_first(found[each])} at {'BN'[k]} = {each[k]}" for each in (first, shape)]
+            return Finding("definition", f"changes with the {what}: {', '.join(told)}", True)
+        small = [one for one in small if any(map(one.same, found[shape]))]  # a factor does not change with the shape
+    return Finding("definition", _first(small))
+
+
+def _first(found: Sequence[Definition]) -> str:
+    return str(found[0]) if found else "none of the definitions known here"
 
 
 def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
@@ -231,6 +296,7 @@ def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
     shift, scaled = c(rewards + 7, mask, log_probs), c(100 * rewards, mask, log_probs)
     size = "in proportion" if same(scaled, 100 * whole) else "neither in proportion nor without influence"
     size = "no influence" if np.allclose(scaled, whole, rtol=2e-3) else size
+    turns = same(c(-rewards, mask, log_probs), -whole)
     findings = [
         Finding("other prompts", "it depends on the answers to other prompts" if couples else "no influence"),
         Finding(
@@ -242,6 +308,7 @@ def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
         Finding("order of prompts", "no influence" if turned else "it matters", not turned),
         Finding("shift of the rewards", "no influence" if same(shift, whole) else "it matters"),
         Finding("scale of the rewards", size),
+        Finding("sign of the rewards", "it turns with it" if turns else "rewards and their negatives count otherwise"),
     ]
     if subject.is_loss:
         wide = np.pad(mask, ((0, 0), (0, 0), (0, 3)))

@@ -1,6 +1,7 @@
 """Which advantage and which aggregation a function equals, of those that are known here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -83,24 +84,56 @@ class Definition:
         return self.advantage.split(", ddof")[0] == advantage and self.aggregation in ("", aggregation)
 
 
-def definitions(multipliers: Multipliers, is_loss: bool, size: int) -> list[Definition]:
-    """Those that it equals on generic rewards and lengths, the nearest first: as they stand, or else up to a factor."""
-    rng = np.random.default_rng(0)
-    trials = []
-    for spread in (1.0, 0.5, 0.01):
-        lengths = rng.integers(1, 7, (2, size))
-        trials.append((spread * rng.random((2, size)), lengths, np.arange(6) < lengths[..., None]))
-    found = [multipliers(rewards, mask) for rewards, _, mask in trials]
-    aggregated = AGGREGATIONS if is_loss else {"": aggregations.sequence_sum}
+def definitions(multipliers: Multipliers, is_loss: bool, prompts: int, size: int) -> list[Definition]:
+    """Those that it equals on generic rewards and lengths of B = `prompts` and N = `size`, the nearest first: as they
+    stand, or else up to a factor."""
     near: dict[bool, list[tuple[float, Definition]]] = {True: [], False: []}
-    for (advantage, A), (aggregation, w) in product(ADVANTAGES.items(), aggregated.items()):
-        known = [
-            (advantages.of_batch(A, r, lengths=L.astype(float)) * w(L.astype(float)))[..., None] * mask
-            for r, L, mask in trials
-        ]
+    for advantage, aggregation, found, known in _compared(multipliers, is_loss, prompts, size):
         free = sum(np.vdot(a, b) for a, b in zip(found, known, strict=True)) / sum(np.vdot(b, b) for b in known)
         for factor, exact in ((1.0, True), (float(free), False)):
             off = max(np.abs(a - factor * b).max() / np.abs(a).max() for a, b in zip(found, known, strict=True))
             if off < SAME:
                 near[exact].append((off, Definition(advantage, aggregation, factor)))
     return [definition for _, definition in sorted(near[True] or near[False], key=lambda each: each[0])]
+
+
+def mixed(multipliers: Multipliers, is_loss: bool) -> str:
+    """Settings of one definition, such as both ddof, of which each answer has one, and all answers none; else ""."""
+    equal: dict[tuple[str, str], dict[str, NDArray[np.bool_]]] = {}
+    for advantage, aggregation, found, known in _compared(multipliers, is_loss, 2, 4):
+        name, _, settings = advantage.partition(", ddof")
+        same = [np.abs(a - b) <= SAME * np.abs(a) for a, b in zip(found, known, strict=True)]
+        equal.setdefault((name, aggregation), {})[settings] = np.concatenate([each.ravel() for each in same])
+    for (name, aggregation), settings_of in equal.items():
+        if settings_of and np.any(list(settings_of.values()), axis=0).all():
+            left, told = np.ones(len(next(iter(settings_of.values()))), bool), []
+            while left.any():
+                best = max(settings_of, key=lambda settings: int((settings_of[settings] & left).sum()))
+                told.append(f"ddof{best}")
+                left &= ~settings_of[best]
+            return f"{'; '.join(filter(None, (name, aggregation)))}, {' for some answers and '.join(told)} for others"
+    return ""
+
+
+def _compared(
+    multipliers: Multipliers, is_loss: bool, prompts: int, size: int
+) -> Iterator[tuple[str, str, list[Floats], list[Floats]]]:
+    """Each advantage and aggregation known, what the function gives in three trials, and what they give."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for spread in (1.0, 0.5, 0.01):
+        lengths = rng.integers(1, 7, (prompts, size))
+        trials.append((spread * rng.random((prompts, size)), lengths, np.arange(6) < lengths[..., None]))
+    found = [multipliers(rewards, mask) for rewards, _, mask in trials]
+    aggregated = AGGREGATIONS if is_loss else {"": aggregations.sequence_sum}
+    for (advantage, A), (aggregation, w) in product(ADVANTAGES.items(), aggregated.items()):
+        with suppress(ValueError):  # an advantage that takes larger groups
+            yield (
+                advantage,
+                aggregation,
+                found,
+                [
+                    (advantages.of_batch(A, r, lengths=L.astype(float)) * w(L.astype(float)))[..., None] * mask
+                    for r, L, mask in trials
+                ],
+            )

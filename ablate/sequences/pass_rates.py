@@ -36,6 +36,7 @@ ESTIMATORS: dict[str, OfBatch] = {
     "REINFORCE": advantages.none,
 }
 NODES = 16  # quantiles that stand for a prompt's posterior
+LOGS = -5.0, 12.0  # of a and b: quantiles of a smaller a underflow
 RESAMPLES = 400
 MOST = 1024  # answers in a group
 GRID = np.square(np.sin(np.linspace(0, np.pi / 2, 2049)))  # p at which the resamples' moments are looked up
@@ -60,6 +61,7 @@ def read(path: str | Path) -> Rates:
         table = pd.read_csv(path)
     except (OSError, ValueError) as problem:
         raise Refusal(f"{path} cannot be read as CSV: {problem}") from None
+    table.columns = table.columns.map(lambda column: str(column).strip())
     columns = set(table.columns)
     if not ({"prompt", "k", "n"} <= columns or {"prompt", "p"} <= columns):
         raise Refusal(f"{path} has the columns {', '.join(map(str, table.columns))}; it needs prompt,k,n or prompt,p")
@@ -102,12 +104,12 @@ def prior(
     counted `weights` times; looked for from `start`."""
 
     def loss(logs: Floats) -> float:
-        a, b = np.exp(np.clip(logs, -7, 12))
+        a, b = np.exp(np.clip(logs, *LOGS))
         chances = special.betaln(a + right, b + answers - right) - special.betaln(a, b)
         return -float((weights * chances).sum())
 
     found = optimize.minimize(loss, np.log(start), method="Nelder-Mead")
-    a, b = np.exp(np.clip(found.x, -7, 12))
+    a, b = np.exp(np.clip(found.x, *LOGS))
     return float(a), float(b)
 
 
@@ -136,6 +138,8 @@ def by_group_size(rates: Rates, budget: int, sizes: Sequence[int]) -> pd.DataFra
 
     Raises Refusal for a size that is not from 2 to MOST or larger than the budget.
     """
+    if budget < 2:
+        raise Refusal(f"--budget {budget} makes no group; write --budget 2 or more")
     if bad := [N for N in sizes if not 2 <= N <= min(MOST, budget)]:
         raise Refusal(f"a group of {bad[0]} is not from 2 to {min(MOST, budget)} answers; the budget is {budget}")
     rows = []
@@ -144,10 +148,11 @@ def by_group_size(rates: Rates, budget: int, sizes: Sequence[int]) -> pd.DataFra
         dead, groups = float(dead_share(rates, N).mean()), budget / N
         for name, advantage in ESTIMATORS.items():
             m, q = (moment.mean(1) for moment in group_moments(rates.nodes, N, advantage))
-            value = _nsr(m.mean(), q.mean(), groups)
+            value = _nsr(m.mean(), q.mean(), groups) if _bounded(rates) else np.inf
             grid = group_moments(GRID, N, advantage)
             again = [[w @ np.interp(p, GRID, f).mean(1) for f in grid] for w, p in drawn]
             low, high = np.quantile([_nsr(m, q, groups) for m, q in again], [0.025, 0.975], method="nearest")
+            low, high = (low, high) if _bounded(rates) else (0.0, np.inf)
             row = {"N": N, "estimator": name, "groups": groups, "dead": dead, "effective": groups * (1 - dead)}
             rows.append(row | {"nsr": value, "nsr_low": low, "nsr_high": high})
     return pd.DataFrame(rows)
@@ -168,6 +173,12 @@ def _resampled(rates: Rates) -> Iterator[tuple[Floats, Floats]]:
         yield draw / P, _posterior(k, n, *prior(k, n, draw, rates.prior))
 
 
+def _bounded(rates: Rates) -> bool:
+    """Whether the noise-to-signal ratio is: not where each prompt was always right or always wrong, which says nothing
+    of how its answers differ."""
+    return rates.counts is None or bool(((rates.counts[:, 0] > 0) & (rates.counts[:, 0] < rates.counts[:, 1])).any())
+
+
 def _nsr(m: float, q: float, groups: float) -> float:
     return (q - m * m) / groups / (m * m) if m * m > 0 else np.inf
 
@@ -179,6 +190,9 @@ def best_sizes(table: pd.DataFrame) -> pd.Series:
 
 def paragraph(rates: Rates, table: pd.DataFrame, budget: int) -> str:
     """What the table says, in words."""
+    if not np.isfinite(table["nsr"]).any():
+        known = "All groups are dead" if _bounded(rates) else "No prompt was both right and wrong, so all may be dead"
+        return f"{known}: no group size is better than another."
     best = best_sizes(table)
     first, last = table.iloc[0], table.iloc[-1]
     shrunk = "" if rates.prior is None else f" (shrunk towards Beta({rates.prior[0]:.3g}, {rates.prior[1]:.3g}))"
