@@ -143,16 +143,16 @@ def test_it_is_a_subcommand_and_bad_words_are_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("right", [[0, 0, 0], [8, 8, 8], [0, 8, 0]])
 def test_prompts_that_were_never_both_right_and_wrong_bound_no_noise(right: list[int]) -> None:
-    found = rates.observed(right, [8, 8, 8])
-    table = rates.by_group_size(found, 64, [2, 8])
+    found = pass_rates.observed(right, [8, 8, 8])
+    table = pass_rates.by_group_size(found, 64, [2, 8])
     assert (table["nsr_low"] == 0).all()
     assert np.isinf(table[["nsr", "nsr_high"]].to_numpy()).all()
-    assert "no group size is better than another" in rates.paragraph(found, table, 64)
+    assert "no group size is better than another" in pass_rates.paragraph(found, table, 64)
 
 
 def test_spaces_in_the_head_of_a_file_do_not_matter_and_a_budget_makes_a_group(tmp_path: Path) -> None:
     path = tmp_path / "rates.csv"
     path.write_text("prompt, k, n\na, 3, 8\n")
-    assert rates.read(path).counts.tolist() == [[3, 8]]
+    assert pass_rates.read(path).counts.tolist() == [[3, 8]]
     with pytest.raises(Refusal, match="--budget 1 makes no group"):
-        rates.by_group_size(known(0.5), 1, [2])
+        pass_rates.by_group_size(known(0.5), 1, [2])
