@@ -1,5 +1,7 @@
 """The columns of `analysis.tables` on a page: their headings, what they mean, and which of them say nothing."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from ablate.store import PROBE
@@ -108,9 +110,24 @@ HIDDEN = ("against_cell",)
 SHARED = ("env", "mode", "own", "threshold", "common_env_steps")  # not shown where all are the same
 QUIET = ("left_out", "diverged")  # not shown where all are 0
 
+FOREMOST = {
+    "side_by_side": ("share_solved", "final_return", "env_steps_to_solve", "trace_variance_first", "nsr_first"),
+    "paired_differences": ("against", "seeds", "final_return_difference", "final_return_p", "noise_ratio", "noise_p"),
+    "sample_efficiency": ("runs", "final_return", "worst_quarter", "share_solved", "env_steps_to_solve", "auc"),
+    "stability": ("runs", "iqr_across_seeds", "iqr_along_run", "cvar_drawdown", "collapse"),
+    "noise": ("trained", "policy", "mode", "trace_variance", "nsr", "ratio"),
+}
+"""The columns of each table that are seen first."""
 
-def table(frame: pd.DataFrame, caption: str) -> Table:
+
+def table(name: str, frame: pd.DataFrame, caption: str) -> Table:
     """One of `analysis.tables` as a block: limits beside their value, and nothing that says the same in every row."""
+    made = _table(frame, caption)
+    foremost = ("label", "env", *FOREMOST[name])
+    return replace(made, lesser=[column for column in made.columns if column not in foremost])
+
+
+def _table(frame: pd.DataFrame, caption: str) -> Table:
     limits = {name: (f"{name}_low", f"{name}_high") for name in frame if f"{name}_low" in frame}
     shown = frame.drop(columns=[name for name in frame if _says_nothing(name, frame[name])])
     limits = {name: pair for name, pair in limits.items() if name in shown}

@@ -12,10 +12,11 @@ Blocks, in any order inside a section, `Group`, `Columns` or `Details`:
     Definitions(items)                term -> meaning
     Table(frame, caption, ...)        a sortable table; cells are numbers, text, `Verdict`s, `Link`s or `Equation`s
     Picture(figure, alternative)      a matplotlib figure as inline SVG
+    Views(pictures)                   by name, one of which is seen at a time; on paper and without scripts the first
     Verdict(word)                     SUPPORTED, REFUTED, CONDITIONAL or INCONCLUSIVE
     Group(title, blocks)              a heading below the section's
     Columns(blocks)                   side by side where there is room
-    Details(summary, blocks)          folded until it is asked for, or printed
+    Details(summary, blocks)          folded until it is asked for; on paper as on the screen
     Explorable(name)                  something to play with: the page of that name among the templates, which stands
                                       alone too
 
@@ -47,6 +48,8 @@ from matplotlib.mathtext import math_to_image
 from ablate.statistics.formatting import number
 
 from . import escaping
+from .plots.data import said
+from .plots.readings import readings
 
 TEMPLATES = Path(__file__).parent / "templates"
 Format = Callable[[Any], str]
@@ -122,6 +125,15 @@ class Picture(Block):
         if not self.alternative.strip():
             raise ValueError("a picture needs an alternative text")
 
+    @property
+    def readings(self) -> str:
+        return readings(self.figure)
+
+
+@dataclass(frozen=True)
+class Views(Block):
+    pictures: Mapping[str, Picture]
+
 
 @dataclass(frozen=True)
 class Table(Block):
@@ -131,6 +143,7 @@ class Table(Block):
     meanings:  column -> what it means, for a list under the table
     formats:   column -> text of a value, `number` by default
     intervals: column -> the two columns of its limits, shown beside it as [low, high] and not by themselves
+    lesser:    columns that a button shows and that are not printed
     """
 
     frame: pd.DataFrame
@@ -139,6 +152,7 @@ class Table(Block):
     meanings: Mapping[str, str] = field(default_factory=dict)
     formats: Mapping[str, Format] = field(default_factory=dict)
     intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    lesser: Sequence[str] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -146,9 +160,9 @@ class Table(Block):
         return [name for name in self.frame.columns if name not in limits]
 
     @property
-    def head(self) -> list[tuple[str, bool]]:
-        """(heading, whether its values are numbers) of each column."""
-        return [(self.titles.get(name, name), self._is_number(name)) for name in self.columns]
+    def head(self) -> list[tuple[str, str]]:
+        """(heading, classes) of each column."""
+        return [(self.titles.get(name, name), self._classes(name)) for name in self.columns]
 
     @property
     def legend(self) -> dict[str, str]:
@@ -158,6 +172,9 @@ class Table(Block):
     def rows(self) -> Iterator[list[dict[str, Any]]]:
         for _, row in self.frame.iterrows():
             yield [self._cell(name, row) for name in self.columns]
+
+    def _classes(self, name: str) -> str:
+        return " ".join(["number"] * self._is_number(name) + ["lesser"] * (name in self.lesser))
 
     def _is_number(self, name: str) -> bool:
         column = self.frame[name]
@@ -171,7 +188,7 @@ class Table(Block):
             "text": value if isinstance(value, Equation) else show(value),
             "interval": f"[{', '.join(show(limit) for limit in limits)}]" if known else "",
             "sort": _sort_key(value) if self._is_number(name) else str(value),
-            "number": self._is_number(name),
+            "classes": self._classes(name),
             "verdict": value if isinstance(value, Verdict) else None,
             "link": value.id if isinstance(value, Link) else None,
         }
@@ -270,7 +287,7 @@ def render(page: Page) -> str:
         finalize=in_line,
     )
     environment.filters["svg"] = svg
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "figures.js"))
     # Only these scripts may run, and nothing may be fetched, even if an escape were forgotten somewhere.
     explorables = {block.name: block for block in _explorables(page.sections)}.values()
     scripts = [script, *(block.script for block in explorables)]
@@ -302,16 +319,15 @@ VARIANT = "variant~"  # begins the id of what is drawn of one variant
 
 
 def _name(figure: Figure) -> None:
-    """Say of each line, band and name which variant it is of, for the page's script to hide it or set it off."""
+    """Say of each line, band and name which variant it is of, and what of it, for the page's script to hide it or set
+    it off."""
     places = itertools.count()
     for axes in figure.axes:
-        drawn = [*axes.lines, *axes.collections]
-        labels = [str(artist.get_label()).removeprefix("_interval of ") for artist in drawn]
-        named = [*zip(drawn, labels, strict=True), *((text, text.get_text()) for text in axes.texts)]
-        names = {label for label in labels if label and not label.startswith("_")}
-        for artist, label in named:
+        drawn = [(artist, *said(artist.get_label())) for artist in (*axes.lines, *axes.collections)]
+        names = {label for _, kind, label in drawn if kind == "value"}
+        for artist, kind, label in (*drawn, *((text, "name", text.get_text()) for text in axes.texts)):
             if label in names:
-                artist.set_gid(f"{VARIANT}{next(places)}~{label}")
+                artist.set_gid(f"{VARIANT}{next(places)}~{kind}~{label}")
 
 
 def _drawn(figure: Figure) -> bytes:
@@ -354,7 +370,7 @@ def _inline(svg: bytes, prefix: str, alternative: str) -> str:
         element.attrib.clear()
         element.attrib.update({name: _attribute(name, value, prefix) for name, value in attributes.items()})
         if attributes.get("id", "").startswith(VARIANT):
-            element.attrib["data-variant"] = element.attrib.pop("id").split("~", 2)[2]
+            _, _, element.attrib["data-kind"], element.attrib["data-variant"] = element.attrib.pop("id").split("~", 3)
     root.attrib.pop("version", None)
     # black is what SVG fills with by default, so matplotlib leaves it out
     root.attrib |= {"role": "img", "aria-label": alternative, "fill": "currentColor"}
@@ -366,6 +382,8 @@ def _inline(svg: bytes, prefix: str, alternative: str) -> str:
 def _attribute(name: str, value: str, prefix: str) -> str:
     if name == "id":
         return prefix + value
+    if name == "d":  # a hundredth of a point is finer than any screen
+        return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
     if name == "href":
         return value.replace("#", "#" + prefix, 1) if value.startswith("#") else value
     value = value.replace("url(#", f"url(#{prefix}")

@@ -10,6 +10,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -40,6 +41,7 @@ from .html_page import (
     Section,
     Table,
     Text,
+    Views,
     equation,
     render,
 )
@@ -137,7 +139,10 @@ def _glance(study: Study) -> Iterator[Block]:
     if not complete or len(study.cells["env"].unique()) != 1 or learning.no_learning(study):
         return
     seen = "Learning curves to the end of the runs, one line with an interval band for each variant."
-    pictures = [_picture(lambda: overview.curves(study), plots.in_words(seen, study))]
+    said = plots.in_words(seen, study)
+    pictures: list[Block] = [
+        Views({axis: _picture(partial(overview.curves, study, axis), said) for axis in overview.axes_of(study)})
+    ]
     if not overview.no_noise(study):
         seen = "Trace variance of each variant's gradient estimator at the first policy, with its limits."
         pictures.append(_picture(lambda: overview.noise(study), plots.in_words(seen, study)))
@@ -189,7 +194,7 @@ def _results(study: Study) -> Iterator[Section]:
     drawn = {name: _picture(draw, alternative) for name, (draw, alternative) in plots.figures(study).items()}
     for name, caption in CAPTIONS.items():
         own = [drawn.pop(figure) for figure in FIGURES.get(name, ()) if figure in drawn]
-        blocks = [table(made[name], caption)] if name in made else []
+        blocks = [table(name, made[name], caption)] if name in made else []
         if own or blocks:
             yield Section(capital(name.replace("_", " ")), name, [*blocks, *_arranged(own)])
     if drawn:
@@ -236,7 +241,22 @@ def _configurations(study: Study) -> Section:
         Details(f"{cell['label']} on {cell['env']}" if cell["env"] else str(cell["label"]), _configuration(name, cell))
         for name, cell in study.cells.iterrows()
     ]
-    return Section("Configurations", "configurations", [*_variants(study.cells), Text(said), *folded])
+    differ = _differences(study.cells)
+    return Section("Configurations", "configurations", [*_variants(study.cells), *differ, Text(said), *folded])
+
+
+def _differences(cells: pd.DataFrame) -> Iterator[Table]:
+    """What each cell's command sets; nothing where no command is known."""
+    rows = [
+        {"variant": cell["label"], **_overrides(cell["command"])} for _, cell in cells.iterrows() if cell["command"]
+    ]
+    if any(len(row) > 1 for row in rows):
+        yield Table(pd.DataFrame(rows).fillna("–"), "What differs from the defaults; all other settings are at theirs.")
+
+
+def _overrides(command: str) -> dict[str, str]:
+    words = [word.partition("=") for word in shlex.split(command) if "=" in word]
+    return {key: value for key, _, value in words if key not in ("study", "study.name", "outputs", "seed")}
 
 
 def _variants(cells: pd.DataFrame) -> Iterator[Table]:

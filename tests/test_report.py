@@ -257,8 +257,12 @@ def test_every_cell_has_its_command_and_its_whole_configuration(outputs: Path) -
 
 def told_variants(outputs: Path, study: str) -> list[list[str]]:
     """The rows of the table of variants, as text."""
-    made = next(block for block in blocks(report.report(outputs, study), "configurations") if isinstance(block, Table))
-    return made.frame.map(str).to_numpy().tolist()
+    return [row for made in of_symbols(outputs, study) for row in made.frame.map(str).to_numpy().tolist()]
+
+
+def of_symbols(outputs: Path, study: str) -> list[Table]:
+    made = [block for block in blocks(report.report(outputs, study), "configurations") if isinstance(block, Table)]
+    return [table for table in made if "symbol" in table.frame]
 
 
 def test_the_variants_are_told_in_symbols_once_and_others_are_left_out(tmp_path: Path) -> None:
@@ -278,9 +282,19 @@ def test_the_variants_are_told_in_symbols_once_and_others_are_left_out(tmp_path:
     drawn = {str(svg.attributes["aria-label"]) for td in tree.find("td") for svg in td.find("svg", role="img")}
     assert drawn == {r"R(\tau)", r"\sum_{t' \geq t} \gamma^{t'-t} r_{t'} - \bar{R}_{-i}"}
     cell(tmp_path, "other", "algorithm=a2c")
-    assert not [
-        block for block in blocks(report.report(tmp_path, "other"), "configurations") if isinstance(block, Table)
+    assert of_symbols(tmp_path, "other") == []
+
+
+def test_a_configuration_is_told_by_what_differs_from_the_defaults(tmp_path: Path) -> None:
+    cell(tmp_path, "differing", "phi=rtg", "gamma=0.9")
+    cell(tmp_path, "differing", "phi=return")
+    made = [
+        block for block in blocks(report.report(tmp_path, "differing"), "configurations") if isinstance(block, Table)
     ]
+    (told,) = [table.frame.set_index("variant") for table in made if "symbol" not in table.frame]
+    assert told["phi"].to_dict() == {"return": "return", "reward-to-go": "rtg"}
+    assert told["gamma"].to_dict() == {"return": "–", "reward-to-go": "0.9"}
+    assert "seed" not in told
 
 
 @pytest.mark.parametrize(
@@ -317,12 +331,13 @@ def test_every_table_and_figure_of_the_study_is_in_its_page(outputs: Path) -> No
     tree = shown(report.report(outputs, "clear"))
     at_first, figures = shown_at_first(tree), [alternative for _, alternative in plots.figures(study).values()]
     assert sorted(alternatives_of(tree)) == sorted([*at_first, *figures])
-    assert [text.split()[0] for text in at_first] == ["Learning", "Trace"]
+    assert [text.split()[0] for text in at_first] == ["Learning", "Learning", "Trace"]  # env steps, iterations; noise
     ids = [h.attributes["id"] for h in tree.find("h2")]
     assert set(tables.tables(study)) <= set(ids)
     shown_names = {dt.text() for dt in tree.find("dt")}
     heads = {th.text().rstrip() for th in tree.find("th", scope="col")}
-    assert heads <= shown_names, f"columns without a meaning: {heads - shown_names}"
+    settings = {"env", "iterations", "phi"}  # the headings of configurations are names of settings
+    assert heads - settings <= shown_names, f"columns without a meaning: {heads - settings - shown_names}"
 
 
 def test_the_page_says_how_to_run_and_cite_it(outputs: Path) -> None:

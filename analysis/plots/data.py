@@ -38,24 +38,24 @@ def drawn(figure: Figure) -> pd.DataFrame:
     for number, panel in enumerate((panel for panel in figure.axes if panel.get_visible()), 1):
         name = panel.get_title(loc="left") or panel.get_title() or str(number)
         named = {"panel": name, "x_label": panel.get_xlabel(), "y_label": panel.get_ylabel()}
-        words = _words(panel)
-        rows += [named | {"row": words.get(round(row.get("y", np.nan), 0), "")} | row for row in _points(panel)]
+        rows_named = words(panel)
+        rows += [named | {"row": rows_named.get(round(row.get("y", np.nan), 0), "")} | row for row in points(panel)]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.map(lambda x: x.replace("\n", " ") if isinstance(x, str) else x).dropna(axis="columns", how="all")
 
 
-def _words(panel: Axes) -> dict[float, str]:
+def words(panel: Axes) -> dict[float, str]:
     """The words beside the heights of an axis, none where they are numbers."""
     ticks = zip(panel.get_yticks(), panel.get_yticklabels(), strict=False)
     words = {float(place): label.get_text() for place, label in ticks}
     return words if any(re.search(r"[^\W\d_]{2}", word) for word in words.values()) else {}
 
 
-def _points(panel: Axes) -> Iterator[dict[str, Any]]:
+def points(panel: Axes) -> Iterator[dict[str, Any]]:
     for line in panel.lines:
         yield from _line(line.get_label(), *(np.asarray(x, float) for x in (line.get_xdata(), line.get_ydata())))
     for part in panel.collections:
-        kind, series = _said(part.get_label())
+        kind, series = said(part.get_label())
         if not kind:
             continue
         if isinstance(part, Quiver):
@@ -69,7 +69,7 @@ def _points(panel: Axes) -> Iterator[dict[str, Any]]:
             for x, y in corners.groupby("x")["y"]:
                 yield {"kind": kind, "series": series, "x": x, "low": y.min(), "high": y.max()}
     for bars in panel.containers:
-        kind, series = _said(bars.get_label())
+        kind, series = said(bars.get_label())
         if kind and isinstance(bars, BarContainer):
             for bar in bars.patches:
                 across = bars.orientation == "horizontal"
@@ -81,7 +81,7 @@ def _points(panel: Axes) -> Iterator[dict[str, Any]]:
 
 
 def _line(label: object, x: np.ndarray, y: np.ndarray) -> Iterator[dict[str, Any]]:
-    kind, series = _said(label)
+    kind, series = said(label)
     if kind == "interval" and len(x) == 2:
         level = {"y": y[0]} if y[0] == y[1] and x[0] != x[1] else {"x": x[0]}
         low, high = x if "y" in level else y
@@ -90,7 +90,7 @@ def _line(label: object, x: np.ndarray, y: np.ndarray) -> Iterator[dict[str, Any
         yield from ({"kind": kind, "series": series, "x": a, "y": b} for a, b in zip(x, y, strict=True))
 
 
-def _said(label: object) -> tuple[str, str]:
+def said(label: object) -> tuple[str, str]:
     """Kind and series; no kind where an artist has no label of ours."""
     if around := AROUND.fullmatch(str(label)):
         return around[1], around[2]

@@ -1,11 +1,14 @@
 """Pictures of what is learnt: learning curves, the convergence of value learners, the short corridor."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
@@ -36,7 +39,19 @@ BEST = 2 - np.sqrt(2)  # the best chance of going right in the short corridor
 
 ALIKE = 0.95  # of the longest run's env steps, which the shortest must reach for one panel to say all
 
-Curves = dict[str, list[tuple[Floats, Floats, Floats]]]
+AXES = {"env steps": "env_steps", "iterations": "iteration", "seconds": "wall_time"}
+"""What a curve may stand against, and the column that has it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The values of a run [T], and where each stands on the axes that are known of it [T]."""
+
+    along: Mapping[str, Floats]
+    values: Floats
+
+
+Curves = dict[str, list[Run]]
 Row = tuple[str, str, float]  # environment, what stands on the axis, where it ends
 
 
@@ -51,65 +66,83 @@ def learning(study: Study) -> Figure:
     """Return against env steps as far as every run goes, and where that leaves out much, against iterations beside it;
     a row an environment."""
     curves = _curves(study, "return_mean")
-    return _learning(study, curves, _rows(study, curves))
+    rows = _rows(study, curves)
+    figure, axes = panels(len(rows))
+    for panel, (env, axis, end) in zip(axes, rows, strict=True):
+        _returns(panel, study.cells[study.cells["env"] == env], curves, axis, end)
+        detail = ", as far as every run goes" if axis == "env steps" and len(rows) > 1 and np.isfinite(end) else ""
+        panel.set(title=f"{env}: against {axis}", xlabel=f"{axis}{detail}", ylabel="total reward of an episode")
+    named(figure, axes)
+    title(figure, finding(study, "final_return", ENDS) or "What each variant learns", _seeds(curves))
+    return figure
 
 
-def to_the_end(study: Study) -> Figure:
-    """Of one environment, the one panel that shows every run to its end."""
+def each_seed(study: Study, axis: str) -> Figure:
+    """Of one environment, one panel as far as every run goes on this axis, and each seed's own curve behind."""
     curves = _curves(study, "return_mean")
-    return _learning(study, curves, _rows(study, curves)[-1:])
+    end = min(run.along[axis][-1] for runs in curves.values() for run in runs)
+    figure, (panel,) = panels(1)
+    for cell, look in looks(study.cells).items():
+        for run in curves.get(cell, []):
+            line: dict[str, Any] = {"color": look["color"], "linewidth": 0.6, "alpha": 0.7, "zorder": 1}
+            inside = run.along[axis] <= end
+            panel.plot(
+                run.along[axis][inside], run.values[inside], label=f"_seed of {study.cells['label'][cell]}", **line
+            )
+    _returns(panel, study.cells, curves, axis, end)
+    panel.set(xlabel=axis, ylabel="total reward of an episode")
+    named(figure, [panel])
+    title(figure, finding(study, "final_return", ENDS) or "What each variant learns", _seeds(curves))
+    return figure
+
+
+def axes_of(study: Study) -> list[str]:
+    """What the curves of one environment can stand against, first what leaves out least of them."""
+    curves = _curves(study, "return_mean")
+    known = set.intersection(*(set(run.along) for runs in curves.values() for run in runs))
+    first = _rows(study, curves)[-1][1]
+    return sorted((axis for axis in AXES if axis in known), key=lambda axis: axis != first)
 
 
 def _rows(study: Study, curves: Curves) -> list[Row]:
     """The panels: of which environment, against what, and where the axis ends."""
     rows = list[Row]()
     for env in dict.fromkeys(study.cells["env"][cell] for cell in study.cells.index if cell in curves):
-        ends = [steps[-1] for cell in curves if study.cells["env"][cell] == env for steps, _, _ in curves[cell]]
+        ends = [
+            run.along["env steps"][-1] for cell in curves if study.cells["env"][cell] == env for run in curves[cell]
+        ]
         rows.append((env, "env steps", min(ends)))
         rows += [(env, "iterations", np.inf)] if min(ends) < ALIKE * max(ends) else []
     return rows
 
 
-def _learning(study: Study, curves: Curves, rows: Sequence[Row]) -> Figure:
-    figure, axes = panels(len(rows))
-    for panel, (env, against, end) in zip(axes, rows, strict=True):
-        cells = study.cells[study.cells["env"] == env]
-        for threshold in sorted(set(cells["threshold"].dropna())):
-            rule(panel, "solved", y=threshold)
-            halo = [withStroke(linewidth=points(2), foreground="white")]
-            word: dict[str, Any] = {
-                "transform": panel.get_yaxis_transform(),
-                "fontsize": points(6.5),
-                "path_effects": halo,
-                "zorder": 9,
-            }
-            panel.text(0.01, threshold, f"solved at {threshold:g}", va="bottom", **word)
-        for cell, look in looks(cells).items():
-            if cell in curves:
-                runs = [(steps if against == "env steps" else number, y) for steps, number, y in curves[cell]]
-                grid = np.linspace(0, min(end, *(x[-1] for x, _ in runs)), POINTS)
-                values = np.array([on_grid(x, y, grid) for x, y in runs])
-                value, low, high = band(values, np.random.default_rng(0))
-                curve(panel, grid, value, low, high, cells["label"][cell], markevery=(0.1, 0.2), **look)
-        detail = ", as far as every run goes" if against == "env steps" and len(rows) > 1 and np.isfinite(end) else ""
-        panel.set(title=f"{env}: against {against}", xlabel=f"{against}{detail}", ylabel="total reward of an episode")
-        panel.set_xlim(left=0)
-        thousands(panel.xaxis)
-    named(figure, axes)
-    title(figure, finding(study, "final_return", ENDS) or "What each variant learns", _seeds(curves))
-    return figure
+def _returns(panel: Axes, cells: pd.DataFrame, curves: Curves, axis: str, end: float) -> None:
+    """The curves of one environment with their bands, and the returns that solve it."""
+    for threshold in sorted(set(cells["threshold"].dropna())):
+        rule(panel, "solved", y=threshold)
+        halo = [withStroke(linewidth=points(2), foreground="white")]
+        word: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "fontsize": points(6.5)}
+        word |= {"path_effects": halo, "zorder": 9}
+        panel.text(0.01, threshold, f"solved at {threshold:g}", va="bottom", **word)
+    for cell, look in looks(cells).items():
+        if cell in curves:
+            grid = np.linspace(0, min(end, *(run.along[axis][-1] for run in curves[cell])), POINTS)
+            values = np.array([on_grid(run.along[axis], run.values, grid) for run in curves[cell]])
+            value, low, high = band(values, np.random.default_rng(0))
+            curve(panel, grid, value, low, high, cells["label"][cell], markevery=(0.1, 0.2), **look)
+    panel.set_xlim(left=0)
+    thousands(panel.xaxis)
 
 
 def _curves(study: Study, column: str) -> Curves:
-    """(env steps, iterations, values) of each run, by cell."""
+    """A column of each run, by cell, against whatever axis all runs have."""
     found: Curves = defaultdict(list)
-    counted = study.curves.assign(env_steps=study.curves["iteration"])
-    both = zip(side_by_side(study.curves, column), side_by_side(counted, column), strict=True)
-    for runs, numbered in both:
-        for cell, steps, number, values in zip(
-            runs.cells, runs.env_steps, numbered.env_steps, runs.values, strict=True
-        ):
-            found[cell].append((steps, number, values))
+    known = {axis: name for axis, name in AXES.items() if name in study.curves and study.curves[name].notna().all()}
+    all_blocks = [side_by_side(study.curves.assign(env_steps=study.curves[name]), column) for name in known.values()]
+    for blocks in zip(*all_blocks, strict=True):
+        for place, cell in enumerate(blocks[0].cells):
+            along = {axis: block.env_steps[place] for axis, block in zip(known, blocks, strict=True)}
+            found[cell].append(Run(along, blocks[0].values[place]))
     return found
 
 
@@ -163,7 +196,7 @@ def _convergence(study: Study, column: str, x: str, y: str, seen: str) -> Figure
         cells = study.cells[study.cells["env"] == env]
         for cell, look in looks(cells).items():
             if cell in curves:
-                runs = [(steps if steps_made else number, errors) for steps, number, errors in curves[cell]]
+                runs = [(run.along["env steps" if steps_made else "iterations"], run.values) for run in curves[cell]]
                 first, last = max(at[0] for at, _ in runs), min(at[-1] for at, _ in runs)
                 grid = np.geomspace(max(first, 1), max(last, 1), POINTS) if steps_made else runs[0][0]
                 value, low, high = band(

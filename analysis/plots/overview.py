@@ -5,15 +5,17 @@ from matplotlib.figure import Figure
 
 from .. import tables
 from ..frames import Study
-from .learning import to_the_end
+from .learning import axes_of, each_seed
 from .style import limits, logarithmic, looks, panels, points, title
+
+__all__ = ["axes_of", "curves", "no_noise", "noise"]
 
 SIZE = 4.6, 2.7  # inches, of each: side by side on a screen, one below the other on a phone
 
 
-def curves(study: Study) -> Figure:
+def curves(study: Study, axis: str) -> Figure:
     """The learning curves, as high as the picture beside them."""
-    figure = to_the_end(study)
+    figure = each_seed(study, axis)
     figure.set_size_inches(*SIZE)
     return figure
 

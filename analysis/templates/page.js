@@ -48,12 +48,12 @@ async function copy(button) {
 
 /* A button a variant: a click hides it in every chart or shows it again, a double click shows it alone; what the pointer
    is on, or the button that has the focus, is set off in all charts at once. */
+const hidden = new Set();
 function variantButtons(main) {
   const drawn = [...document.querySelectorAll("svg [data-variant]")].filter((element) => !element.closest("#claims ~ *")); // those name places
   const charts = (name) => new Set(drawn.filter((element) => element.dataset.variant === name).map((element) => element.closest("svg"))).size;
   const names = [...new Set(drawn.map((element) => element.dataset.variant))].filter((name) => charts(name) > 1);
   if (names.length < 2) return;
-  const hidden = new Set();
   const bar = document.createElement("div");
   bar.className = "variants";
   bar.setAttribute("role", "group");
@@ -83,9 +83,6 @@ function variantButtons(main) {
     bar.append(button);
   }
   for (const element of drawn) {
-    const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
-    title.textContent = element.dataset.variant;
-    element.prepend(title);
     element.addEventListener("pointerenter", () => setOff(element.dataset.variant));
     element.addEventListener("pointerleave", () => setOff(null));
   }
@@ -100,10 +97,3 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const button of document.querySelectorAll(".copy")) button.addEventListener("click", () => copy(button));
   if (innerWidth < 640) document.querySelector("nav details").open = false;
 });
-
-let folded = [];
-addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("main details:not([open])")];
-  for (const details of folded) details.open = true;
-});
-addEventListener("afterprint", () => { for (const details of folded) details.open = false; });
