@@ -17,7 +17,8 @@ from torch import Tensor
 
 def tanh_(x: Tensor) -> Tensor:
     """tanh in place. NumPy's kernel: several times the speed of torch's on CPU, and as batch-invariant."""
-    np.tanh(x.numpy(), out=x.numpy())
+    numbers = x.numpy()
+    np.tanh(numbers, numbers)
     return x
 
 

@@ -151,7 +151,7 @@ def test_gaussian_actions_are_normal(policy: Gaussian) -> None:
 def test_an_action_is_the_one_whose_share_of_the_unit_the_noise_falls_into(logits: list[float], u: float) -> None:
     """Up to rounding at its bounds; and it is always an action."""
     policy = Categorical(1, len(logits))
-    (action,) = policy.sample(torch.tensor([logits]), np.array([u]))
+    action = policy.sample(torch.tensor([[logits]]), np.array([[u]])).item()
     assert 0 <= action < len(logits)
     bounds = np.concatenate([[0], np.cumsum(np.exp(np.array(logits) - max(logits)))])
     bounds /= bounds[-1]

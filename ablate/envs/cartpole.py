@@ -32,10 +32,12 @@ class CartPole:
         need_count("horizon", horizon)
         self.horizon = horizon
         cart = CartPoleEnv()
-        self._gravity, self._force, self._tau = cart.gravity, cart.force_mag, cart.tau
-        self._pole_mass, self._total_mass = cart.masspole, cart.total_mass
-        self._length, self._polemass_length = cart.length, cart.polemass_length
-        self._farthest, self._steepest = cart.x_threshold, cart.theta_threshold_radians
+        # Arrays of no dimension: NumPy takes them at half the price of Python's numbers.
+        self._gravity, self._tau, self._ratio = np.array(cart.gravity), np.array(cart.tau), np.array(4.0 / 3.0)
+        self._pole_mass, self._total_mass = np.array(cart.masspole), np.array(cart.total_mass)
+        self._length, self._polemass_length = np.array(cart.length), np.array(cart.polemass_length)
+        self._farthest, self._steepest = np.array(cart.x_threshold), np.array(cart.theta_threshold_radians)
+        self._forces = np.array([-cart.force_mag, cart.force_mag])
 
     def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
         states = np.stack([stream.uniform(-0.05, 0.05, size=(episodes, 4)) for stream in streams])
@@ -44,7 +46,7 @@ class CartPole:
         return self._observation()
 
     def step(self, actions: NDArray) -> tuple[Float32, Floats, Bools, Bools]:
-        self._advance(self.state, actions, self._acceleration)
+        self._advance(self.state, actions, self._room)
         self._time += 1
         terminated = self._fallen(self.state)
         truncated = ~terminated if self._time >= self.horizon else self._never
@@ -61,40 +63,45 @@ class CartPole:
 
     def transition(self, states: Floats, actions: NDArray, draws: Floats) -> tuple[Floats, Floats, Bools]:
         state = np.moveaxis(states, -1, 0).copy()
-        self._advance(state, actions, np.empty((2, *actions.shape)))
+        self._advance(state, actions, np.empty((8, *actions.shape)))
         return np.moveaxis(state, 0, -1), np.ones(actions.shape), self._fallen(state)
 
     def observe(self, states: Floats) -> Float32:
         return states.astype(np.float32)
 
-    def _advance(self, state: Floats, actions: NDArray, acceleration: Floats) -> None:
-        """Move states [4, ...] on in place; accelerations [2, ...] is room to work in."""
+    def _advance(self, state: Floats, actions: NDArray, room: Floats) -> None:
+        """Move states [4, ...] on in place; `room` is [8, ...] to work in."""
         position, velocity = state[::2], state[1::2]
-        theta, theta_dot, theta_acc = position[1], velocity[1], acceleration[1]
-        sin, cos = np.sin(theta), np.cos(theta)
+        theta, theta_dot = position[1], velocity[1]
+        sin, cos, temp, inertia, acceleration, change = room[0], room[1], room[2], room[3], room[4:6], room[6:8]
+        theta_acc, pull = acceleration[1], change[0]
+        np.sin(theta, sin)
+        np.cos(theta, cos)
         # In place, with the operands of Gymnasium's formulas in Gymnasium's order:
         # temp = (force + polemass_length * theta'^2 * sin) / total_mass
-        temp = np.square(theta_dot)
+        np.square(theta_dot, temp)
         temp *= self._polemass_length
         temp *= sin
-        temp += actions * (2 * self._force) - self._force
+        temp += self._forces.take(actions)
         temp /= self._total_mass
         # theta'' = (gravity * sin - cos * temp) / (length * (4/3 - pole_mass * cos^2 / total_mass))
-        inertia = np.square(cos)
+        np.square(cos, inertia)
         inertia *= self._pole_mass
         inertia /= self._total_mass
-        np.subtract(4.0 / 3.0, inertia, out=inertia)
+        np.subtract(self._ratio, inertia, inertia)
         inertia *= self._length
         sin *= self._gravity
-        np.subtract(sin, cos * temp, out=theta_acc)
+        np.multiply(cos, temp, theta_acc)
+        np.subtract(sin, theta_acc, theta_acc)
         theta_acc /= inertia
         # x'' = temp - polemass_length * theta'' * cos / total_mass
-        pull = theta_acc * self._polemass_length
+        np.multiply(theta_acc, self._polemass_length, pull)
         pull *= cos
         pull /= self._total_mass
-        np.subtract(temp, pull, out=acceleration[0])
+        np.subtract(temp, pull, acceleration[0])
         # explicit Euler: the position moves with the old velocity
-        position += velocity * self._tau
+        np.multiply(velocity, self._tau, change)
+        position += change
         acceleration *= self._tau
         velocity += acceleration
 
@@ -103,7 +110,7 @@ class CartPole:
 
     def _set_state(self, state: Floats) -> None:
         self.state = state
-        self._acceleration = np.empty((2, *state.shape[1:]))
+        self._room = np.empty((8, *state.shape[1:]))
         self._rewards, self._never = np.ones(state.shape[1:]), np.zeros(state.shape[1:], bool)
         self._rewards.flags.writeable = self._never.flags.writeable = False  # handed out at every step
 

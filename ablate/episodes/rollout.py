@@ -1,6 +1,6 @@
 """policy x environment -> Trajectories."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate import nan_checks
-from ablate.envs.base import Continuous, Discrete, Environment
+from ablate.envs.base import Continuous, Discrete, Environment, Float32
 from ablate.episodes.trajectories import Trajectories
 from ablate.policies import Actor
 
+Indices = NDArray[np.int64]
+STRETCH = 64  # steps that are recorded together
 WORTH_DROPPING = 0.8  # rows are dropped when at most this share of those that are stepped would be left
 
 
@@ -31,64 +33,111 @@ def rollout(
     S, N, H = len(theta), episodes, env.horizon
     observation = env.reset(environment_streams, N)
     nan_checks.check("the first observation", observation, "seed episode")
-    draws = np.stack([policy.draws(stream, (N, H + 1)) for stream in action_streams])
-    draws = np.ascontiguousarray(draws.reshape(S * N, H + 1, *draws.shape[3:]).swapaxes(0, 1))  # [H+1, S*N, ...]
-    observations = np.zeros((H, S * N, env.observation_size), np.float32)
-    match env.actions:
-        case Discrete():
-            actions: NDArray = np.zeros((H, S * N), np.int64)
-        case Continuous(size):
-            actions = np.zeros((H, S * N, size), np.float32)
-    rewards = np.zeros((H, S * N))
+    draws = np.stack([policy.draws(stream, (N, H + 1)) for stream in action_streams])  # [S, N, H+1, ...]
     lengths = np.zeros(S * N, np.int64)
     terminated = np.zeros(S * N, bool)
     final = np.zeros((S * N, env.observation_size), np.float32)
 
-    rows = np.arange(S * N).reshape(S, N)  # where the numbers of each episode that is still stepped belong
     alive = np.ones((S, N), bool)
+    stretch = _Stretch.of(np.arange(S * N).reshape(S, N), 0, env, draws)
+    stretches = [stretch]
     network = policy.network.at(theta)
     for t in range(H):
-        at = rows.ravel()
+        if stretch.full:
+            stretches.append(stretch := _Stretch.of(stretch.rows, t, env, draws))
         outputs, _ = network(torch.from_numpy(observation))
-        action = policy.sample(outputs, draws[t].take(at, axis=0).reshape(*rows.shape, *draws.shape[2:]))
-        observations[t, at] = observation.reshape(at.size, -1)
-        actions[t, at] = action.reshape(at.size, *actions.shape[2:])
+        action = policy.sample(outputs, stretch.draw)
+        stretch.acted(observation, action)
         observation, reward, ends, cut = env.step(action)
+        stretch.earned(reward)
         if nan_checks.watched():
             for what, x in {"the action": action, "the reward": reward, "the next observation": observation}.items():
                 whole = np.zeros((S * N, *x.shape[2:]))
-                whole[rows[alive]] = x[alive]
+                whole[stretch.rows[alive]] = x[alive]
                 nan_checks.check(what, whole.reshape(S, N, *x.shape[2:]), "seed episode", f"step {t}")
-        rewards[t, at] = reward.ravel()
         over = (ends | cut) & alive
-        if over.any():
-            gone = rows[over]
+        if np.count_nonzero(over):
+            gone = stretch.rows[over]
             lengths[gone], terminated[gone], final[gone] = t + 1, ends[over], observation[over]
             alive &= ~over
-            if not alive.any():
+            if not np.count_nonzero(alive):
                 break
             if (kept := _worth_keeping(alive, policy.network.fewest_rows)) is not None:
                 env.keep(kept)
-                rows, alive = rows.take(kept), alive.take(kept)
+                rows, alive = stretch.rows.take(kept), alive.take(kept)
                 observation = np.ascontiguousarray(observation.reshape(-1, observation.shape[-1])[kept])
+                stretches.append(stretch := _Stretch.of(rows, t + 1, env, draws))
                 network = policy.network.at(theta[torch.from_numpy(rows[:, 0] // N)])
 
-    steps = int(lengths.max())
-
-    def per_seed(x: NDArray) -> NDArray:
-        return np.ascontiguousarray(x[:steps].swapaxes(0, 1)).reshape(S, N, steps, *x.shape[2:])
-
-    after = np.arange(steps) >= lengths.reshape(S, N, 1)
-    taken = per_seed(observations), per_seed(actions), per_seed(rewards)
-    for x in taken:
-        x[after] = 0
+    observations, actions, rewards = _gathered(stretches, lengths.reshape(S, N))
     finals = final.reshape(S, N, -1)
     outputs, _ = policy.network.forward(theta, torch.from_numpy(finals))
-    final_actions = policy.sample(outputs, draws[H].reshape(S, N, *draws.shape[2:]))
-    return Trajectories(*taken, lengths.reshape(S, N), terminated.reshape(S, N), finals, final_actions)
+    final_actions = policy.sample(outputs, draws[:, :, H])
+    ended = terminated.reshape(S, N)
+    return Trajectories(observations, actions, rewards, lengths.reshape(S, N), ended, finals, final_actions)
 
 
-def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int) -> NDArray[np.int64] | None:
+class _Stretch:
+    """Up to STRETCH steps of the same episodes: those whose numbers are `rows` [S', N'], from time `start` on."""
+
+    def __init__(self, rows: Indices, start: int, env: Environment, draws: NDArray):
+        self.rows, self.start, self.taken = rows, start, 0
+        self._draws = draws  # [steps, S', N', ...]
+        shape = draws.shape[:3]
+        match env.actions:
+            case Discrete():
+                actions: NDArray = np.empty(shape, np.int64)
+            case Continuous(size):
+                actions = np.empty((*shape, size), np.float32)
+        self._observations = np.empty((*shape, env.observation_size), np.float32)
+        self._actions, self._rewards = actions, np.empty(shape)
+
+    @classmethod
+    def of(cls, rows: Indices, start: int, env: Environment, draws: NDArray) -> "_Stretch":
+        """Of the draws of all episodes, [S, N, H+1, ...]."""
+        times = slice(start, min(start + STRETCH, env.horizon))
+        own = draws.reshape(-1, *draws.shape[2:])[rows.ravel(), times]
+        return cls(rows, start, env, np.ascontiguousarray(own.swapaxes(0, 1)).reshape(-1, *rows.shape, *own.shape[2:]))
+
+    @property
+    def full(self) -> bool:
+        return self.taken == len(self._draws)
+
+    @property
+    def draw(self) -> NDArray:
+        """The randomness of the next actions."""
+        return self._draws[self.taken]
+
+    def acted(self, observations: Float32, actions: NDArray) -> None:
+        self._observations[self.taken], self._actions[self.taken] = observations, actions
+
+    def earned(self, rewards: NDArray[np.float64]) -> None:
+        self._rewards[self.taken] = rewards
+        self.taken += 1
+
+    def steps(self) -> Iterator[NDArray]:
+        """Observations, actions and rewards of the steps taken, [S' N', steps, ...] each."""
+        for x in (self._observations, self._actions, self._rewards):
+            yield x[: self.taken].reshape(self.taken, -1, *x.shape[3:]).swapaxes(0, 1)
+
+
+def _gathered(stretches: list[_Stretch], lengths: Indices) -> list[NDArray]:
+    """Observations, actions and rewards [S, N, T, ...], 0 after each episode's end. Takes the stretches from the list:
+    each is let go once it is copied."""
+    shape = lengths.size, int(lengths.max())
+    whole = [np.zeros((*shape, *x.shape[2:]), x.dtype) for x in stretches[0].steps()]
+    while stretches:
+        stretch = stretches.pop()
+        times = slice(stretch.start, stretch.start + stretch.taken)
+        for x, part in zip(whole, stretch.steps(), strict=True):
+            x[stretch.rows.ravel(), times] = part
+    after = np.arange(shape[1]) >= lengths.reshape(-1, 1)
+    for x in whole:
+        x[after] = 0
+    return [x.reshape(*lengths.shape, *x.shape[1:]) for x in whole]
+
+
+def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int) -> Indices | None:
     """Flat indices [S', N'] of the rows to go on with, or None where dropping would gain little."""
     N = alive.shape[1]
     living = alive.sum(1)
