@@ -233,7 +233,7 @@ class Explorable(Block):
 
     @property
     def content(self) -> Markup:
-        return self._between("<body>", "<script>")
+        return self._between("</h1>", "</main>")
 
     @property
     def script(self) -> Markup:
