@@ -95,9 +95,17 @@ class TabularModel:
         pi = self.policies(theta)
         if len(self.policy.network.sizes) == 2:
             return np.stack([exact.scores(p, self.mdp.features) for p in pi])
-        return np.stack(
-            [_network_scores(self.policy.network, row, p, self.mdp.features) for row, p in zip(theta, pi, strict=True)]
-        )
+        every = np.eye(pi.shape[2]) - pi[:, :, None]  # [S, states, A, A]
+        both = zip(theta, every, strict=True)
+        return np.stack([_pulled_back(self.policy.network, row, d, self.mdp.features) for row, d in both])
+
+    def jacobians(self, theta: Tensor) -> Floats | None:
+        """d logits / d theta of each seed's states, [S, states, A, P]; None where the policy is a table of logits."""
+        if len(self.policy.network.sizes) == 2 and self.mdp.states_are_seen:
+            return None
+        shape = self.mdp.num_states, self.mdp.num_actions
+        every = np.broadcast_to(np.eye(shape[1]), (*shape, shape[1]))
+        return np.stack([_pulled_back(self.policy.network, row, every, self.mdp.features) for row in theta])
 
 
 def _as_bytes(rows: Float32) -> NDArray[np.void]:
@@ -105,14 +113,20 @@ def _as_bytes(rows: Float32) -> NDArray[np.void]:
     return np.ascontiguousarray(rows).view(f"V{rows.itemsize * rows.shape[1]}")[:, 0]
 
 
-def _network_scores(network: Network, theta: Tensor, pi: Floats, features: Floats) -> Floats:
-    """grad_theta log pi(a|s) of one seed's network, [states, A, P]: each (s, a) by itself."""
-    states, actions = pi.shape
-    rows = theta.expand(states * actions, -1).contiguous()
+ROWS = 256  # gradients that are worked out at a time
+
+
+def _pulled_back(network: Network, theta: Tensor, d: Floats, features: Floats) -> Floats:
+    """Gradients of one seed's network for output scores d [states, A, outputs], [states, A, P]: each by itself."""
+    states, actions = d.shape[:2]
     x = torch.from_numpy(np.repeat(features, actions, axis=0).astype(np.float32))[:, None]
-    d = torch.from_numpy((np.eye(actions) - pi[:, None, :]).reshape(-1, 1, actions).astype(np.float32))
-    _, inputs = network.forward(rows, x)
-    return network.gradient(rows, inputs, d).numpy().astype(np.float64).reshape(states, actions, -1)
+    scores = torch.from_numpy(d.reshape(states * actions, 1, -1).astype(np.float32))
+    found = []
+    for some, own in zip(x.split(ROWS), scores.split(ROWS), strict=True):
+        rows = theta.expand(len(some), -1).contiguous()
+        _, inputs = network.forward(rows, some)
+        found.append(network.gradient(rows, inputs, own))
+    return torch.cat(found).numpy().astype(np.float64).reshape(states, actions, -1)
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,8 @@ def _environment(config: dict[str, Any]) -> None:
         raise Impossible(
             f"policy={policy['name']} cannot act in env={name}, which has {env.actions} actions; write policy={right}"
         )
+    if policy and not policy["_target_"].startswith("ablate.policies."):
+        build.policy(config, env)  # which refuses an environment that it does not read
     first = policy.get("initial_logits")
     if first is not None and isinstance(env.actions, Discrete) and len(first) != env.actions.n:
         raise Impossible(
@@ -254,7 +256,7 @@ def _exact_probe(config: dict[str, Any], mdp: "MDP | None") -> None:
     policy, env = config["policy"], config["env"]["name"]
     if mdp is None:
         raise Impossible(f"probe=exact needs a finite known model, which env={env} does not have; write probe=matched")
-    if policy["name"] != "categorical" or policy["hidden"]:
+    if "group" not in config["env"] and (policy["name"] != "categorical" or policy["hidden"]):
         raise Impossible(
             f"probe=exact needs a linear softmax policy, not policy.hidden={shown(policy['hidden'])}; "
             "write policy=categorical policy.hidden=[]"

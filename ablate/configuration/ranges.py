@@ -95,6 +95,8 @@ RANGES: dict[str, Range] = {
     "policy.sigma": (_positive, "above 0", "1"),
     "policy.spread": (lambda x: x in ("constant", "learned", "state"), "constant, learned or state", "learned"),
     "policy.hidden": LAYERS,
+    "policy.units": (*A_COUNT, "16"),
+    "policy.embedding": (*A_COUNT, "8"),
     "policy.initial_logits": (lambda x: x is None or _numbers(x), "a list of numbers or null", "[0,1]"),
     "critic.hidden": LAYERS,
     "probe.episodes": (whole, "a whole number of at least 1", "256"),

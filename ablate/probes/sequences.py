@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,11 +61,15 @@ class SequenceProbe(Schedule):
         self, theta: Tensor, critic: Any, seeds: Sequence[int], iteration: int, moments: Any = None
     ) -> list[list[Row]]:
         """A row for every seed. The run's own ``critic`` and ``moments`` are not looked at."""
-        return [[{"iteration": iteration, "mode": "exact"} | self.row(own)] for own in self._logits(theta)]
+        return [
+            [{"iteration": iteration, "mode": "exact"} | self.row(logits, jacobian)]
+            for logits, jacobian in zip(self._logits(theta), self._jacobians(theta), strict=True)
+        ]
 
-    def row(self, logits: np.ndarray) -> Row:
-        own = drawn(self.problem, logits, self.size, self.groups, self.advantage, self.aggregation)
-        plain = drawn(self.problem, logits, self.size, self.groups, advantages.none)
+    def row(self, logits: np.ndarray, jacobian: np.ndarray | None = None) -> Row:
+        """Of the policy's logits [P, prefixes, V] and, where it is no table, their Jacobian [P, prefixes, V, D]."""
+        batch_of = partial(drawn, self.problem, logits, self.size, self.groups, jacobian=jacobian)
+        own, plain = batch_of(self.advantage, self.aggregation), batch_of(advantages.none)
         batch = self.size * self.groups
         signal = float(np.square(own.mean).sum())
         numbers = {
@@ -80,6 +85,14 @@ class SequenceProbe(Schedule):
     def check(self) -> None:
         """Raises Refusal where there are too many batches to sum over."""
         self.row(np.zeros((self.problem.prompts, len(self.problem.prefixes), self.problem.vocabulary)))
+
+    def _jacobians(self, theta: Tensor) -> Sequence[np.ndarray | None]:
+        """[P, prefixes, V, D] of each seed; None where the policy is a table."""
+        found = self.model.jacobians(theta)
+        if found is None:
+            return [None] * len(theta)
+        shape = self.problem.prompts, -1, *found.shape[2:]
+        return [own[:-1].reshape(shape) for own in found]  # without the terminal state
 
     def _logits(self, theta: Tensor) -> np.ndarray:
         """[S, P, prefixes, V], up to a constant of each prefix."""

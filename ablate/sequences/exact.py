@@ -67,6 +67,8 @@ class Moments:
     | mean      | [P,D] | E g                                                                                      |
     | variance  | -     | tr Cov g                                                                                 |
     | gradient  | [P,D] | grad J                                                                                   |
+
+    Of prompts that share their parameters [1,D].
     """
 
     mean: Floats
@@ -127,14 +129,29 @@ def moments(
     advantage: OfBatch,
     aggregation: OfBatch = aggregations.sequence_sum,
     surrogate: Surrogate | None = None,
+    jacobian: Floats | None = None,
 ) -> Moments:
     """Exact moments of an estimator with N = `size` answers a prompt; logits [P, prefixes, V].
 
+    The parameters are the logits, each prompt's its own; with a ``jacobian`` d logits / d theta [P, prefixes, V, D]
+    they are theta, of a network that all prompts share.
+
     Raises Refusal where there are more batches to sum over than memory stands.
     """
-    kinds = kinds_of(problem, logits, surrogate, by_norm="norms" in advantages.takes(advantage))
-    mean, variance = kind_moments(kinds, size, advantage, aggregation)
-    return Moments(mean, variance, problem.gradient(logits))
+    kinds = kinds_of(problem, logits, surrogate, "norms" in advantages.takes(advantage), jacobian)
+    mean, variance = kind_moments(kinds, size, advantage, aggregation, shared=jacobian is not None)
+    return Moments(mean, variance, gradient(problem, logits, jacobian))
+
+
+def gradient(problem: TokenProblem, logits: ArrayLike, jacobian: Floats | None = None) -> Floats:
+    """grad J, [P,D], or [1,D] of shared parameters."""
+    own = problem.gradient(logits)
+    return own if jacobian is None else np.einsum("xd,xde->e", own, _flat(jacobian))[None]
+
+
+def _flat(jacobian: Floats) -> Floats:
+    """[P, prefixes V, D]."""
+    return jacobian.reshape(len(jacobian), -1, jacobian.shape[-1])
 
 
 def running_mean_moments(
@@ -160,14 +177,17 @@ def running_mean_moments(
     return Moments(mean, square - float(np.square(mean).sum()), problem.gradient(logits))
 
 
-def kind_moments(kinds: list[Kinds], size: int, advantage: OfBatch, aggregation: OfBatch) -> tuple[Floats, float]:
-    """E g, [P, D], and tr Cov g, of prompts given by their kinds of answer; N = `size`."""
+def kind_moments(
+    kinds: list[Kinds], size: int, advantage: OfBatch, aggregation: OfBatch, shared: bool = False
+) -> tuple[Floats, float]:
+    """E g, [P, D], or [1, D] where prompts have `shared` parameters, and tr Cov g, of prompts given by their kinds of
+    answer; N = `size`."""
     everyone = list(range(len(kinds)))
     together = [everyone] if couples_prompts(advantage, aggregation) else [[x] for x in everyone]
-    mean, variance = np.zeros((len(kinds), kinds[0].means.shape[-1])), 0.0
+    mean, variance = np.zeros((1 if shared else len(kinds), kinds[0].means.shape[-1])), 0.0
     for prompts in together:
-        _, own, square = sums(kinds, prompts, size, advantage, aggregation)
-        mean[prompts] = own
+        _, own, square = sums(kinds, prompts, size, advantage, aggregation, [0] * len(prompts) if shared else None)
+        mean[[0] if shared else prompts] += own
         variance += square - float(np.square(own).sum())
     return mean, variance
 
@@ -269,14 +289,19 @@ def _micro_batches(aggregation: OfBatch) -> int:
 
 
 def kinds_of(
-    problem: TokenProblem, logits: ArrayLike, surrogate: Surrogate | None = None, by_norm: bool = False
+    problem: TokenProblem,
+    logits: ArrayLike,
+    surrogate: Surrogate | None = None,
+    by_norm: bool = False,
+    jacobian: Floats | None = None,
 ) -> list[Kinds]:
-    """The kinds of answer to each prompt, and the moments of their scores; with `by_norm` answers of different |S|^2,
-    S = sum_t z_t, are different kinds."""
+    """The kinds of answer to each prompt, and the moments of their scores, of theta where there is a ``jacobian``; with
+    `by_norm` answers of different |S|^2, S = sum_t z_t, are different kinds."""
     log_pi, z = problem.token_log_probs(logits), problem.token_scores(logits)
+    plain = z.sum(2)
     if surrogate is None:
         chances = np.exp(log_pi.sum(-1))
-        S = np.stack([z.sum(2)] * 2)  # [2, P, Y, D]
+        S = np.stack([plain] * 2)  # [2, P, Y, D]
     else:
         behind = problem.token_log_probs(surrogate.behaviour)
         chances = np.exp(behind.sum(-1))
@@ -285,9 +310,11 @@ def kinds_of(
             ratio = np.broadcast_to(ratio.prod(-1, keepdims=True), ratio.shape)
         kept = np.stack([ratio <= 1 + surrogate.high, ratio >= 1 - surrogate.low])
         S = np.einsum("sxyh,xyhd->sxyd", kept * ratio, z)
+    if jacobian is not None:
+        S, plain = S @ _flat(jacobian), plain @ _flat(jacobian)
     found = []
     for x in range(problem.prompts):
-        norms = np.square(z[x].sum(1)).sum(-1) * by_norm
+        norms = np.square(plain[x]).sum(-1) * by_norm
         keys = np.stack([problem.rewards[x], problem.lengths, norms], 1)
         values, which = np.unique(keys, axis=0, return_inverse=True)
         member = np.eye(len(values))[which.reshape(-1)].T * chances[x]  # [K, Y]

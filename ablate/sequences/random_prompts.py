@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from ablate.refusal import Refusal
 from ablate.sequences import advantages, aggregations
-from ablate.sequences.exact import Accept, Moments, OfBatch, couples_prompts, kinds_of, sums
+from ablate.sequences.exact import Accept, Floats, Moments, OfBatch, couples_prompts, gradient, kinds_of, sums
 from ablate.sequences.problem import TokenProblem
 
 MOST_DRAWS = 4096  # of prompts, one a group, that are summed over
@@ -39,12 +39,14 @@ def drawn(
     advantage: OfBatch,
     aggregation: OfBatch = aggregations.sequence_sum,
     accept: Accept | None = None,
+    jacobian: Floats | None = None,
 ) -> Drawn:
-    """Exact moments for G = `groups` groups of N = `size` answers; ``accept=advantages.differ`` is dynamic sampling.
+    """Exact moments for G = `groups` groups of N = `size` answers; ``accept=advantages.differ`` is dynamic sampling. A
+    ``jacobian`` is that of a policy whose parameters all prompts share, as in `exact.moments`.
 
     Raises Refusal where there are too many batches to sum over, or where no group is ever accepted.
     """
-    kinds = kinds_of(problem, logits, by_norm="norms" in advantages.takes(advantage))
+    kinds = kinds_of(problem, logits, by_norm="norms" in advantages.takes(advantage), jacobian=jacobian)
     P = problem.prompts
     together = groups if couples_prompts(advantage, aggregation) else 1
     if P**together > MOST_DRAWS:
@@ -52,9 +54,9 @@ def drawn(
             f"{P} prompts in {groups} groups are {P**together:.3g} batches of prompts, at most {MOST_DRAWS} are summed "
             "over: take fewer groups, or an estimator that takes groups one at a time"
         )
-    accepted, mean, square = 0.0, np.zeros((P, kinds[0].means.shape[-1])), 0.0
+    accepted, mean, square = 0.0, np.zeros((P if jacobian is None else 1, kinds[0].means.shape[-1])), 0.0
     for prompts in product(range(P), repeat=together):
-        own, blocks = np.unique(prompts, return_inverse=True)
+        own, blocks = np.unique(prompts if jacobian is None else [0] * together, return_inverse=True)
         chosen = [kinds[x] for x in prompts]
         chance, first, second = sums(
             chosen, list(range(together)), size, advantage, aggregation, blocks.tolist(), accept
@@ -66,4 +68,4 @@ def drawn(
         raise Refusal("no group is ever accepted: every answer to a prompt has the same reward")
     mean, square = mean / accepted, square / accepted
     variance = (square - float(np.square(mean).sum())) * together / groups
-    return Drawn(mean, variance, problem.gradient(logits), accepted ** (1 / together))
+    return Drawn(mean, variance, gradient(problem, logits, jacobian), accepted ** (1 / together))
