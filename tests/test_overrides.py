@@ -1,8 +1,11 @@
 """Words of a command line: what is typed is what is meant, in any order, and what is shown can be pasted."""
 
 from itertools import permutations
+from pathlib import Path
 
 import pytest
+import yaml
+from commands import ablate
 from hydra._internal.utils import get_args_parser
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +140,27 @@ def test_what_is_cut_is_the_middle() -> None:
     assert one_line("abcdefghij", 7) == "ab...ij"
     assert one_line("abcdefghij", 10) == "abcdefghij"
     assert one_line("a\x1b[31m\u202eb\n c\0") == "a [31m b c"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("-m algorithm=td,sarsa algorithm.steps=9", "algorithm=td,sarsa algorithm.steps=choice(9)"),
+        ("-m env=chain,lqg env.horizon=8,9", "env=chain,lqg env.horizon=8,9"),
+        ("-m env=chain env.slip=0.1 seed=0-9", "env=chain env.slip=0.1 seed=0-9"),
+        ("-m env=chain,lqg +env.x=[1,2] gamma=0.5", "env=chain,lqg +env.x=[1,2] gamma=0.5"),
+        ("algorithm=td algorithm.steps=9", "algorithm=td algorithm.steps=9"),
+    ],
+)
+def test_a_setting_of_a_swept_choice_is_swept_with_it(typed: str, words: str) -> None:
+    assert [word for word in arranged(typed.split()) if word[0] != "-"] == words.split()
+
+
+def test_choices_are_swept_with_a_setting_that_the_default_choice_has_not(tmp_path: Path) -> None:
+    """Hydra composes once without what is swept: algorithm=policy_gradient has no step_size."""
+    ablate("-m", "algorithm=sarsa,q_learning", "algorithm.step_size=0.25", "env=chain", "iterations=1", cwd=tmp_path)
+    cells = [yaml.safe_load(path.read_text())["config"] for path in tmp_path.glob("outputs/main/*/config.yaml")]
+    assert sorted((cell["algorithm"]["name"], cell["algorithm"]["step_size"]) for cell in cells) == [
+        ("q_learning", 0.25),
+        ("sarsa", 0.25),
+    ]

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from hydra._internal.utils import get_args_parser
 
-from ablate.configuration.overrides import as_text
+from ablate.configuration.overrides import GROUPS, as_text, key, parsed
 from ablate.refusal import Refusal, shown
 
 
@@ -40,4 +40,23 @@ def arranged(typed: Sequence[str]) -> list[str]:
         if takes and option.choices and value not in option.choices:
             raise Refusal(f"{name} {shown(value)} cannot be shown; write {name} {' or '.join(option.choices)}")
     sweeping = any(flag in ("-m", "--multirun") for flag in flags)
-    return [*(as_text(word, sweeping) for word in overrides), *flags]
+    words = [as_text(word, sweeping) for word in overrides]
+    return [*(_with_swept_choices(words) if sweeping else words), *flags]
+
+
+def _with_swept_choices(words: Sequence[str]) -> list[str]:
+    """A setting of a group whose choice is swept, `algorithm=sarsa,q_learning algorithm.steps=100`, as a sweep over one
+    value: before a sweep Hydra composes once without what is swept, where the default choice may not have it."""
+    read = {word: parsed(word) for word in words}
+    swept = {key(word) for word, found in read.items() if found is not None and found.is_sweep_override()}
+
+    def belongs(word: str) -> bool:
+        found, (group, dot, _) = read[word], key(word).partition(".")
+        plain = found is not None and not found.is_sweep_override() and word[0] not in "+~"
+        return bool(dot) and group in swept and group in GROUPS and plain
+
+    return [
+        f"{start}=choice({value})" if belongs(word) else word
+        for word in words
+        for start, _, value in [word.partition("=")]
+    ]

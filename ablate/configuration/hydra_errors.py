@@ -55,7 +55,8 @@ def told(problem: Exception, words: Sequence[str]) -> str:
         return f"{shown(match[1])} is several values: add -m to sweep over them, or write {one} for one job"
     if match := re.match(r"Could not override '(.*?)'", said):
         word = next((word for word in words if key(word) == match[1]), "")
-        guess = meant(match[1], shown(word.partition("=")[2]))
+        value = word.partition("=")[2].removeprefix("choice(").removesuffix(")")  # see `arguments`
+        guess = meant(match[1], shown(value))
         return f"{match[1]} is not a setting here; {f'did you mean {guess}? ' if guess else ''}{LISTED}"
     if match := re.match(r"Error merging override ((.*?)=.*)", said):
         if match[2] in RANGES:
