@@ -130,7 +130,7 @@ def test_what_a_part_cannot_do_without(word: str, missing: str) -> None:
         ("env.id=CartPole-v1", "did you mean env=gym env.id=CartPole-v1?"),
         ("policy.sigma=0.5", "did you mean policy=gaussian policy.sigma=0.5?"),
         ("phi.gae_lambda=0.9", "did you mean phi=advantage phi.gae_lambda=0.9?"),
-        ("horizon=50", "did you mean env.horizon=50?"),
+        ("horizon=50", "env.horizon=50?"),
         ("iteration=5", "did you mean iterations=5?"),
         ("bseline=loo", "did you mean baseline=loo?"),
         ("environment=chain", "did you mean env=chain?"),
