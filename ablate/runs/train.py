@@ -19,6 +19,7 @@ from ablate.probes.exact import ExactProbe
 from ablate.probes.greedy import evaluation
 from ablate.probes.sampled import Probe
 from ablate.probes.sequences import SequenceProbe
+from ablate.runs.allocator import keep_freed_memory
 from ablate.runs.budget import Budget
 from ablate.runs.isolated import IsolatedProbe, isolated
 from ablate.store import Cell, Checkpoint
@@ -45,6 +46,7 @@ def train(
     way. A seed whose estimate or policy is no longer finite is recorded as diverged and leaves the block;
     the others do not notice.
     """
+    keep_freed_memory()
     torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
     with held(cell.config):
         learner, measuring, judge = _parts(cell.config)
