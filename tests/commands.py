@@ -60,11 +60,13 @@ class Running:
     def until(self, condition: Callable[[], Any]) -> Any:
         """Wait until something holds; returns it. The command must not end before."""
         deadline = time.monotonic() + PATIENCE
-        while not (found := condition()):
-            assert self.process.poll() is None, f"ended too early\n{self.output}"
+        while True:
+            ended = self.process.poll() is not None  # before the look: what it did last still counts
+            if found := condition():
+                return found
+            assert not ended, f"ended too early\n{self.output}"
             assert time.monotonic() < deadline, f"waited in vain\n{self.output}"
             time.sleep(0.02)
-        return found
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)
