@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from ablate import commands, store
+from ablate.analysis.html_page import Explorable
 from ablate.analysis.verdicts.claim import STUDIES, Claim, claims
 from ablate.analysis.verdicts.question import number
 from ablate.configuration import CONF
@@ -429,6 +430,12 @@ def table(heads: tuple[str, ...], rows: Any) -> str:
     return "\n".join([line(heads), "|" + "---|" * len(heads), *map(line, rows)])
 
 
+def explorable(name: str) -> str:
+    """What is played with on the page of claims, with the same script."""
+    block = Explorable(name)
+    return f"```{{raw}} html\n<style>{block.style}</style>\n{block.content}\n<script>{block.script}</script>\n```"
+
+
 PIECES: dict[str, Callable[..., str]] = {
     "general-settings": general_settings,
     "groups": groups,
@@ -443,4 +450,5 @@ PIECES: dict[str, Callable[..., str]] = {
     "signals": signals,
     "verdicts": verdicts,
     "claims": all_claims,
+    "explorable": explorable,
 }

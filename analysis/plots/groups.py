@@ -60,7 +60,7 @@ def group_size(study: Study) -> Figure:
     seeds = first["seed"].nunique()
     detail = f"median of {seeds} seeds with its 95% interval" if seeds > 1 else "one seed, with its 95% interval"
     detail += "; as many answers an update at every N, so that more a prompt means fewer prompts"
-    title(figure, _best(first), detail)
+    title(figure, "Noise of an update for its signal, by how many answers share a prompt", detail)
     return figure
 
 
@@ -72,15 +72,3 @@ def _coinciding(rows: pd.DataFrame, order: list[str]) -> dict[str, str]:
         twin = next((one for one in found if np.allclose(ratios.loc[one], ratios.loc[variant], rtol=1e-6)), variant)
         found.setdefault(twin, []).append(variant)
     return {first: ", ".join(names) for first, names in found.items()}
-
-
-def _best(first: pd.DataFrame) -> str:
-    """The least noise of any, and at what size."""
-    table = (
-        first.assign(update_nsr=first["nsr"] / first["update"]).groupby(["variant", "env.group"])["update_nsr"].median()
-    )
-    table = table[np.isfinite(table)]
-    if table.empty:
-        return "No signal can be told from 0"
-    variant, size = table.idxmin()
-    return f"Least noise for its signal here: {variant} with {size:g} answers a prompt"

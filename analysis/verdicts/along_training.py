@@ -15,10 +15,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from ablate.configuration.settings import node
 from ablate.randomness import stream
 from ablate.statistics.formatting import counted
 from ablate.statistics.learning_curves import FINAL, Floats
 
+from ..plots import style
 from ..statistics import area_under_curve, kendall_tau
 from . import draw, learning
 from .estimates import Estimate, Mean
@@ -209,7 +211,6 @@ def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str
     draw.theme()
     size = draw.WIDTH, 1.0 + 2.2 * len(pairs)
     figure, panels = plt.subplots(len(pairs), len(places), figsize=size, layout="constrained", squeeze=False)
-    variants = list(evidence["variant"].unique())
     for row, (one, other) in zip(panels, pairs, strict=True):
         for panel, place in zip(row, places, strict=True):
             rows = evidence[evidence["place"] == place]
@@ -217,7 +218,7 @@ def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str
             for variant, runs in ranked(rows).groupby("variant", sort=False):
                 (x, across), (y, along) = (_around(runs, score) for score in (one, other))
                 least = {"x": min(least["x"], x), "y": min(least["y"], y)}
-                look = draw.look(variants.index(variant)) | {"linestyle": "none", "label": variant}
+                look = look_of(str(variant)) | {"linestyle": "none", "label": variant}
                 panel.errorbar(x, y, xerr=across, yerr=along, elinewidth=0.6, markersize=4, **look)
             found = tau(rows, one, other)
             low, high = found.limits(LEVEL)
@@ -234,6 +235,13 @@ def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str
         marks |= {label: mark for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=5, fontsize=7)
     return figure
+
+
+def look_of(variant: str) -> dict[str, Any]:
+    """Colour and marker of "rtg - loo", as in every other figure."""
+    phi, _, baseline = variant.partition(" - ")
+    orders = [int(node(*choice)["about"]["order"]) for choice in (("phi", phi), ("baseline", baseline or "none"))]
+    return {"color": style.colour(*orders), "marker": style.MARKERS[(3 * orders[0] + orders[1]) % len(style.MARKERS)]}
 
 
 def _around(runs: pd.DataFrame, score: str) -> tuple[float, Any]:

@@ -1,10 +1,12 @@
 """The verdicts as a page: the table, and each claim with its equation, picture, numbers and the command for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
+from ablate.exact import softmax
 from ablate.statistics.formatting import counted
 
 from .. import html_page
@@ -23,8 +25,10 @@ from ..html_page import (
     Table,
     Text,
 )
+from . import mdp_graph
 from .claim import STUDIES, Claim, Scale, family_size
 from .question import Question, number
+from .variances import NAMED
 from .verdict import LEVEL, WORDS, Row, Verdict, interval, percent
 
 Shown = Sequence[tuple[Claim, Verdict, pd.DataFrame | None]]
@@ -81,10 +85,25 @@ def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs
         blocks.append(Picture(figure, f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"))
         plt.close(figure)
     blocks += [Text(f"Why: {claim.why}"), Equation(claim.equation)]
+    blocks += [*_counterexamples(claim, verdict)]
     if claim.explorable:
         blocks += [Text("Where it fails, to play with:"), Explorable(claim.explorable)]
     blocks.append(Details("Numbers and commands", [*_judged(claim, verdict, scale), *_repeated(claim, outputs, scale)]))
     return Group(f"{claim.id}. {claim.claim}", blocks, claim.id.lower())
+
+
+def _counterexamples(claim: Claim, verdict: Verdict) -> Iterator[Block]:
+    """The small problems where it fails, drawn; not the one that can be played with, which has its own picture."""
+    failed = [row.where.partition(": ")[0] for row in verdict.answered("fails")]
+    for name in dict.fromkeys(name for name in failed if name in NAMED):
+        problem = NAMED[name]()
+        if claim.explorable.replace("_", " ") == name.replace(",", "") or not mdp_graph.drawable(problem):
+            continue
+        chances = ", ".join(f"{chance:.3g}" for chance in softmax(problem.logits)[int(np.argmax(problem.rho0))])
+        caption = f"Where it fails: {name}. The policy takes its actions with probabilities {chances}."
+        figure = mdp_graph.graph(problem)
+        yield Picture(figure, f"{caption} {'; '.join(text for _, _, text in mdp_graph.ways(problem))}.", caption)
+        plt.close(figure)
 
 
 def _judged(claim: Claim, verdict: Verdict, scale: Scale) -> list[Block]:
