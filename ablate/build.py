@@ -25,8 +25,10 @@ def environment(config: Config) -> Environment:
 
 
 def policy(config: Config, env: Environment) -> Any:
+    discrete = isinstance(env.actions, Discrete)
     size = env.actions.n if isinstance(env.actions, Discrete) else env.actions.size
-    return part(config["policy"], observation_size=env.observation_size, action_size=size)
+    more = {"discrete": discrete} if config["policy"]["_target_"] == user_code.MODULE else {}
+    return part(config["policy"], observation_size=env.observation_size, action_size=size, **more)
 
 
 def estimator(variant: Config, config: Config) -> Any:

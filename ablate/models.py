@@ -40,7 +40,8 @@ def known(env: Environment, policy: Policy) -> Model | None:
         return TabularModel(env.mdp, policy)
     if not isinstance(env, base.LinearQuadraticModel) or not isinstance(policy, Gaussian):
         return None
-    return None if policy.hidden or policy.spread == "state" else LinearQuadraticModel(env.lqg, policy)
+    linear = isinstance(policy.network, Network) and not policy.hidden and policy.spread != "state"
+    return LinearQuadraticModel(env.lqg, policy) if linear else None
 
 
 @dataclass(frozen=True)
@@ -93,19 +94,21 @@ class TabularModel:
     def _scores(self, theta: Tensor) -> Floats:
         """grad_theta log pi(a|s) of each seed, [S, states, A, P]."""
         pi = self.policies(theta)
-        if len(self.policy.network.sizes) == 2:
+        network = self.policy.network
+        if isinstance(network, Network) and len(network.sizes) == 2:
             return np.stack([exact.scores(p, self.mdp.features) for p in pi])
         every = np.eye(pi.shape[2]) - pi[:, :, None]  # [S, states, A, A]
         both = zip(theta, every, strict=True)
-        return np.stack([_pulled_back(self.policy.network, row, d, self.mdp.features) for row, d in both])
+        return np.stack([_pulled_back(network, row, d, self.mdp.features) for row, d in both])
 
     def jacobians(self, theta: Tensor) -> Floats | None:
         """d logits / d theta of each seed's states, [S, states, A, P]; None where the policy is a table of logits."""
-        if len(self.policy.network.sizes) == 2 and self.mdp.states_are_seen:
+        network = self.policy.network
+        if isinstance(network, Network) and len(network.sizes) == 2 and self.mdp.states_are_seen:
             return None
         shape = self.mdp.num_states, self.mdp.num_actions
         every = np.broadcast_to(np.eye(shape[1]), (*shape, shape[1]))
-        return np.stack([_pulled_back(self.policy.network, row, every, self.mdp.features) for row in theta])
+        return np.stack([_pulled_back(network, row, every, self.mdp.features) for row in theta])
 
 
 def _as_bytes(rows: Float32) -> NDArray[np.void]:

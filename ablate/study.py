@@ -22,10 +22,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml  # type: ignore[import-untyped]
-
 from ablate.configuration import CONF
 from ablate.configuration.overrides import as_text, key, override, parsed, ranges
+from ablate.python_choices import choice
 from ablate.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -33,19 +32,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-OWN: dict[str, dict[str, Any]] = {
-    "phi": {"symbol": r"\Phi_t", "measured_from": "step", "takes_baseline": True},
-    "baseline": {"symbol": "b_t", "fewest_episodes": 1, "couples": True},
-}
-"""What is said of a function that is given as a Phi or a baseline, besides its name; a yaml of its own says more."""
-
-
 def run(*overrides: str, **settings: Any) -> "Study":
     """Train what is not done yet, and give the study back.
 
     Overrides are those of the command line. Of settings, a list is swept over (but of seeds, which are one job's), a
-    tuple is one value that is a list, a dict holds the settings of a group (`optimizer={"lr": 0.1}`), and an importable
-    function stands for a Phi or a baseline of one's own. The study is called main, as on the command line.
+    tuple is one value that is a list, and a dict holds the settings of a group (`optimizer={"lr": 0.1}`). What can be
+    imported stands for a choice of one's own, as a yaml would: a function or class as phi or baseline, a Gymnasium
+    class as env, a torch Module as policy, with arguments by `functools.partial`. The study is called main, as on the
+    command line.
 
     Raises Refusal with the line that the command line would show; KeyboardInterrupt after Ctrl-C, when what was under
     way is saved. Warns where runs failed or diverged.
@@ -176,7 +170,7 @@ def _words(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
         elif name == "seed" and isinstance(value, list | range):
             together = isinstance(value, range) and value and value.step == 1
             yield f"seed={ranges(value) if together else _listed(value)}"
-        elif isinstance(value, list):
+        elif isinstance(value, list | range):
             if not value:
                 raise Refusal(f"{name}=[] sweeps over nothing; give at least one value, or a tuple for an empty list")
             yield f"{name}={','.join(_text(name, one, folder) for one in value)}"
@@ -186,42 +180,22 @@ def _words(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
 
 def _text(name: str, value: Any, folder: Path) -> str:
     """A value in the grammar of the command line."""
+    if getattr(value, "shape", None) == ():  # a number of NumPy's or torch's
+        value = value.item()
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, tuple):
         return _listed(_text(name, one, folder) for one in value)
-    if callable(value):
-        return _choice(name, value, folder)
+    if isinstance(value, os.PathLike):
+        value = str(value)
+    if not isinstance(value, int | float | str):
+        return choice(name, value, folder)
     plain = name == "seed" or not isinstance(value, str)
     return str(value) if plain else override(name, value).removeprefix(f"{name}=")
 
 
 def _listed(values: Iterable[Any]) -> str:
     return f"[{','.join(map(str, values))}]"
-
-
-def _choice(group: str, function: Callable[..., Any], folder: Path) -> str:
-    """A function of the user's as a choice of its group: a yaml that names it. Raises Refusal where a worker process
-    could not import it."""
-    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    if group not in OWN:
-        raise Refusal(f"{group}={name or function!r} is an object, which {group} cannot take; write a yaml in {group}/")
-    if not module or module == "__main__" or "<" in name:
-        raise Refusal(
-            f"{group}={name or function!r} cannot be imported by the worker processes; define it at the top of a "
-            "module of its own, in a file beside the notebook, and import it from there"
-        )
-    try:
-        found = getattr(import_module(module), name, None)
-    except ImportError:
-        found = None
-    if found is not function:
-        raise Refusal(f"{group}={module}.{name} is not found under that name; define it at the top of its module")
-    about: dict[str, Any] = {"label": name, "order": 90, "needs": [], "unbiased": "never"} | OWN[group]
-    node = {"name": name, "_target_": f"{module}.{name}", "_partial_": True, "about": about}
-    (folder / group).mkdir(exist_ok=True)
-    (folder / group / f"{name}.yaml").write_text(f"# {module}.{name}\n" + yaml.safe_dump(node), encoding="utf-8")
-    return name
 
 
 def _value(words: Sequence[str], *names: str) -> str | None:

@@ -19,6 +19,7 @@ from ablate.refusal import Refusal
 Floats = NDArray[np.float64]
 OWN = "ablate."  # in front of every target that is not user code
 GYMNASIUM = "ablate.envs.gym.Gymnasium"  # whose environments may be anybody's
+MODULE = "ablate.module_policies.policy"  # whose networks are
 
 
 def is_users(node: Any) -> bool:
@@ -29,7 +30,7 @@ def is_users(node: Any) -> bool:
 def runs_users(node: Any) -> bool:
     """Whether anything in a configuration may run user code."""
     if isinstance(node, Mapping):
-        return is_users(node) or node.get("_target_") == GYMNASIUM or any(map(runs_users, node.values()))
+        return is_users(node) or node.get("_target_") in (GYMNASIUM, MODULE) or any(map(runs_users, node.values()))
     return isinstance(node, list | tuple) and any(map(runs_users, node))
 
 

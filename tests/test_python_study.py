@@ -1,8 +1,13 @@
 """`ablate.run`, `ablate.load` and `ablate.exact`: the command line's runs and numbers, from Python."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +20,10 @@ import ablate
 from ablate.configuration.overrides import parsed
 from ablate.exact import GroundTruth, scores, softmax
 from ablate.mdp import MDP
+from ablate.python_choices import choice
 from ablate.study import _words
 
+ROOT = Path(__file__).parents[1]
 SMALL = {"env": "chain", "iterations": 3, "episodes": 4, "probe": {"episodes": 64}, "workers": 1}
 
 
@@ -47,18 +54,136 @@ def test_what_the_command_line_refuses_is_an_exception_with_the_same_line(tmp_pa
     assert f"ablate: {refused.value}" in said
     with pytest.raises(ablate.Refusal, match="cannot be imported"):
         ablate.run(phi=lambda signals: signals.rewards)
-    with pytest.raises(ablate.Refusal, match="an object, which policy cannot take"):
-        ablate.run(policy=np.zeros)
 
 
-def test_a_function_of_a_module_stands_for_a_phi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_phis.py").write_text("def late(signals):\n    return signals.rewards\n")
+MINE = '''
+import gymnasium as gym
+import torch
+
+
+def late(signals, steps=1):
+    return signals.rewards * steps
+
+
+def td(signals):
+    return signals.rewards
+
+
+def first(phi, signals, score_products):
+    return signals.rewards[:, :, :1]
+
+
+class Walk(gym.Env):
+    """Left or right from the middle of a line; the right end pays 1."""
+
+    observation_space = gym.spaces.Discrete(5)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, prize=1.0):
+        self.prize = prize
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = 2
+        return self.place, {}
+
+    def step(self, action):
+        self.place += 1 if action else -1
+        return self.place, self.prize * (self.place == 4), self.place in (0, 4), False, {}
+
+
+class Net(torch.nn.Module):
+    def __init__(self, observation_size, action_size, width=6):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(observation_size, width), torch.nn.Tanh(), torch.nn.Linear(width, action_size)
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    (tmp_path / "my_objects.py").write_text(MINE)
     monkeypatch.syspath_prepend(tmp_path)
-    import my_phis  # type: ignore[import-not-found]
+    yield import_module("my_objects")
+    del sys.modules["my_objects"]
 
-    study = ablate.run(phi=[my_phis.late, "rtg"], seed=[0, 2], outputs=str(tmp_path / "outputs"), **SMALL)
-    assert sorted(study.table()["label"]) == ["late", "reward-to-go"]
-    assert set(study.frames.runs["seed"]) == {0, 2}
+
+def test_objects_of_a_module_stand_for_choices_as_a_yaml_would(tmp_path: Path, mine: Any) -> None:
+    """In one study: a Phi with an argument, a baseline, an environment and a policy, judged among the listed ones."""
+    words = {"phi": [partial(mine.late, steps=2), "rtg"], "baseline": mine.first, "policy": partial(mine.Net, width=5)}
+    words |= {"env": partial(mine.Walk, prize=3.0), "seed": [0, 2], "iterations": 2, "episodes": 4, "workers": 1}
+    place = {"outputs": tmp_path / "outputs"}
+    study = ablate.run("env.horizon=9", "probe=matched", "probe.episodes=64", **words, **place)
+    assert {*study.frames.runs["status"]} == {"complete"}
+    assert {*study.frames.runs["seed"]} == {0, 2}
+    configs = [*study.frames.cells["config"]]
+    assert {config["phi"].get("steps") for config in configs} == {2, None}
+    assert {config["policy"]["kwargs"]["width"] for config in configs} == {5}
+    assert {config["env"]["kwargs"]["prize"] for config in configs} == {3.0}
+    judged = study.frames.probe[study.frames.probe["own"]]
+    assert {*judged["phi"]} == {"late", "rtg"}
+    assert {*judged["baseline"]} == {"first"}
+
+    for group in ("phi", "baseline", "policy", "env"):  # the same by yamls of one's own
+        folder = tmp_path / "conf" / group
+        folder.mkdir(parents=True)
+        own = {"phi": partial(mine.late, steps=2), "baseline": mine.first} | {k: words[k] for k in ("policy", "env")}
+        choice(group, own[group], tmp_path / "conf")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "outputs").rglob("curves.parquet")}
+    assert len(before) == 4
+    line = "phi=late,rtg", "baseline=first", "policy=Net", "env=Walk", "seed=[0,2]", "iterations=2", "episodes=4"
+    rest = "env.horizon=9", "probe=matched", "probe.episodes=64", "workers=1", "outputs=outputs"
+    command("-m", "--config-dir=conf", *line, *rest, cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "outputs").rglob("curves.parquet")}
+
+
+def test_what_no_worker_process_can_import_is_refused(tmp_path: Path, mine: Any) -> None:
+    import torch
+
+    def inside(signals: Any) -> Any:
+        return signals.rewards
+
+    main = type("Net", (torch.nn.Module,), {"__module__": "__main__", "__qualname__": "Net"})
+    cases: list[tuple[str, Any, str]] = [
+        ("phi", lambda signals: signals.rewards, "cannot be imported by the worker processes"),
+        ("phi", inside, "cannot be imported by the worker processes"),
+        ("policy", main, "cannot be imported by the worker processes"),
+        ("baseline", partial(inside), "cannot be imported by the worker processes"),
+        ("policy", mine.Net(2, 2), "is an instance"),
+        ("env", mine.Walk(), "is an instance|is no choice"),
+        ("phi", mine.td, "phi=td is a choice that is there already"),
+        ("phi", partial(mine.late, steps=np.zeros(2)), "is nothing that a yaml can hold"),
+        ("phi", partial(mine.late, name="x"), "is a word of the yaml itself"),
+        ("phi", partial(mine.late, 3), "arguments without names"),
+        ("critic", mine.late, "critic cannot take the function late"),
+        ("optimizer.lr", np.zeros(3), "optimizer.lr cannot take the ndarray"),
+    ]
+    for group, one, words in cases:
+        with pytest.raises(ablate.Refusal, match=words) as refused:
+            ablate.run(**{group: one, "outputs": tmp_path / "outputs"})
+        assert len(str(refused.value)) < 290
+        assert "\n" not in str(refused.value)
+    with pytest.raises(ablate.Refusal, match="two objects with the name late"):
+        ablate.run(phi=[mine.late, partial(mine.late, steps=3)])
+    changed, mine.late = mine.late, mine.td
+    with pytest.raises(ablate.Refusal, match="not what is found under that name"):
+        ablate.run(phi=changed)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_numbers_paths_and_ranges_are_written_as_they_are_typed(tmp_path: Path) -> None:
+    settings = {
+        "optimizer.lr": np.float32(0.5),
+        "episodes": range(2, 4),
+        "outputs": tmp_path,
+        "iterations": np.int64(3),
+    }
+    words = ["optimizer.lr=0.5", "episodes=2,3", f"outputs={tmp_path}", "iterations=3"]
+    assert [*_words(settings, Path("nowhere"))] == words
 
 
 @given(

@@ -16,7 +16,16 @@ from ablate.refusal import Refusal, shown
 Node = Mapping[str, Any]
 INSTANTIATE = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}  # read by Hydra itself
 FACTS = {"name", "about"}
-GIVEN = {"observation_size", "action_size", "wanted", "env", "policy", "signals", "score_products"}  # by the engine
+GIVEN = {
+    "observation_size",
+    "action_size",
+    "discrete",
+    "wanted",
+    "env",
+    "policy",
+    "signals",
+    "score_products",
+}  # by the engine
 
 
 def _one_of(*words: str) -> Allowed:

@@ -187,12 +187,14 @@ def _environment(config: dict[str, Any]) -> None:
             f"critic={critic['name']} needs a known model ({' or '.join(wants)}), which env={name} does not have; "
             "write critic=lambda"
         )
-    linear = not policy.get("hidden") and policy.get("spread") != "state"
+    linear = not policy.get("hidden") and policy.get("spread") != "state" and "module" not in policy
     if wants and isinstance(env, LinearQuadraticModel) and not linear:
         raise Impossible(
             f"critic={critic['name']} needs a linear policy in env={name}, whose sigma does not depend on the state; "
-            "write policy.hidden=[] policy.spread=learned"
+            "write policy=gaussian policy.hidden=[] policy.spread=learned"
         )
+    if "module" in policy:
+        build.policy(config, env)  # which refuses what is no policy; worth the second that importing torch takes
     mdp = env.mdp if isinstance(env, FiniteModel) else None
     if wants and mdp is not None and not mdp.states_are_seen:
         raise Impossible(f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda")
@@ -257,9 +259,9 @@ def _exact_probe(config: dict[str, Any], mdp: "MDP | None") -> None:
     if mdp is None:
         raise Impossible(f"probe=exact needs a finite known model, which env={env} does not have; write probe=matched")
     if "group" not in config["env"] and (policy["name"] != "categorical" or policy["hidden"]):
+        own = f"policy={policy['name']}" + (f" policy.hidden={shown(policy['hidden'])}" if "hidden" in policy else "")
         raise Impossible(
-            f"probe=exact needs a linear softmax policy, not policy.hidden={shown(policy['hidden'])}; "
-            "write policy=categorical policy.hidden=[]"
+            f"probe=exact needs a linear softmax policy, not {own}; write policy=categorical policy.hidden=[]"
         )
     if config["whiten"]:
         raise Impossible("probe=exact has no values of whitened estimators; write whiten=false, or probe=matched")

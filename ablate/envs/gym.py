@@ -175,7 +175,8 @@ class OneEpisode(gymnasium.Wrapper):
 
 
 def find(id: str) -> EnvSpec:
-    """Gymnasium's entry for `id`, after importing the package in front of a colon; a Refusal with close matches."""
+    """Gymnasium's entry for `id`, after importing the package in front of a colon, or one for the class or function of
+    that name in it; a Refusal with close matches."""
     package, _, name = id.rpartition(":")
     try:
         if package:
@@ -185,6 +186,8 @@ def find(id: str) -> EnvSpec:
     except (ImportError, TypeError, ValueError) as error:
         raise Refusal(f"env.id={id}: {_line(error)}; install the package {package}, or correct its name") from error
     except gymnasium.error.Error as error:
+        if package and callable(getattr(importlib.import_module(package), name, None)):
+            return EnvSpec(name, entry_point=f"{package}:{name}")
         known = {known.lower(): known for known in gymnasium.registry}
         close = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3)]
         guess = f"did you mean {' or '.join(close)}? All: `{IDS}`" if close else f"the ids: `{IDS}`"

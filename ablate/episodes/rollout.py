@@ -145,5 +145,7 @@ def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int) -> Indices | None
     width = min(N, max(int(living.max()), fewest_rows))
     if len(seeds) * width > WORTH_DROPPING * alive.size:
         return None
+    if width == N:
+        return seeds[:, None] * N + np.arange(N)  # whole seeds go, and no row changes its place
     order = np.argsort(~alive[seeds], axis=1, kind="stable")[:, :width]  # the living first, padded with ended ones
     return seeds[:, None] * N + order
