@@ -190,8 +190,9 @@ def _text(name: str, value: Any, folder: Path) -> str:
         value = str(value)
     if not isinstance(value, int | float | str):
         return choice(name, value, folder)
-    plain = name == "seed" or not isinstance(value, str)
-    return str(value) if plain else override(name, value).removeprefix(f"{name}=")
+    if name == "seed" or not isinstance(value, str):
+        return str(value)
+    return override(name, value).removeprefix(f"{name}=")
 
 
 def _listed(values: Iterable[Any]) -> str:
