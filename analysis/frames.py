@@ -59,7 +59,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.configuration.defaults import variants
+from ablate.configuration.defaults import names, variants
 from ablate.configuration.overrides import command, override, ranges
 from ablate.refusal import Refusal
 from ablate.store import study as stored
@@ -212,14 +212,7 @@ def _choices(config: Config, cell: str) -> dict[str, Any]:
     names = {key: (config.get(key) or {}).get("name", "") for key in ("algorithm", "env", "phi", "baseline", "critic")}
     if config.get("phi") and config.get("baseline"):
         facts = _facts(config)
-        axes = [config[axis]["about"] for axis in ("advantage", "aggregation") if config.get(axis)]
-        whole = facts.pop("label")
-        if config.get("advantage") and facts["baseline"] == "none":
-            facts["phi_order"] = GROUPED + int(axes[0]["order"])
-            if known := axes[0].get("description"):  # what the literature calls it, which says Phi too
-                whole, axes = known, axes[1:]
-        words = [whole, *(about["label"] for about in axes), *(["whitened"] if config.get("whiten") else [])]
-        named = {"variant": ", ".join(words)}
+        named = {"variant": ", ".join([facts.pop("label"), *(["whitened"] if config.get("whiten") else [])])}
         return named | names | facts | {"symbol": _symbol(config), "unbiased": _unbiased(config)}
     about = (config.get("algorithm") or {}).get("about") or {}
     orders = {"phi_order": OTHER + int(about.get("order", 0)), "baseline_order": 0}
@@ -303,10 +296,11 @@ def _variants(cell: str, config: Config) -> Iterator[dict[str, Any]]:
     """What the configuration says of each variant that its probe judged."""
     if not (config.get("phi") and config.get("baseline")):
         return
-    trained = config["phi"]["name"], config["baseline"]["name"]
     for node in variants(config).values():
-        own = (node["phi"]["name"], node["baseline"]["name"]) == trained
-        yield {"cell": cell} | _facts(node) | {"reference": reference(node, _held(config)), "own": own}
+        phi, baseline = names(node, config)
+        own = (phi, baseline) == names(config, config)
+        facts = _facts(node) | {"phi": phi, "baseline": baseline}
+        yield {"cell": cell} | facts | {"reference": reference(node, _held(config)), "own": own}
 
 
 def held(config: Config) -> str:
@@ -329,11 +323,17 @@ def reference(node: Config, held: Config) -> str:
 def _facts(node: Config) -> dict[str, Any]:
     phi, baseline = node["phi"]["about"], node["baseline"]["about"]
     bare = node["baseline"]["name"] == "none"
+    axes = [node[axis]["about"] for axis in ("advantage", "aggregation") if node.get(axis)]
+    label, order = phi["label"] if bare else f"{phi['label']} − {baseline['label']}", phi["order"]
+    if node.get("advantage") and bare:
+        order = GROUPED + int(axes[0]["order"])
+        if known := axes[0].get("description"):  # what the literature calls it, which says Phi too
+            label, axes = known, axes[1:]
     return {
         "phi": node["phi"]["name"],
         "baseline": node["baseline"]["name"],
-        "label": phi["label"] if bare else f"{phi['label']} − {baseline['label']}",
-        "phi_order": phi["order"],
+        "label": ", ".join([label, *(about["label"] for about in axes)]),
+        "phi_order": order,
         "baseline_order": baseline["order"],
         "needs": " ".join(sorted({*phi["needs"], *baseline["needs"]})),
     }

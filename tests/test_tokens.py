@@ -156,7 +156,6 @@ def test_left_at_their_defaults_they_are_no_part_of_a_configuration() -> None:
         (("advantage=leave_one_out", "phi=return", "baseline=mean"), "write phi=return baseline=none"),
         (("advantage=group_mean", "phi=return", "whiten=true"), "leave out whiten=true"),
         (("advantage=leave_one_out", "phi=return", "episodes=1"), "takes groups of 2 episodes or more"),
-        (("advantage=leave_one_out", "phi=return", "probe=matched"), "write probe=online"),
         (("aggregation=token_mean", "probe=exact", "env=chain"), "write probe=online"),
         (("algorithm=a2c", "advantage=leave_one_out"), "algorithm=a2c uses no advantage"),
     ],

@@ -72,10 +72,8 @@ def _answers(config: dict[str, Any]) -> None:
     batch, what = (config["episodes"], "episodes") if group is None else (group, "env.group")
     for axis in PLAIN.keys() & config.keys():
         name, fewest = f"{axis}={config[axis]['name']}", config[axis]["about"]["fewest_episodes"]
-        if config["probe"]["name"] == "matched" or (config["probe"]["name"] == "exact" and group is None):
-            raise Impossible(
-                f"probe={config['probe']['name']} judges phi and baseline alone, not {name}; write probe=online"
-            )
+        if config["probe"]["name"] == "exact" and group is None:
+            raise Impossible(f"probe=exact judges phi and baseline alone, not {name}; write probe=online")
         if batch < fewest:
             raise Impossible(f"{name} takes groups of {fewest} episodes or more, not {batch}; write {what}={fewest}")
     if "advantage" not in config:
@@ -134,12 +132,14 @@ def _probe(config: dict[str, Any]) -> None:
 
 def _others(config: dict[str, Any]) -> None:
     """Refuse to judge baselines of the other episodes where a batch has too few."""
-    batch = config["env"].get("group") or config["episodes"]
-    fewest = max(variant["baseline"]["about"].get("fewest_episodes", 1) for variant in variants(config).values())
+    group = config["env"].get("group")
+    batch, what = (config["episodes"], "episodes") if group is None else (group, "env.group")
+    parts = [part for variant in variants(config).values() for part in variant.values() if isinstance(part, dict)]
+    fewest = max((part.get("about") or {}).get("fewest_episodes", 1) for part in parts)
     if batch < fewest:
         raise Impossible(
-            f"probe={config['probe']['name']} with episodes={batch} cannot be: it judges baselines of the other "
-            f"episodes of the batch; write episodes={fewest} or more"
+            f"probe={config['probe']['name']} with {what}={batch} cannot be: it judges baselines of the other "
+            f"episodes of the batch; write {what}={fewest} or more"
         )
 
 

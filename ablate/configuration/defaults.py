@@ -65,7 +65,7 @@ def _complete_probe(config: dict[str, Any]) -> None:
     """Whole batches, and the critic that the probe needs."""
     probe, batch = config["probe"], config["episodes"]
     for variant in (probe.get("variants") or {}).values():  # the run's own settings hold where it is one of the list
-        variant |= {part: config[part] for part in variant if variant[part]["name"] == config[part]["name"]}
+        variant |= {k: config[k] for k in variant if k in config and variant[k]["name"] == config[k]["name"]}
     if probe["name"] in ("off", "exact"):
         return
     coupled = config["whiten"] or "group" in config["env"] or any(axis in config for axis in PLAIN)
@@ -85,8 +85,18 @@ def variants(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     Exact values are of the listed ones alone."""
     probe = config.get("probe") or {}
     listed = probe.get("variants") or {}
-    pairs = [(node["phi"]["name"], node["baseline"]["name"]) for node in (config, *listed.values())]
+    pairs = [names(node, config) for node in (config, *listed.values())]
     return listed if pairs[0] in pairs[1:] or probe.get("name") == "exact" else listed | {"own": config}
+
+
+def names(variant: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, str]:
+    """What the rows of a variant say of phi and baseline. Beside others on the same trajectories an advantage and an
+    aggregation, which stand in the place of Phi - b, are named as the baseline is."""
+    phi, baseline = variant["phi"]["name"], variant["baseline"]["name"]
+    axes = [variant[axis]["name"] for axis in PLAIN if axis in variant and variant[axis]["name"] != PLAIN[axis]]
+    if (config.get("probe") or {}).get("name") != "matched" or not axes:
+        return phi, baseline
+    return phi, " ".join(axes if baseline == "none" else [baseline, *axes])
 
 
 def needs(variant: Mapping[str, Any]) -> set[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ablate import build
-from ablate.configuration.defaults import variants
+from ablate.configuration.defaults import names, variants
 from ablate.critics import Critic
 from ablate.discounted_sums import Floats, ordered_sum
 from ablate.envs.base import Environment
@@ -76,9 +76,10 @@ def probe(config: Mapping[str, Any]) -> "Probe | None":
 
 
 def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) -> Variant:
+    phi, baseline = names(node, config)
     facts = {
-        "phi": node["phi"]["name"],
-        "baseline": node["baseline"]["name"],
+        "phi": phi,
+        "baseline": baseline,
         "critic": critic if build.needs(node) else "none",
     }
     estimator = build.estimator(node, config)

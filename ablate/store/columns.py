@@ -26,7 +26,7 @@ PROBE = {
     "iteration": "of the policy that was judged",
     "mode": "online, matched (on shared trajectories) or exact",
     "phi": "of the estimator",
-    "baseline": "of the estimator",
+    "baseline": "of the estimator; of probe=matched also the advantage and the aggregation that stand in its place",
     "critic": "where its V and Q came from: none, run (its own), fitted, exact, or clockless (exact values averaged "
     "over time)",
     "return_mean": "mean undiscounted return of the probe's episodes",
