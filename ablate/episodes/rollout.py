@@ -1,6 +1,6 @@
 """policy x environment -> Trajectories."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -40,11 +40,12 @@ def rollout(
 
     alive = np.ones((S, N), bool)
     stretch = _Stretch.of(np.arange(S * N).reshape(S, N), 0, env, draws)
-    stretches = [stretch]
+    taken = [np.zeros((S * N, H, *x.shape[3:]), x.dtype) for x in stretch.steps]
     network = policy.network.at(theta)
     for t in range(H):
         if stretch.full:
-            stretches.append(stretch := _Stretch.of(stretch.rows, t, env, draws))
+            stretch.put(taken)
+            stretch = _Stretch.of(stretch.rows, t, env, draws)
         outputs, _ = network(torch.from_numpy(observation))
         action = policy.sample(outputs, stretch.draw)
         stretch.acted(observation, action)
@@ -66,10 +67,16 @@ def rollout(
                 env.keep(kept)
                 rows, alive = stretch.rows.take(kept), alive.take(kept)
                 observation = np.ascontiguousarray(observation.reshape(-1, observation.shape[-1])[kept])
-                stretches.append(stretch := _Stretch.of(rows, t + 1, env, draws))
+                stretch.put(taken)
+                stretch = _Stretch.of(rows, t + 1, env, draws)
                 network = policy.network.at(theta[torch.from_numpy(rows[:, 0] // N)])
 
-    observations, actions, rewards = _gathered(stretches, lengths.reshape(S, N))
+    stretch.put(taken)
+    after = np.arange(lengths.max()) >= lengths[:, None]
+    for k in range(len(taken)):  # one at a time: each lets go of what was longer
+        taken[k] = np.ascontiguousarray(taken[k][:, : after.shape[1]])
+        taken[k][after] = 0
+    observations, actions, rewards = (x.reshape(S, N, *x.shape[1:]) for x in taken)
     finals = final.reshape(S, N, -1)
     outputs, _ = policy.network.forward(theta, torch.from_numpy(finals))
     final_actions = policy.sample(outputs, draws[:, :, H])
@@ -89,8 +96,8 @@ class _Stretch:
                 actions: NDArray = np.empty(shape, np.int64)
             case Continuous(size):
                 actions = np.empty((*shape, size), np.float32)
-        self._observations = np.empty((*shape, env.observation_size), np.float32)
-        self._actions, self._rewards = actions, np.empty(shape)
+        observations = np.empty((*shape, env.observation_size), np.float32)
+        self.steps = observations, actions, np.empty(shape)  # rewards
 
     @classmethod
     def of(cls, rows: Indices, start: int, env: Environment, draws: NDArray) -> "_Stretch":
@@ -109,32 +116,17 @@ class _Stretch:
         return self._draws[self.taken]
 
     def acted(self, observations: Float32, actions: NDArray) -> None:
-        self._observations[self.taken], self._actions[self.taken] = observations, actions
+        self.steps[0][self.taken], self.steps[1][self.taken] = observations, actions
 
     def earned(self, rewards: NDArray[np.float64]) -> None:
-        self._rewards[self.taken] = rewards
+        self.steps[2][self.taken] = rewards
         self.taken += 1
 
-    def steps(self) -> Iterator[NDArray]:
-        """Observations, actions and rewards of the steps taken, [S' N', steps, ...] each."""
-        for x in (self._observations, self._actions, self._rewards):
-            yield x[: self.taken].reshape(self.taken, -1, *x.shape[3:]).swapaxes(0, 1)
-
-
-def _gathered(stretches: list[_Stretch], lengths: Indices) -> list[NDArray]:
-    """Observations, actions and rewards [S, N, T, ...], 0 after each episode's end. Takes the stretches from the list:
-    each is let go once it is copied."""
-    shape = lengths.size, int(lengths.max())
-    whole = [np.zeros((*shape, *x.shape[2:]), x.dtype) for x in stretches[0].steps()]
-    while stretches:
-        stretch = stretches.pop()
-        times = slice(stretch.start, stretch.start + stretch.taken)
-        for x, part in zip(whole, stretch.steps(), strict=True):
-            x[stretch.rows.ravel(), times] = part
-    after = np.arange(shape[1]) >= lengths.reshape(-1, 1)
-    for x in whole:
-        x[after] = 0
-    return [x.reshape(*lengths.shape, *x.shape[1:]) for x in whole]
+    def put(self, taken: list[NDArray]) -> None:
+        """Where the steps belong among observations, actions and rewards of all episodes, [S N, H, ...] each."""
+        times = slice(self.start, self.start + self.taken)
+        for whole, x in zip(taken, self.steps, strict=True):
+            whole[self.rows.ravel(), times] = x[: self.taken].reshape(self.taken, -1, *x.shape[3:]).swapaxes(0, 1)
 
 
 def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int) -> Indices | None:
