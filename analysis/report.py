@@ -85,8 +85,9 @@ def _none_complete(runs: pd.DataFrame) -> str:
 
 def _first_words(study: Study) -> tuple[list[str], list[Section]]:
     """The one sentence to read, with what to beware of, and all that is left to say as a section."""
-    left = [Text(" ".join(sentences)) for sentences in paragraphs(study)]
-    return [" ".join(answer(study)), *reservations(study)], [Section("In words", "words", left)]
+    first = " ".join(answer(study))
+    left = [Text(told) for sentences in paragraphs(study) if (told := " ".join(sentences)) != first]
+    return [first, *reservations(study)], [Section("In words", "words", left)] if left else []
 
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")

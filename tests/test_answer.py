@@ -62,6 +62,7 @@ def test_one_cell_is_told_by_itself(tmp_path: Path) -> None:
     study(tmp_path, "alone", {"rtg": (100, 2.0)})
     said = told(tmp_path, "alone")
     assert said.startswith("One cell only, reward-to-go on chain, so there is nothing to compare; it ends at ")
+    assert "words" not in [section.id for section in report.report(tmp_path, "alone").sections]  # nothing is said twice
 
 
 def test_more_cells_than_are_tested_say_why(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ function variantButtons(main) {
   const drawn = [...document.querySelectorAll("svg [data-variant]")].filter((element) => !element.closest("#claims ~ *")); // those name places
   const charts = (name) => new Set(drawn.filter((element) => element.dataset.variant === name).map((element) => element.closest("svg"))).size;
   const names = [...new Set(drawn.map((element) => element.dataset.variant))].filter((name) => charts(name) > 1);
-  if (names.length < 2) return;
+  if (names.length < 2 || names.length > 12) return; // more cannot be told apart, and would fill the screen
   const bar = document.createElement("div");
   bar.className = "variants";
   bar.setAttribute("role", "group");
