@@ -80,9 +80,9 @@ class Study:
     def plot(self, name: str = "learning") -> "Figure":
         """A figure by its name, see `ablate --help`. Raises Refusal for another name, and with the reason where the
         study has not what it shows."""
-        plots = _analysis("plots")
-        if name not in plots.FIGURES:
-            raise Refusal(f"figure {name!r} is none of {', '.join(plots.FIGURES)}")
+        plots, known = _analysis("plots"), _analysis("figures").FIGURES
+        if name not in known:
+            raise Refusal(f"figure {name!r} is none of {', '.join(known)}")
         plots.theme()
         figure: Figure = plots.draw(name, self.frames)
         figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined] # drawn off screen, shown in a notebook

@@ -13,32 +13,13 @@ from ablate.commands import Parser
 from ablate.refusal import Refusal
 
 from .escaping import printable
+from .figures import FIGURES, HELP
 
 if TYPE_CHECKING:
     from .frames import Study
     from .selection import Choice
 
-FIGURES = {
-    "learning": "learning curves against env steps",
-    "trade": "noise against what is learnt and how steadily, a point a variant",
-    "noise": "noise of each run's own estimator along training",
-    "variance": "noise of every variant on the same trajectories (probe=matched)",
-    "metrics": "the same by its cost, in other metrics and by layer of the network",
-    "split": "what the exact variance comes from, and the floor under every baseline",
-    "horizon": "exact noise against the horizon",
-    "survey": "on how many random MDPs an ordering of variants holds",
-    "group_size": "noise of an update against the answers a prompt: RLOO, GRPO and others (study=group_baselines)",
-    "profiles": "performance profiles",
-    "improvement": "how likely one variant ends above another",
-    "td": "convergence of TD learning",
-    "bellman": "convergence of Bellman iteration",
-    "corridor": "the short corridor's J(p), and where learners end",
-    "group_baselines": "one baseline a prompt: mean and noise, computed (no study)",
-    "intuition": "the slide's picture: samples, signed scores, the averaged step (no study)",
-}
 SCRATCH = "scratch"  # the study of what belongs to none
-OWN_STUDY = {name: name for name in ("horizon", "survey", "variance")}
-OWN_STUDY |= {"group_size": "group_baselines", "metrics": "variance"}
 
 
 def figure(options: argparse.Namespace) -> None:
@@ -47,14 +28,14 @@ def figure(options: argparse.Namespace) -> None:
 
     endings = _look(options)
     name = options.command
-    if name not in plots.COMPUTED:
-        options.study = options.study or OWN_STUDY.get(name, "main")
+    if name in FIGURES:
+        options.study = options.study or FIGURES[name].study
         picture = plots.draw(name, _load(options))
     elif options.study:
         raise Refusal(f"figure {name} is computed, not run; leave out --study {options.study}")
     else:
         options.study = SCRATCH
-        picture = plots.COMPUTED[name]()
+        picture = plots.compute(name)
     print(*plots.save(picture, _folder(options, "figures"), name, endings), sep="\n")
 
 
@@ -231,7 +212,7 @@ COMMANDS = {
     "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
     "import": Command(bring, "runs logged by Stable-Baselines3, Weights & Biases or as a tidy CSV", _of_import),
     "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
-} | {name: Command(figure, text, _of_figures) for name, text in FIGURES.items()}
+} | {name: Command(figure, text, _of_figures) for name, text in HELP.items()}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ The words are those of `analysis.headline`, the columns those of `analysis.colum
 """
 
 import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +21,16 @@ from matplotlib.figure import Figure
 
 import ablate
 from ablate import files
+from ablate.configuration import CONF
+from ablate.configuration.help import description
+from ablate.configuration.settings import choices
 from ablate.refusal import Refusal
 from ablate.statistics.formatting import counted
 
 from . import frames, plots, tables
 from .answer import answer
 from .columns import table
+from .figures import FIGURES
 from .frames import Study
 from .headline import capital, numbers, paragraphs, reservations
 from .html_page import (
@@ -91,8 +96,6 @@ def _first_words(study: Study) -> tuple[list[str], list[Section]]:
 
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-SAME = {"cartpole": "CartPole-v1", "pendulum": "Pendulum-v1", "frozenlake": "FrozenLake-v1"}
-"""Environments that step as Gymnasium's, whose name they go by."""
 
 
 def compared(study: Study) -> str:
@@ -108,7 +111,14 @@ def compared(study: Study) -> str:
 
 def _place(config: dict, env: str) -> str:
     node = (config or {}).get("env") or {}
-    return str(node.get("id") or SAME.get(env, env or "unknown environment"))
+    return str(node.get("id") or _gymnasium_id(env) or env or "unknown environment")
+
+
+def _gymnasium_id(env: str) -> str:
+    """CartPole-v1 of `cartpole`: where Gymnasium has the environment, the line of its yaml begins with that name."""
+    line = description(CONF / "env" / f"{env}.yaml") if env in choices("env") else ""
+    found = re.match(r"\w+-v\d+(?=:)", line)
+    return found[0] if found else ""
 
 
 def _varied(cells: pd.DataFrame) -> str:
@@ -182,11 +192,6 @@ CAPTIONS = {
     "stability": "How steadily: spread over seeds, and along a run. No measure is merged into another.",
     "noise": "What the probe measured of the gradient estimators.",
 }
-FIGURES = {
-    "side_by_side": ["trade"],
-    "sample_efficiency": ["learning", "profiles", "improvement"],
-    "noise": ["noise", "variance", "metrics", "split", "horizon", "survey"],
-}
 NARROW = 5  # inches: one column of a paper
 
 
@@ -194,7 +199,7 @@ def _results(study: Study) -> Iterator[Section]:
     made = {name: frame for name, frame in tables.tables(study).items() if not frame.empty}
     drawn = {name: _picture(draw, alternative) for name, (draw, alternative) in plots.figures(study).items()}
     for name, caption in CAPTIONS.items():
-        own = [drawn.pop(figure) for figure in FIGURES.get(name, ()) if figure in drawn]
+        own = [drawn.pop(figure) for figure in [*drawn] if FIGURES[figure].section == name]
         blocks = [table(name, made[name], caption)] if name in made else []
         if own or blocks:
             yield Section(capital(name.replace("_", " ")), name, [*blocks, *_arranged(own)])

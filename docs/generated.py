@@ -224,13 +224,13 @@ def help_of(main: Callable[[list[str]], object], *words: str) -> str:
 
 def command_line() -> str:
     """The help of every command but the figures, whose options are those of `figures`."""
-    from ablate.analysis.commands import FIGURES
+    from ablate.analysis.figures import HELP
     from ablate.configuration import help
 
     parts = ["## python -m ablate", f"```text\n{help.text(CONF).strip()}\n```"]
-    for name in sorted(set(commands.names()) - set(FIGURES)):
+    for name in sorted(set(commands.names()) - set(HELP)):
         parts += [f"## ablate {name}", help_of(lambda words, name=name: commands.run(name, words))]
-    figures = table(("figure", "what it shows"), ((f"`ablate {name}`", text) for name, text in FIGURES.items()))
+    figures = table(("figure", "what it shows"), ((f"`ablate {name}`", text) for name, text in HELP.items()))
     return "\n\n".join([*parts, "## The figures by their names", figures])
 
 

@@ -98,9 +98,9 @@ def run(words: list[str]) -> int:
     rest = words[3:] if words[:3] == ["python", "-m", "ablate"] else words[1:]
     assert rest != words[1:] or words[0] == "ablate", f"not a command of the project: {words}"
     if subcommands.is_one(rest[0]):
-        from ablate.analysis.commands import FIGURES
+        from ablate.analysis.figures import HELP
 
-        quick = rest[0] in ("figures", *FIGURES) and "--formats" not in rest
+        quick = rest[0] in ("figures", *HELP) and "--formats" not in rest
         return subcommands.run(rest[0], [*rest[1:], *(["--formats", "png"] if quick else [])])
     GlobalHydra.instance().clear()
     sys.argv = ["ablate", *shortened(rest)]

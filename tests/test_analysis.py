@@ -15,12 +15,11 @@ from matplotlib import pyplot as plt
 from scipy import stats
 from scipy.stats import binomtest
 
-from ablate.analysis import commands as command
-from ablate.analysis import frames, plots, statistics
-from ablate.analysis.commands import FIGURES
-from ablate.analysis.plots import data, metrics, noise, style
+from ablate.analysis import frames, plots, report, statistics
+from ablate.analysis.figures import COMPUTED, FIGURES, HELP, function
+from ablate.analysis.plots import data, groups, metrics, style
 from ablate.commands import run_of_analysis as main
-from ablate.configuration import parse_seeds
+from ablate.configuration import CONF, parse_seeds
 from ablate.runs.train import train
 from ablate.store import Cell, config_hash
 
@@ -68,7 +67,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_figure_is_drawn_by_its_name(outputs: Path, learnt: Path, tmp_path: Path, capsys) -> None:
     studied = {"split": "survey", "corridor": "corridor", "td": "lessons", "bellman": "lessons"}
-    for figure in [name for name in FIGURES if name != "group_size"]:  # of a study of its own: see test_figures.py
+    for figure in [name for name in HELP if name != "group_size"]:  # of a study of its own: see test_figures.py
         root = learnt if figure in ("learning", "trade", "noise", "profiles", "improvement") else outputs
         root = learnt if studied.get(figure) in ("corridor", "lessons") else root
         study = ["--study", studied[figure]] if figure in studied else []
@@ -130,9 +129,19 @@ def test_tables_are_shown_and_written(learnt: Path, tmp_path: Path, capsys) -> N
     assert "reward-to-go" in said
 
 
-def test_the_figures_of_the_command_line_are_those_that_exist() -> None:
-    assert {*plots.FIGURES, *plots.COMPUTED} == set(FIGURES)
-    assert set(command.OWN_STUDY) <= set(FIGURES)
+def test_a_figure_is_declared_with_functions_a_section_and_a_study_that_exist() -> None:
+    for name, declared in FIGURES.items():
+        assert callable(function(declared.draw)), name
+        assert callable(function(declared.lacks)), name
+        assert declared.section in ("", *report.CAPTIONS), name
+        assert (CONF / "study" / f"{declared.study}.yaml").is_file(), name
+    assert all(callable(function(declared.draw)) for declared in COMPUTED.values())
+
+
+def test_the_help_of_figures_loads_nothing_that_draws() -> None:
+    code = "import sys, ablate.analysis.commands as c; c.parser(); print(*{'matplotlib', 'pandas'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_labels_and_order_come_from_the_configuration(tmp_path: Path) -> None:
@@ -277,7 +286,7 @@ def test_more_cells_than_can_be_told_apart_are_not_drawn(tmp_path: Path) -> None
     for rate in range(1, 7):
         studies.run(studies.cell(tmp_path, "phi=rtg", f"optimizer.lr={rate}"), 0, [1.0] * 4)
     study = frames.load(tmp_path, "main")
-    assert "5 cells of one variant" in plots.FIGURES["learning"].lacks(study)
+    assert "5 cells of one variant" in plots.lacks("learning", study)
     assert plots.figures(study) == {}
 
 
@@ -304,7 +313,7 @@ def test_every_variant_has_a_look_of_its_own() -> None:
         looks.add((style.colour(phi, baseline), style.MARKERS[baseline]))
     assert len(looks) == len(table)
     assert len({style.colour(phi, 0) for phi in range(8)}) == 8
-    assert style.colour(1, 2) == noise._group_colour(2)
+    assert style.colour(1, 2) == groups._group_colour(2)
     for phi, baseline in [(phi, 0) for phi in (*range(8), *range(frames.OTHER, frames.OTHER + 6))]:
         bare = style.colour(phi, baseline)
         assert 1.05 / (style._luminance(bare) + 0.05) > 2.2, "seen on white"

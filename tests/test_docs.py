@@ -62,14 +62,14 @@ def test_the_blocks_of_the_pages_run(part: int, tmp_path: Path) -> None:
 
 
 def test_every_command_is_shown_on_some_page() -> None:
-    from ablate.analysis.commands import FIGURES
+    from ablate.analysis.figures import HELP
 
     shown = [words[1:] for words in typed() if words[0] == "ablate"]
     reading = (DOCS / "reading.md").read_text()
     explained = re.findall(r"\w+", " ".join(re.findall(r"^### (.+)$", reading, re.MULTILINE)))
-    assert set(FIGURES) <= set(explained)
+    assert set(HELP) <= set(explained)
     named = {name for page in PAGES for name in re.findall(r"^(?:\$ )?ablate (\w+)", page.read_text(), re.MULTILINE)}
-    assert set(subcommands.names()) - set(FIGURES) - {"claims"} <= {words[0] for words in shown} | named
+    assert set(subcommands.names()) - set(HELP) - {"claims"} <= {words[0] for words in shown} | named
     values = {word for words in typed() for word in words}
     learnt = {name for word in values if word.startswith("algorithm=") for name in word.partition("=")[2].split(",")}
     assert set(choices("algorithm")) <= learnt

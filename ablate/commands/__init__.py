@@ -39,7 +39,7 @@ def described() -> dict[str, str]:
     found = {name: str(ast.get_docstring(ast.parse(path.read_text("utf-8")))) for name, path in OWN.items()}
     found = {name: text.splitlines()[0].partition(": ")[2].rstrip(".") for name, text in found.items()}
     found |= {name: command.help for name, command in of_analysis.COMMANDS.items()}
-    figures = [found.pop(name) and name for name in of_analysis.FIGURES]
+    figures = [found.pop(name) and name for name in of_analysis.HELP]
     return dict(sorted(found.items())) | {"NAME": f"one figure: {', '.join(figures)}"}
 
 

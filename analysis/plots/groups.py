@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -9,7 +10,8 @@ from matplotlib.figure import Figure
 from ablate.statistics.seeds import noise_to_signal
 
 from ..frames import Study
-from .style import MARKERS, colour, curve, legend, logarithmic, panels, title
+from ..statistics import group_curves
+from .style import MARKERS, WIDTH, Colour, colour, curve, legend, logarithmic, panels, points, rule, title, width
 
 
 def _first(study: Study) -> pd.DataFrame:
@@ -72,3 +74,40 @@ def _coinciding(rows: pd.DataFrame, order: list[str]) -> dict[str, str]:
         twin = next((one for one in found if np.allclose(ratios.loc[one], ratios.loc[variant], rtol=1e-6)), variant)
         found.setdefault(twin, []).append(variant)
     return {first: ", ".join(names) for first, names in found.items()}
+
+
+def group_baselines() -> Figure:
+    """Mean and noise of the estimators with one baseline a group, against its size and against difficulty."""
+    sizes, chances = [2, 4, 8, 16, 32, 64], list(np.linspace(0.02, 0.98, 49))
+    p, N = 0.25, 8
+    sweeps = (
+        ("N", group_curves(sizes, [p]), "samples a prompt, N", f"right answers: p = {p:g}"),
+        ("p", group_curves([N], chances), "chance of a right answer, p", f"group size: N = {N}"),
+    )
+    tops = {"scale": 3.0, "nsr": 30.0}
+    figure, axes = plt.subplots(
+        2, 2, figsize=(width(WIDTH), points(4.8)), sharex="col", sharey="row", layout="constrained"
+    )
+    for column, (x, curves, label, fixed) in zip(axes.T, sweeps, strict=True):
+        for panel, (y, top) in zip(column, tops.items(), strict=True):
+            for (order, name), rows in curves.groupby(["order", "estimator"]):
+                shown = rows[rows[y] <= top]
+                text = name.replace("_", " ") + ("" if len(shown) else f"\n(off the scale: ≥ {rows[y].min():.0e})")
+                look = {"color": _group_colour(order), "marker": MARKERS[order]}
+                panel.plot(shown[x], shown[y], label=text, markevery=1 if x == "N" else 6, **look)
+            panel.set(title=fixed, xscale="log" if x == "N" else "linear", yscale="log" if y == "nsr" else "linear")
+        rule(column[0], "the true gradient", y=1.0)
+        column[0].set_ylim(0, tops["scale"])
+        column[1].set_xlabel(label)
+    axes[0][0].set_xticks(sizes, [f"{size}" for size in sizes])
+    axes[0][0].minorticks_off()
+    axes[0][0].set_ylabel("mean, in units of\nthe true gradient")
+    axes[1][0].set_ylabel("noise-to-signal ratio of\none group, tr Cov g / |E g|²")
+    axes[0][1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    title(figure, "One baseline a prompt: what it does to the mean, and to the noise (exact)", "")
+    return figure
+
+
+def _group_colour(order: int) -> Colour:
+    """Those of reward-to-go for none, mean and leave-one-out, which are the same estimators; then new hues."""
+    return colour(1, order) if order < 3 else colour(order + 3, 0)

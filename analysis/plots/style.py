@@ -29,7 +29,16 @@ COLUMN = 3.5  # inches: one column of a paper
 SIZE = 8.0  # points, of text
 MARKERS = "osD^vXP*<>"
 HUES = ("#808080", "#de8f05", "#0173b2", "#cc78bc", "#029e73", "#d55e00", "#1c9bbf", "#a0522d")  # by the order of a Phi
-OTHERS = ("#b2182b", "#4393c3", "#7b3294", "#5d6b00", "#ca9161", "black")  # the same for the other algorithms
+OTHERS = (
+    "#b2182b",
+    "#4393c3",
+    "#7b3294",
+    "#5d6b00",
+    "#ca9161",
+    "black",
+    "#e377c2",
+    "#1b7837",
+)  # the same for the other algorithms
 TINTS = ((0, 0), (-0.45, 0), (0.4, 0), (-0.1, 40), (-0.3, -35), (0.15, -40), (-0.6, 30), (0.3, 60), (-0.65, -60))
 """By the order of a baseline: how far towards white (above 0) or black, and by how many degrees the hue turns."""
 DASHES = (":", "-", "-.", (0, (3, 1, 1, 1, 1, 1)), "--", (0, (6, 1, 1, 1)))  # by the order of a Phi
