@@ -5,9 +5,9 @@ import torch
 from conftest import compose
 
 from ablate import build
+from ablate.analysis.frames import _variants
 from ablate.probes.sampled import probe
 from ablate.refusal import Impossible
-from analysis.frames import _variants
 
 WORDS = "env=tokens", "env.group=4", "episodes=8", "phi=return"
 MATCHED = "probe=matched", "probe/variants=advantages"
