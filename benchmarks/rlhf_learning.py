@@ -3,7 +3,7 @@
     python -m benchmarks.rlhf_learning > docs/rlhf.csv
 
 The measure is the mean reward over all of training, in percent of the best. Step sizes are tuned on seeds that are not
-reported. `python -m benchmarks.rlhf` reads the file. About four minutes on one core.
+reported. `python -m benchmarks.rlhf` reads the file. One to three minutes of one core.
 """
 
 import csv

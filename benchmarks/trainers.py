@@ -172,6 +172,17 @@ def skyrl_rloo_token_sum(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Te
     return -((log_probs * mask).sum(-1) * A).mean() / LONGEST
 
 
+def roll_grpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """adv_estimator=grpo, loss_agg_mode=seq-mean-token-mean."""
+    A = standardised(rewards, 1e-6)
+    return -((log_probs * mask).sum(-1) / (mask.sum(-1) + 1e-8) * A).mean()
+
+
+def roll_grpo_sum_norm(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """adv_estimator=grpo, loss_agg_mode=seq-mean-token-sum-norm: summed over answers too, over the padded width."""
+    return -((log_probs * mask).sum(-1) * standardised(rewards, 1e-6)).sum() / mask.shape[-1]
+
+
 ESTIMATORS: list[tuple[str, Callable[..., Tensor]]] = [
     ("TRL grpo", trl_grpo),
     ("TRL dapo", trl_dapo),
@@ -194,17 +205,22 @@ ESTIMATORS: list[tuple[str, Callable[..., Tensor]]] = [
     ("understand-r1-zero drgrpo", r1_zero_dr_grpo),
     ("understand-r1-zero grpo", r1_zero_grpo),
     ("SkyRL rloo, seq_mean_token_sum_norm", skyrl_rloo_token_sum),
+    ("ROLL grpo, seq-mean-token-mean", roll_grpo),
+    ("ROLL grpo, seq-mean-token-sum-norm", roll_grpo_sum_norm),
 ]
 SOURCES = {
     "TRL": "`GRPOConfig`, commit 006d32c",
     "verl": "`core_algos.py`, commit 012be9d",
     "OpenRLHF": "`experience_maker.py`, commit 89308a0, and `models/loss.py`, commit 09f5ace",
     "NeMo-RL": "`algorithms/grpo.py`, commit 00fa242, and `loss_functions.py`, commit 0286b3a",
-    "Open-Instruct": "`grpo_fast.py`, commit d526c5d",
-    "torchtune": "`dev/grpo/loss.py`, commit 0a08c2f, and the recipe `grpo_full_finetune_distributed`",
-    "prime-rl": "`orchestrator/advantage.py`, commit 072062c",
-    "understand-r1-zero": "`train_zero_math.py`, commit 14046dc",
+    "Open-Instruct": "`grpo_fast.py`, commit d526c5d (its divisor counts the tokens of all micro-batches of a step)",
+    "torchtune": "`dev/grpo/loss.py`, commit 0a08c2f, and the recipe `grpo_full_finetune_distributed`, commit 075b500",
+    "prime-rl": "`orchestrator/advantage.py`, commit 072062c, and `trainer/rl/loss.py`, commit 008468c (the sum over "
+    "tokens over a divisor that it is handed, taken here as the tokens of the batch)",
+    "understand-r1-zero": "`train_zero_math.py`, commit 14046dc, and oat, on which it stands: `algorithms/ppo.py`, "
+    "commit 08379c6, and `utils/ops.py`, commit 4dbf7d4",
     "SkyRL": "`ppo_utils.py`, commit 041ed9e",
+    "ROLL": "`utils/functionals.py`, commit 090ac94, and `rlvr/actor_worker.py`, commit 4dc7f5b",
 }
 """Where each was read."""
 SHOWN = ("definition", "objective, N = 4", "micro-batches", "all rewards equal", "one of four differs")
