@@ -120,6 +120,20 @@ def claims(options: argparse.Namespace) -> None:
     run(options.outputs, scale, options.only, options.json, options.markdown, options.page, options.pictures)
 
 
+def ledger(options: argparse.Namespace) -> None:
+    """Published numbers beside ours."""
+    from .ledger.command import run
+
+    run(options.outputs, options.only, options.json, options.markdown)
+
+
+def _of_ledger(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--only", metavar="NAME,...", help="these entries alone")
+    part.add_argument("--json", metavar="FILE", help="write numbers, limits and verdicts there")
+    part.add_argument("--markdown", metavar="FILE", help="write a section an entry there, as Markdown")
+    part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+
+
 def _of_claims(part: argparse.ArgumentParser) -> None:
     scale = part.add_mutually_exclusive_group()
     scale.add_argument(
@@ -212,6 +226,7 @@ COMMANDS = {
     "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
     "import": Command(bring, "runs logged by Stable-Baselines3, Weights & Biases or as a tidy CSV", _of_import),
     "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
+    "ledger": Command(ledger, "published numbers of the field beside ours, with limits and verdicts", _of_ledger),
 } | {name: Command(figure, text, _of_figures) for name, text in HELP.items()}
 
 

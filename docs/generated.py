@@ -24,6 +24,7 @@ import yaml
 
 from ablate import commands, store
 from ablate.analysis.html_page import Explorable
+from ablate.analysis.ledger.command import from_json, section
 from ablate.analysis.verdicts.claim import STUDIES, Claim, claims
 from ablate.analysis.verdicts.question import number
 from ablate.configuration import CONF
@@ -376,6 +377,12 @@ def verdicts() -> str:
     return table(("claim", "the slide says", "verdict"), rows)
 
 
+def ledger() -> str:
+    """Published numbers beside those kept of ours, an entry a section."""
+    kept = (LECTURE / "ledger.json").read_text(encoding="utf-8")
+    return "\n\n".join(section(entry, found) for entry, found in from_json(kept))
+
+
 def all_claims() -> str:
     return "\n\n".join(one_claim(claim, answers().get(claim.id)) for claim in claims())
 
@@ -451,4 +458,5 @@ PIECES: dict[str, Callable[..., str]] = {
     "verdicts": verdicts,
     "claims": all_claims,
     "explorable": explorable,
+    "ledger": ledger,
 }

@@ -184,7 +184,7 @@ def _run_missing(outputs: str, scale: Scale, asked: Iterable[Claim], say: Consol
         words = engine_words(command, outputs, scale)
         say.print(f"\\[{number}/{len(missing)}] python -m ablate {escape(shlex.join(words))}", soft_wrap=True)
         before = present
-        exit_code, last = _engine(words, say)
+        exit_code, last = engine(words, say)
         present = set(disk.manifests(outputs, STUDIES[scale]))
         if exit_code:
             troubles[command] = last or f"exit code {exit_code}"
@@ -197,7 +197,7 @@ def _run_missing(outputs: str, scale: Scale, asked: Iterable[Claim], say: Consol
     return troubles
 
 
-def _engine(words: Sequence[str], say: Console) -> tuple[int, str]:
+def engine(words: Sequence[str], say: Console) -> tuple[int, str]:
     """Run the engine; pass on what it says of the time left. Returns its exit code and the last line that it said."""
     command, last = [sys.executable, "-m", "ablate", *words], ""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:

@@ -1,0 +1,134 @@
+"""`ablate ledger`: published numbers beside ours, each with limits and a verdict."""
+
+import json
+import math
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ablate.refusal import Refusal
+
+from ..verdicts import study
+from ..verdicts.command import engine
+from .entry import STUDY, Entry, Measured, Number, Word, entries
+
+Row = tuple[Entry, Mapping[str, list[Measured]]]
+SHAPES: dict[Word, str] = {"REPRODUCED": "=", "NOT REPRODUCED": "!", "CANNOT TELL": "?"}
+
+
+def run(outputs: str, only: str | None, json_file: str | None, markdown_file: str | None) -> None:
+    """Run what is missing, compare, print, and write what is asked for. Runs that are there are not run again."""
+    say = Console(stderr=True, highlight=False)
+    rows = [(entry, _measured(entry, outputs, say)) for entry in entries(only)]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(table(rows))
+    counts = [(word, sum(entry.judge(found) == word for entry, found in rows)) for word in SHAPES]
+    console.print(", ".join(f"{count} {word}" for word, count in counts if count))
+    for file, text in ((json_file, as_json(rows)), (markdown_file, as_markdown(rows))):
+        if file:
+            Path(file).write_text(text, encoding="utf-8")
+            console.print(file)
+
+
+def _measured(entry: Entry, outputs: str, say: Console) -> Mapping[str, list[Measured]]:
+    for number, command in enumerate(entry.runs, 1):
+        say.print(f"{entry.name}, {number} of {len(entry.runs)}: python -m ablate -m {command}", soft_wrap=True)
+        code, last = engine(["-m", f"study.name={STUDY}", f"outputs={outputs}", *shlex.split(command)], say)
+        if code:
+            raise Refusal(f"{entry.name}: its runs did not end well: {last}")
+    study.forget()
+    return entry.measure(outputs)
+
+
+def table(rows: Sequence[Row]) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("entry", "number", "published", "here", "verdict"):
+        shown.add_column(name, overflow="fold")
+    for entry, found in rows:
+        for place, (name, number) in enumerate(entry.numbers.items()):
+            word = number.judge(found[name])
+            cells = entry.name if not place else "", name, published(number), ours(found[name])
+            shown.add_row(*cells, f"{SHAPES[word]} {word}")
+    return shown
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """Every number with its limits; what has none is null."""
+
+    def finite(x: float) -> float | None:
+        return x if math.isfinite(x) else None
+
+    return json.dumps(
+        [
+            {
+                "entry": entry.name,
+                "source": entry.source,
+                "verdict": entry.judge(found),
+                "numbers": {
+                    name: {
+                        "published": number.each(),
+                        "asks": number.asks,
+                        "verdict": number.judge(found[name]),
+                        "here": [[finite(x.value), finite(x.low), finite(x.high)] for x in found[name]],
+                    }
+                    for name, number in entry.numbers.items()
+                },
+            }
+            for entry, found in rows
+        ],
+        indent=1,
+    )
+
+
+def from_json(text: str) -> list[Row]:
+    """What `as_json` wrote, beside the entries as they are now. Raises KeyError where one is not in it."""
+
+    def measured(value: float | None, low: float | None, high: float | None) -> Measured:
+        given = (math.nan if value is None else value, -math.inf if low is None else low)
+        return Measured(*given, math.inf if high is None else high)
+
+    kept = {record["entry"]: record["numbers"] for record in json.loads(text)}
+    return [
+        (entry, {name: [measured(*x) for x in kept[entry.name][name]["here"]] for name in entry.numbers})
+        for entry in entries()
+    ]
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """A section an entry: source, setting, the table, remarks, the command."""
+    return "\n\n".join(section(entry, found) for entry, found in rows) + "\n"
+
+
+def section(entry: Entry, found: Mapping[str, list[Measured]]) -> str:
+    lines = [f"## {entry.name.replace('_', ' ').capitalize()}: {entry.judge(found).lower()}", "", entry.source + "."]
+    lines += ["", entry.setting, "", "| number | published | read from | here | verdict |", "|---|---|---|---|---|"]
+    for name, number in entry.numbers.items():
+        cells = name, published(number), number.read, ours(found[name]), number.judge(found[name]).lower()
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", entry.remarks, "", f"```console\n$ ablate ledger --only {entry.name}\n```"]
+    return "\n".join(lines)
+
+
+def published(number: Number) -> str:
+    sign = {"equal": "", "above": "> ", "below": "< "}[number.asks]
+    error = f" ± {number.error:g}" if number.error else ""
+    return sign + _several([f"{p:.6g}" for p in number.each()]) + error
+
+
+def ours(found: Sequence[Measured]) -> str:
+    return _several([one(x) for x in found])
+
+
+def one(x: Measured) -> str:
+    if x.low == x.high:
+        return f"{x.value:.6g}"
+    limits = f"{x.low:.4g}, {x.high:.4g}" if math.isfinite(x.low) else "no limits"
+    return f"{x.value:.4g} [{limits}]"
+
+
+def _several(texts: Sequence[str]) -> str:
+    return ", ".join(texts)

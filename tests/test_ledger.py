@@ -1,0 +1,106 @@
+"""The ledger: a verdict follows from what was published and what was measured, and a wrong number turns it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ablate.analysis.ledger.command import as_json, from_json, table
+from ablate.analysis.ledger.entry import Measured, Number, entries, exactly, mean_of, together
+from ablate.refusal import Refusal
+
+KEPT = Path(__file__).parents[1] / "outputs" / "lecture" / "ledger.json"
+EXACT = [entry for entry in entries() if not entry.runs]
+
+
+@pytest.mark.parametrize("entry", EXACT, ids=lambda entry: entry.name)
+def test_what_is_computed_is_as_published_and_a_wrong_number_is_found(entry) -> None:
+    found = entry.measure("nowhere")
+    assert found.keys() == entry.numbers.keys()
+    assert entry.judge(found) == "REPRODUCED"
+    for name, number in entry.numbers.items():
+        for place, p in enumerate(number.each()):
+            wrong = number.each()
+            wrong[place] = p + 2 * number.error + 1e-6 * max(1.0, abs(p))
+            planted = replace(entry, numbers=entry.numbers | {name: replace(number, published=wrong)})
+            assert planted.judge(found) == "NOT REPRODUCED", f"{name}: {wrong[place]} in place of {p}"
+
+
+@pytest.mark.parametrize("entry", [entry for entry in entries() if entry.runs], ids=lambda entry: entry.name)
+def test_a_wrong_number_turns_a_verdict_on_runs(entry) -> None:
+    kept = {name: found for other, found in from_json(KEPT.read_text()) for name in (other.name,)}[entry.name]
+    assert entry.judge(kept) != "NOT REPRODUCED"
+    for name, number in entry.numbers.items():
+        beyond = kept[name][0].high + number.error + 1.0
+        assert replace(number, published=beyond, asks="equal").judge(kept[name]) == "NOT REPRODUCED"
+        assert replace(number, published=beyond, asks="above").judge(kept[name]) == "NOT REPRODUCED"
+
+
+@pytest.mark.parametrize(
+    ("number", "found", "word"),
+    [
+        (Number(1.0, "text"), Measured(1 + 5e-9, 1 + 5e-9, 1 + 5e-9), "REPRODUCED"),
+        (Number(1.0, "text"), Measured(1 + 2e-8, 1 + 2e-8, 1 + 2e-8), "NOT REPRODUCED"),
+        (Number(-12, "text", 0.5), Measured(-11.5, -11.5, -11.5), "REPRODUCED"),
+        (Number(5, "plot", 1), Measured(5, 3, 7), "CANNOT TELL"),
+        (Number(5, "plot", 1, 2), Measured(5, 3, 7), "REPRODUCED"),
+        (Number(5, "plot", 1, 2), Measured(8, 6.5, 9), "NOT REPRODUCED"),
+        (Number(0, "text", asks="above"), Measured(1, 0.1, 2), "REPRODUCED"),
+        (Number(0, "text", asks="above"), Measured(1, -0.1, 2), "CANNOT TELL"),
+        (Number(0, "text", asks="above"), Measured(-1, -2, -0.1), "NOT REPRODUCED"),
+        (Number(0, "text", asks="below"), Measured(-1, -2, -0.1), "REPRODUCED"),
+        (Number(5, "plot", 1), Measured(float("nan"), float("nan"), float("nan")), "CANNOT TELL"),
+        (Number(5, "plot", 1), Measured(5, -np.inf, np.inf), "CANNOT TELL"),
+    ],
+)
+def test_a_verdict_follows_from_limits_and_the_error_of_reading(number: Number, found: Measured, word: str) -> None:
+    assert number.judge([found]) == word
+
+
+def test_one_number_that_is_not_reproduced_decides_an_entry() -> None:
+    assert together(["REPRODUCED", "CANNOT TELL"]) == "CANNOT TELL"
+    assert together(["CANNOT TELL", "NOT REPRODUCED", "REPRODUCED"]) == "NOT REPRODUCED"
+    with pytest.raises(ValueError, match="1 numbers for 2"):
+        Number([1, 2], "text").judge(exactly(1))
+
+
+@pytest.mark.parametrize("draw", ["normal", "exponential", "episode lengths"])
+def test_limits_of_a_mean_hold_as_often_as_they_say(draw: str) -> None:
+    """99% over three intervals of 30 runs: of 3,000 samples at most 1 in 100 misses, within five standard errors, where
+    samples are normal; with skewed ones fewer than 1 in 40 do."""
+    rng = np.random.default_rng(0)
+    samples = {
+        "normal": rng.normal(0, 1, (3000, 30)),
+        "exponential": rng.exponential(1, (3000, 30)) - 1,
+        "episode lengths": rng.geometric(0.1, (3000, 30)) - 10.0,
+    }[draw]
+    missed = np.mean([not x.low <= 0 <= x.high for row in samples for x in mean_of(row, of=3)])
+    assert missed <= (0.01 / 3 + 5 * np.sqrt(0.01 / 3 / 3000) if draw == "normal" else 0.025)
+
+
+@pytest.mark.parametrize("samples", [[1.0], [2.0, 2.0, 2.0]])
+def test_samples_that_show_no_spread_have_no_limits(samples: list[float]) -> None:
+    (found,) = mean_of(samples, of=1)
+    assert (found.low, found.high) == (-np.inf, np.inf)
+
+
+def test_what_is_kept_is_read_as_it_was_written() -> None:
+    rows = from_json(KEPT.read_text())
+    assert [entry.name for entry, _ in rows] == [entry.name for entry in entries()]
+    assert json.loads(as_json(rows)) == json.loads(KEPT.read_text())
+    assert table(rows).row_count == sum(len(entry.numbers) for entry in entries())
+
+
+def test_an_unknown_entry_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(Refusal, match=r"'cliffs' is no entry of the ledger; write some of cliff, "):
+        entries("cliffs")
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
+def test_an_entry_says_where_its_numbers_stand(entry) -> None:
+    assert any(year in entry.source for year in map(str, range(1984, 2027)))
+    assert entry.setting.strip()
+    assert entry.remarks.strip()
+    assert all(number.read for number in entry.numbers.values())
