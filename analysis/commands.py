@@ -224,7 +224,7 @@ COMMANDS = {
     "figures": Command(figures, "every figure that the study has data for", _of_figures),
     "report": Command(report, "the study as one HTML page: words, tables, figures, commands", _of_report),
     "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
-    "import": Command(bring, "runs logged by Stable-Baselines3, Weights & Biases or as a tidy CSV", _of_import),
+    "import": Command(bring, "runs logged by Stable-Baselines3, CleanRL, TensorBoard, W&B or as a CSV", _of_import),
     "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
     "ledger": Command(ledger, "published numbers of the field beside ours, with limits and verdicts", _of_ledger),
 } | {name: Command(figure, text, _of_figures) for name, text in HELP.items()}

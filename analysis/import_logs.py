@@ -6,9 +6,11 @@
 | progress.csv                  | Stable-Baselines3: rollout/ep_rew_mean at time/total_timesteps                       |
 | an export of Weights & Biases | a column "RUN - METRIC" a run, at global_step                                        |
 | a tidy CSV                    | columns of env steps and return; variant, seed and env where there are such          |
+| events.out.tfevents.*         | TensorBoard: charts/episodic_return of CleanRL, rollout/ep_rew_mean of SB3           |
 
 Seeds are read from a column, from the path (seed=3, seed_3, CleanRL's env__name__3__time), else counted. Runs may have
-unequal lengths and seeds may be missing: paired tests take the seeds that two variants share.
+unequal lengths and seeds may be missing: paired tests take the seeds that two variants share. The step of an event is
+a number of env steps with the tags of CleanRL and Stable-Baselines3; with another tag it may count anything.
 """
 
 import hashlib
@@ -37,7 +39,14 @@ RETURNS += ("eval/mean_reward", "episode_reward", "reward")
 VARIANTS = ("variant", "algorithm", "algo", "agent", "method")
 SEED = re.compile(r"seed[=_-]?(\d{1,9})(?!\d)|__(\d{1,9})__\d+", re.IGNORECASE)
 ROWS = 100  # of the longest run, where a file has a row an episode
-NAMES = ("monitor.csv", "*.monitor.csv", "progress.csv")  # looked for in a folder
+NAMES = ("monitor.csv", "*.monitor.csv", "progress.csv", "*.tfevents.*")  # looked for in a folder
+EVENTS = {  # tags whose step counts env steps, and who writes them
+    "charts/episodic_return": "CleanRL",
+    "charts/episode_return": "CleanRL",
+    "rollout/ep_rew_mean": "Stable-Baselines3",
+    "eval/mean_reward": "Stable-Baselines3",
+}
+STEP = "step"  # --steps step: the step of an event counts env steps
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,48 @@ def _logs(word: str, env: str, steps: str, returns: str) -> Iterator[Log]:
         yield from _read(file, name, env, steps, returns)
 
 
+def _events(file: Path, name: str, env: str, steps: str, returns: str) -> Log:
+    """The run of a file of TensorBoard's. CleanRL's folders, env__name__seed__time, name it."""
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    except ImportError as error:
+        raise Refusal(f"{file} is a file of TensorBoard's; to read it: pip install tensorboard") from error
+    if len(others := sorted(file.parent.glob("*.tfevents.*"))) > 1:
+        raise Refusal(f"{file.parent} has {len(others)} event files, of one run or of several; keep one in a folder")
+    events = EventAccumulator(str(file), size_guidance={"scalars": 0})  # 0: all of them
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    known = ", ".join(sorted(tags)) or "no scalars"
+    tag = returns or next((tag for tag in EVENTS if tag in tags), "")
+    if tag not in tags:
+        told = f"no tag {one_line(tag, 40)!r}" if tag else f"no tag of returns ({', '.join(EVENTS)})"
+        raise Refusal(f"{file} has {told}; name it with --returns TAG; there are {one_line(known, 80)}")
+    if tag not in EVENTS and not steps:
+        raise Refusal(
+            f"{file} does not say what the steps of {one_line(tag, 40)} count; runs are compared at equal env steps: "
+            "if they are, add --steps step; if another tag counts them, --steps TAG"
+        )
+    rows = pd.DataFrame([(event.step, event.value) for event in events.Scalars(tag)], columns=["at", "return_mean"])
+    if steps in ("", STEP):
+        rows["env_steps"] = rows["at"]
+    elif steps in tags:
+        counted = {event.step: event.value for event in events.Scalars(steps)}
+        rows["env_steps"] = rows["at"].map(counted)
+    else:
+        raise Refusal(f"{file} has no tag {one_line(steps, 40)!r}; there are {one_line(known, 80)}")
+    if tag.startswith("charts/"):
+        rows["episodes"] = 1
+    tool, folder = EVENTS.get(tag, "TensorBoard"), file.parent.name
+    parts = re.fullmatch(r"(.+?)__(.+)__\d+__\d+", folder)
+    label = parts[2] if parts else re.sub(r"_\d+$", "", SEED.sub("", folder)).strip("_- ") or folder
+    where = env or (parts[1] if parts else "")
+    return _log(rows.drop(columns="at"), name or label, where, _seed(file), f"{tool} events", file)
+
+
 def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator[Log]:
+    if ".tfevents." in file.name:
+        yield _events(file, name, env, steps, returns)
+        return
     try:
         text = file.read_text(encoding="utf-8-sig")
         first, _, after = text.partition("\n")

@@ -155,3 +155,86 @@ def test_two_logs_of_one_seed_are_refused(tmp_path: Path, capsys) -> None:
         main(["import", f"A={files[0]}", f"B={files[1]}", "--study", "s", "--outputs", str(tmp_path), "--env", "E"])
         == 0
     )
+
+
+def events(folder: Path, tag: str, rows: list[tuple[int, float]], **others: list[tuple[int, float]]) -> Path:
+    """An event file that torch's SummaryWriter has written, as CleanRL does."""
+    pytest.importorskip("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:
+        for name, points in ({tag: rows} | others).items():
+            for step, value in points:
+                writer.add_scalar(name, value, step)
+    return folder
+
+
+def test_event_files_of_cleanrl(tmp_path: Path) -> None:
+    """A row an episode, several at one step; the folder says env, name and seed; lengths differ, a seed is missing."""
+    written = {}
+    for name, seed, episodes in (("ppo", 1, 300), ("ppo", 2, 200), ("my_dqn", 2, 250)):
+        rows = [(25 * (k // 2 + 1), float(k % 7 + seed)) for k in range(episodes)]
+        events(tmp_path / "runs" / f"CartPole-v1__{name}__{seed}__1700000000", "charts/episodic_return", rows)
+        written[name, seed] = rows
+    study = taken(tmp_path, str(tmp_path / "runs"))
+    assert set(study.cells["env"]) == {"CartPole-v1"}
+    labels = study.cells["label"]
+    found = {(labels[run.cell], run.seed): run.env_steps for run in study.runs.itertuples()}
+    assert found == {key: rows[-1][0] for key, rows in written.items()}
+    for (name, seed), rows in written.items():
+        own = study.curves[(study.curves["cell"].map(labels).astype(str) == name) & (study.curves["seed"] == seed)]
+        assert own["episodes"].sum() == len(rows)
+        assert (own["return_mean"] * own["episodes"]).sum() == pytest.approx(sum(value for _, value in rows))
+    assert json.loads(study.runs["versions"].iloc[0]) == {"imported from": "CleanRL events"}
+
+
+def test_event_files_of_stable_baselines3(tmp_path: Path) -> None:
+    """Written by its own logger; the number of its folders counts runs and is no seed."""
+    logger = pytest.importorskip("stable_baselines3.common.logger")
+    pytest.importorskip("tensorboard")
+    for run in (1, 2):
+        made = logger.configure(str(tmp_path / "logs" / f"A2C_{run}"), ["tensorboard"])
+        for row in range(1, 4):
+            made.record("rollout/ep_rew_mean", 8.0 * row + run)
+            made.dump(500 * row)
+        made.close()
+    study = taken(tmp_path, str(tmp_path / "logs"), "--env", "CartPole-v1")
+    assert study.cells["label"].tolist() == ["A2C"]
+    assert study.curves["env_steps"].tolist() == [500, 1000, 1500] * 2
+    assert study.curves["return_mean"].tolist() == [9.0, 17.0, 25.0, 10.0, 18.0, 26.0]
+
+
+def test_the_steps_of_another_tag_may_count_anything(tmp_path: Path, capsys) -> None:
+    points = [(1, 2.0), (2, 4.0)]
+    folder = events(tmp_path / "log" / "seed=3", "score", points, frames=[(1, 400.0), (2, 800.0)])
+    command = ["import", f"A={folder}", "--study", "theirs", "--outputs", str(tmp_path / "o"), "--env", "E"]
+    for words, told in (
+        ([], "no tag of returns"),
+        (["--returns", "score"], "--steps step"),
+        (["--returns", "scores"], "no tag 'scores'"),
+        (["--returns", "score", "--steps", "frame"], "no tag 'frame'"),
+    ):
+        assert main([*command, *words]) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    study = taken(tmp_path, f"A={folder}", "--env", "E", "--returns", "score", "--steps", "frames")
+    assert study.curves["env_steps"].tolist() == [400, 800]
+    assert study.runs["seed"].tolist() == [3]
+    themselves = taken(tmp_path / "p", f"A={folder}", "--env", "E", "--returns", "score", "--steps", "step")
+    assert themselves.curves["env_steps"].tolist() == [1, 2]
+
+
+def test_a_file_that_is_no_event_file_is_refused(tmp_path: Path, capsys) -> None:
+    pytest.importorskip("tensorboard")
+    for content in (b"", b"junk" * 99):
+        (tmp_path / "events.out.tfevents.1").write_bytes(content)
+        assert main(["import", str(tmp_path), "--study", "s", "--outputs", str(tmp_path / "o"), "--env", "E"]) == 2
+        assert "no tag of returns" in capsys.readouterr().err
+
+
+def test_two_event_files_in_a_folder_are_refused(tmp_path: Path, capsys) -> None:
+    folder = events(tmp_path / "a", "charts/episodic_return", [(1, 1.0)])
+    (file,) = folder.iterdir()
+    (folder / f"{file.name}.1").write_bytes(file.read_bytes())
+    assert main(["import", str(folder), "--study", "s", "--outputs", str(tmp_path / "o"), "--env", "E"]) == 2
+    assert "2 event files" in capsys.readouterr().err
