@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from ablate.configuration.settings import node
+from ablate.configuration.settings import choices, node
 from ablate.randomness import stream
 from ablate.statistics.formatting import counted
 from ablate.statistics.learning_curves import FINAL, Floats
@@ -238,9 +238,12 @@ def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str
 
 
 def look_of(variant: str) -> dict[str, Any]:
-    """Colour and marker of "rtg - loo", as in every other figure."""
+    """Colour and marker of "rtg - loo", as in every other figure; black of one that conf/ does not have."""
     phi, _, baseline = variant.partition(" - ")
-    orders = [int(node(*choice)["about"]["order"]) for choice in (("phi", phi), ("baseline", baseline or "none"))]
+    chosen = {"phi": phi, "baseline": baseline or "none"}
+    if any(choice not in choices(group) for group, choice in chosen.items()):
+        return {"color": "black", "marker": style.MARKERS[len(variant) % len(style.MARKERS)]}
+    orders = [int(node(group, choice)["about"]["order"]) for group, choice in chosen.items()]
     return {"color": style.colour(*orders), "marker": style.MARKERS[(3 * orders[0] + orders[1]) % len(style.MARKERS)]}
 
 
