@@ -16,7 +16,7 @@ from ablate.envs.pendulum import Pendulum
 from ablate.envs.tabular import Tabular
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
-from ablate.policies import Categorical, Gaussian, Policy
+from ablate.policies import Categorical, Gaussian, Greedy, Policy
 from ablate.randomness import stream, streams
 
 
@@ -141,3 +141,14 @@ def test_a_time_limit_truncates_and_the_problems_own_end_terminates() -> None:
     fallen = rollout(always_up, theta, CartPole(horizon=500), 4, *sources)
     assert fallen.terminated.all()
     assert len(np.unique(fallen.lengths)) > 1
+
+
+@pytest.mark.parametrize("case", ["cartpole", "chain", "ragged"])
+def test_a_greedy_policy_that_draws_nothing_acts_all_the_same(case: str) -> None:
+    env, policy = CASES[case]()
+    theta = parameters(policy.network, [0, 1])
+    episodes = rollout(Greedy(policy), theta, env, 3, streams([0, 1], "environment"), streams([0, 1], "actions"))
+    for s, n in np.ndindex(2, 3):
+        seen = torch.from_numpy(episodes.observations[s, n, : episodes.lengths[s, n]])
+        outputs, _ = policy.network.forward(theta[s : s + 1], seen[None])
+        np.testing.assert_allclose(episodes.actions[s, n, : len(seen)], policy.mode(outputs)[0], rtol=1e-5, atol=1e-6)

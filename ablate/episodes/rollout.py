@@ -103,8 +103,8 @@ class _Stretch:
     def of(cls, rows: Indices, start: int, env: Environment, draws: NDArray) -> "_Stretch":
         """Of the draws of all episodes, [S, N, H+1, ...]."""
         times = slice(start, min(start + STRETCH, env.horizon))
-        own = draws.reshape(-1, *draws.shape[2:])[rows.ravel(), times]
-        return cls(rows, start, env, np.ascontiguousarray(own.swapaxes(0, 1)).reshape(-1, *rows.shape, *own.shape[2:]))
+        own = draws.reshape(draws.shape[0] * draws.shape[1], *draws.shape[2:])[rows.ravel(), times].swapaxes(0, 1)
+        return cls(rows, start, env, np.ascontiguousarray(own).reshape(len(own), *rows.shape, *own.shape[2:]))
 
     @property
     def full(self) -> bool:
@@ -126,7 +126,9 @@ class _Stretch:
         """Where the steps belong among observations, actions and rewards of all episodes, [S N, H, ...] each."""
         times = slice(self.start, self.start + self.taken)
         for whole, x in zip(taken, self.steps, strict=True):
-            whole[self.rows.ravel(), times] = x[: self.taken].reshape(self.taken, -1, *x.shape[3:]).swapaxes(0, 1)
+            whole[self.rows.ravel(), times] = (
+                x[: self.taken].reshape(self.taken, self.rows.size, *x.shape[3:]).swapaxes(0, 1)
+            )
 
 
 def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int) -> Indices | None:
