@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60  # seconds; nothing here is about speed
+PATIENCE = 240  # seconds; nothing here is about speed
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
 
 

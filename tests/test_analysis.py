@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import studies
+from commands import PATIENCE
 from conftest import choices, compose, composed
 from matplotlib import pyplot as plt
 from scipy import stats
@@ -355,7 +356,7 @@ def test_analysis_needs_no_engine() -> None:
         "assert not found, found\n"
         "assert 'torch' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
 
 
 def test_noise_in_other_units_is_over_the_reference_s_in_the_same_run(tmp_path: Path) -> None:

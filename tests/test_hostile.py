@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import studies
+from commands import PATIENCE
 from conftest import compose
 
 from ablate import store
@@ -389,7 +390,7 @@ def test_what_does_not_fit_is_listed_and_the_rest_is_shown(tmp_path: Path, how: 
     found: list[Study] = []
     reader = threading.Thread(target=lambda: found.append(load(tmp_path, "main")), daemon=True)
     reader.start()
-    reader.join(60)
+    reader.join(PATIENCE)
     assert found, "it hangs, or ended in a traceback"
     assert complete(found[0]) == [(cell.name, 0), (cell.name, 1)]
     assert told(found[0])

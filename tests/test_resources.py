@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import PATIENCE
 from conftest import compose
 
 from ablate import build
@@ -86,7 +87,7 @@ def test_a_quota_of_time_is_a_number_of_cores(files: dict[str, str], cores: int 
 def test_the_limit_of_address_space_counts() -> None:
     code = "from ablate.runs import resources; print(resources.memory())"
     shell = ["bash", "-c", f'ulimit -v {2 * 1024**2}; "$0" -c "$1"', sys.executable, code]
-    assert 0 < int(subprocess.check_output(shell, timeout=60)) < 2 * GIB
+    assert 0 < int(subprocess.check_output(shell, timeout=PATIENCE)) < 2 * GIB
 
 
 LARGE = {

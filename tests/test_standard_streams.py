@@ -39,7 +39,9 @@ def test_what_nobody_takes_is_forgotten() -> None:
 def test_python_ends_with_the_exit_code_that_was_meant(shell: str) -> None:
     code = f"{STEADY} print('x' * 100000); print('y', file=sys.stderr); sys.exit(7)"
     done = subprocess.run(
-        ["bash", "-c", f'set -o pipefail; "$0" -c "$1" {shell}', sys.executable, code], timeout=60, capture_output=True
+        ["bash", "-c", f'set -o pipefail; "$0" -c "$1" {shell}', sys.executable, code],
+        timeout=PATIENCE,
+        capture_output=True,
     )
     assert done.returncode == 7, done.stderr
 
@@ -47,7 +49,7 @@ def test_python_ends_with_the_exit_code_that_was_meant(shell: str) -> None:
 def test_a_file_that_is_opened_does_not_become_standard_output(tmp_path: Path) -> None:
     path = tmp_path / "file"
     code = f"{STEADY} f = open({str(path)!r}, 'w'); print('shown'); import os; os.write(1, b'shown'); sys.exit(7)"
-    assert subprocess.run(["bash", "-c", '"$0" -c "$1" >&-', sys.executable, code], timeout=60).returncode == 7
+    assert subprocess.run(["bash", "-c", '"$0" -c "$1" >&-', sys.executable, code], timeout=PATIENCE).returncode == 7
     assert path.read_text() == ""
 
 

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from commands import PATIENCE
 from conftest import choices, compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -67,6 +68,6 @@ def test_a_small_version_runs(study: str, tmp_path: Path) -> None:
 
 def test_the_command_line_sweeps_over_what_the_study_says(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ablate", "-m", "study=horizon", "env.horizon=8", "workers=1"]
-    done = subprocess.run([*command, f"outputs={tmp_path}"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, f"outputs={tmp_path}"], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert sorted(cell.read_config()["env"]["name"] for cell in cells(tmp_path, "horizon")) == ["chain", "gridworld"]

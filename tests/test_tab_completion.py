@@ -15,7 +15,7 @@ import pytest
 
 from ablate.commands._completion import found
 
-PATIENCE = 30  # seconds
+PATIENCE = 240  # seconds
 BASH = shutil.which("bash")
 
 

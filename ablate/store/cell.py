@@ -24,6 +24,7 @@ from ablate.store.config_file import Description, read_description, written
 from ablate.store.errors import Damaged, reading
 from ablate.store.layout import (
     HASH_LENGTH,
+    HASH_LENGTHS,
     RUNTIME,
     cell_name,
     config_digest,
@@ -55,7 +56,7 @@ class Cell:
         folder, kept = study_folder(outputs, study), tuple(sorted(filter(names_cell, overrides)))
         digest = config_digest(config)
         with refusing(folder):
-            ranks = [_rank(path, kept, digest) for path in entries(folder) if _may_be(path, digest)]
+            ranks = [_rank(path, kept, digest) for path in _named(folder, digest)]
         known = min(filter(None, ranks), default=None)
         name = known[-1] if known else cell_name(kept, digest[:HASH_LENGTH])
         return cls(folder / name, config, (*(typed for typed in overrides if typed.startswith("study=")), *kept))
@@ -332,10 +333,17 @@ class Cell:
         return [f"{flaw}; set aside in {aside}"]
 
 
-def _may_be(path: Path, digest: str) -> bool:
-    """Whether a folder is named as the cell of a configuration."""
-    digits = hash_in(path.name)
-    return digits is not None and digest.startswith(digits) and not path.is_symlink() and path.is_dir()
+def _named(folder: Path, digest: str) -> list[Path]:
+    """The folders that are named as the cell of a configuration, none where there is no folder.
+
+    Each job of a sweep asks, of a folder with as many names as there are jobs: others are told by their ends alone.
+    """
+    ends = tuple(f"-{digest[:length]}" for length in HASH_LENGTHS)
+    try:
+        likely = [folder / name for name in os.listdir(folder) if name.endswith(ends)]
+    except FileNotFoundError:
+        return []
+    return [path for path in likely if hash_in(path.name) and not path.is_symlink() and path.is_dir()]
 
 
 def _rank(path: Path, overrides: Sequence[str], digest: str) -> tuple[bool, bool, str] | None:

@@ -46,7 +46,8 @@ the configuration, PRESENTATION in what a choice says `about` itself."""
 
 NAME_LENGTH = 120
 HASH_LENGTH = 16
-CELL = re.compile(r"[^.].*-([0-9a-f]{16}|[0-9a-f]{8})")  # earlier versions wrote 8 digits
+HASH_LENGTHS = HASH_LENGTH, 8  # earlier versions wrote 8 digits
+CELL = re.compile(r"[^.].*-([0-9a-f]{16}|[0-9a-f]{8})")
 SEED = re.compile(r"seed=(0|[1-9][0-9]{0,18})")
 
 
