@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from contextlib import redirect_stdout, suppress
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def job(composed: DictConfig) -> None:
     record = Path(context.callbacks["sweep"].records) / number
     here = launcher.endswith("BasicLauncher")  # it runs nothing at once: all jobs are composed first
     pool = Sweep.pool if here else Pool(Screen(live=False))
-    pool.take(record, label, lambda: _resolved(composed, overrides))
+    pool.take(record, label, lambda: _resolved(composed, overrides, _own_folder(context)))
     if not here:
         pool.finish()
 
@@ -58,9 +59,19 @@ def _names_study(override: str) -> bool:
     return key(override) in ("study", "study.name")
 
 
-def _resolved(composed: DictConfig, overrides: list[str]) -> Job:
+def _own_folder(context: Any) -> list[str]:
+    """The option --config-dir as it was typed, which is needed to make the same runs again."""
+    found = [source.path for source in context.runtime.config_sources if source.provider == "command-line"]
+    paths = [path.removeprefix("file://") for path in found]
+    return [
+        f"--config-dir={os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path}" for path in paths
+    ]
+
+
+def _resolved(composed: DictConfig, overrides: list[str], own_folder: list[str]) -> Job:
     try:
-        return resolve(composed, overrides)
+        job = resolve(composed, overrides)
+        return replace(job, overrides=(*own_folder, *job.overrides))
     except Exception as problem:
         if is_bad_input(problem, overrides):
             raise Refusal(told(problem, overrides)) from problem

@@ -185,7 +185,11 @@ def load(path: str | Path) -> MDP:
     def refuse(problem: str, remedy: str) -> Refusal:
         return Refusal(f"{path}: {problem}; {remedy}")
 
-    raw = _read(path, refuse)
+    return of_mapping(_read(path, refuse), refuse)
+
+
+def of_mapping(raw: dict[str, Any], refuse: Callable[[str, str], Refusal]) -> MDP:
+    """The MDP of the keys of such a file; ``refuse`` makes a Refusal of a problem and its remedy."""
     file = _File(raw, refuse)
     sparse = isinstance(raw.get("P"), list) and bool(raw["P"]) and not _nested(raw["P"])
     keyed = sparse and isinstance(raw["P"][0], list) and len(raw["P"][0]) == 5

@@ -17,15 +17,18 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.configuration import CONF
-from ablate.configuration.overrides import as_text, key, override, parsed, ranges
+from ablate.configuration.overrides import as_text, key, override, parsed, quoted, ranges
+from ablate.progress_line import LIVE_SECONDS, is_progress, live_line
 from ablate.python_choices import choice
-from ablate.refusal import Refusal
+from ablate.refusal import Refusal, shown
+from ablate.runs.progress import SECONDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +49,7 @@ def run(*overrides: str, **settings: Any) -> "Study":
     """
     with tempfile.TemporaryDirectory(prefix="ablate-") as folder:
         words = [*overrides, *_words(settings, Path(folder))]
-        own = [f"--config-dir={folder}"] if any(Path(folder).iterdir()) else []
+        own = [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"] if any(Path(folder).iterdir()) else []
         exit_code, said = _command(["-m", *own, *words])
     told = "\n".join(line.removeprefix("ablate: ") for line in said if line.startswith("ablate: "))
     if exit_code == 130:
@@ -74,17 +77,17 @@ class Study:
         its numbers are shown as in the report. Raises Refusal for another name."""
         made = _analysis("tables").tables(self.frames)
         if name not in made:
-            raise Refusal(f"table {name!r} is none of {', '.join(made)}")
+            raise _unknown("table", name, made)
         return _as_shown(made[name])
 
     def plot(self, name: str = "learning") -> "Figure":
         """A figure by its name, see `ablate --help`. Raises Refusal for another name, and with the reason where the
         study has not what it shows."""
-        plots, known = _analysis("plots"), _analysis("figures").FIGURES
-        if name not in known:
-            raise Refusal(f"figure {name!r} is none of {', '.join(known)}")
+        plots, figures = _analysis("plots"), _analysis("figures").FIGURES
+        if name not in (known := dict.fromkeys((*figures, *plots.COMPUTED))):
+            raise _unknown("figure", name, known)
         plots.theme()
-        figure: Figure = plots.draw(name, self.frames)
+        figure: Figure = plots.COMPUTED[name]() if name in plots.COMPUTED else plots.draw(name, self.frames)
         figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined] # drawn off screen, shown in a notebook
         return figure
 
@@ -101,6 +104,12 @@ class Study:
 
     def _repr_html_(self) -> str:
         return str(self.table()._repr_html_())
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> Refusal:
+    close = get_close_matches(str(name), known := [*known], n=1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return Refusal(f"there is no {what} {shown(name)!r}; {guess}there are {', '.join(known)}")
 
 
 def _png(figure: "Figure") -> bytes:
@@ -126,7 +135,8 @@ def _as_shown(frame: "pd.DataFrame") -> "pd.DataFrame":
             return pd.DataFrame
 
         def _repr_html_(self) -> str:
-            return str(tables.shown(self).to_html(index=False, border=0))
+            with pd.option_context("display.max_colwidth", None):
+                return str(tables.shown(self).to_html(index=False, border=0))
 
     return Table(frame)
 
@@ -134,6 +144,9 @@ def _as_shown(frame: "pd.DataFrame") -> "pd.DataFrame":
 def _command(words: Sequence[str]) -> tuple[int, list[str]]:
     """Run the command line with what it says on the way shown here; its exit code, and the lines that it said."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    progress = live_line()
+    if progress:
+        environment[SECONDS] = str(LIVE_SECONDS)
     with tempfile.TemporaryFile() as table:
         process = subprocess.Popen(
             [sys.executable, "-m", "ablate", *words],
@@ -151,8 +164,10 @@ def _command(words: Sequence[str]) -> tuple[int, list[str]]:
             try:
                 for line in process.stderr:
                     said.append(line.rstrip("\n"))
-                    if not line.startswith("ablate: "):
-                        print(line, end="", file=sys.stderr)
+                    if progress and is_progress(line):
+                        progress(line.rstrip("\n"))
+                    elif not line.startswith("ablate: "):
+                        print(line, end="", file=sys.stderr, flush=True)
                 return process.wait(), said
             except KeyboardInterrupt:  # it saves what is under way; the second one ends it at once
                 process.send_signal(signal.SIGINT)

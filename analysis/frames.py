@@ -74,7 +74,7 @@ OTHER = 100  # the phi_order of the first algorithm that has no Phi
 VARIANT = ("phi", "baseline", "label", "phi_order", "baseline_order", "needs", "own", "reference")
 EMPTY = ["cell", "variant", "algorithm", "env", "phi", "baseline", "critic", "phi_order", "baseline_order", "needs"]
 EMPTY += ["symbol", "unbiased", "threshold", "iterations", "overrides", "command", "config", "complete", "left_out"]
-NAMED = ("phi", "baseline", "algorithm", "env", "study")  # overrides that a label has said already
+NAMED = ("phi", "baseline", "algorithm", "env", "study", "--config-dir")  # overrides that a label has said already
 
 
 @dataclass(frozen=True)

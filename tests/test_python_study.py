@@ -1,6 +1,7 @@
 """`ablate.run`, `ablate.load` and `ablate.exact`: the command line's runs and numbers, from Python."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,8 +44,13 @@ def test_the_same_bits_the_same_store_and_the_same_resumption_as_on_the_command_
     assert all(path.stat().st_mtime_ns == made for path, made in before.items())
     assert wider.plot("learning")._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     assert wider.report(tmp_path / "page.html").read_text(encoding="utf-8").lstrip().startswith("<!doctype html>")
-    with pytest.raises(ablate.Refusal, match="none of"):
-        wider.table("typo")
+    with pytest.raises(ablate.Refusal, match="no table 'nois'; did you mean 'noise'"):
+        wider.table("nois")
+    with pytest.raises(ablate.Refusal, match="no figure 'lerning'; did you mean 'learning'"):
+        wider.plot("lerning")
+    with pytest.raises(ablate.Refusal, match="figure horizon needs"):
+        wider.plot("horizon")
+    assert wider.plot("intuition").axes
 
 
 def test_what_the_command_line_refuses_is_an_exception_with_the_same_line(tmp_path: Path) -> None:
@@ -137,7 +143,17 @@ def test_objects_of_a_module_stand_for_choices_as_a_yaml_would(tmp_path: Path, m
     assert len(before) == 4
     line = "phi=late,rtg", "baseline=first", "policy=Net", "env=Walk", "seed=[0,2]", "iterations=2", "episodes=4"
     rest = "env.horizon=9", "probe=matched", "probe.episodes=64", "workers=1", "outputs=outputs"
-    command("-m", "--config-dir=conf", *line, *rest, cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    command("-m", "--config-dir", "conf", *line, *rest, "study.name=typed", cwd=tmp_path, PYTHONPATH=path)
+    typed = ablate.load(tmp_path / "outputs", "typed")
+    for one, other in ((study.frames.curves, typed.frames.curves), (study.frames.probe, typed.frames.probe)):
+        pd.testing.assert_frame_equal(*(x.drop(columns="wall_time", errors="ignore") for x in (one, other)))
+    assert {*typed.frames.cells.index} == {*study.frames.cells.index}
+
+    shown = typed.frames.cells["command"].iloc[0]  # by a report, and made to run as it is shown
+    assert "--config-dir=conf" in shown
+    command("-m", *shlex.split(shown)[3:], cwd=tmp_path, PYTHONPATH=path)
+    assert len(typed.frames.runs) == 4 == len(ablate.load(tmp_path / "outputs", "typed").frames.runs)
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "outputs").rglob("curves.parquet")}
 
 
@@ -224,6 +240,24 @@ def test_exact_moments_by_one_call() -> None:
     (row,) = table[(table["phi"] == "rtg") & (table["baseline"] == "none")].to_dict("records")
     assert row["v_action"] + row["v_s0"] + row["v_transition"] == pytest.approx(row["trace_variance"])
     assert row["mean_bias_squared"] == pytest.approx(found.bias_squared, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"horizon": 0}, "horizon is 0; give a whole number of steps"),
+        ({"rho0": [0.5, 0.1]}, "rho0 sums to 0.6"),
+        ({"R": [1.0, 2.0]}, "R has shape 2; the other keys ask for 2x2"),
+        ({"P": [[1, 2], [3]]}, "P is not a regular array"),
+        ({"gamma": 2}, "gamma is 2; give a discount"),
+        ({"R": [[1e200, 1], [2, -1e200]]}, "give smaller rewards, or a shorter horizon"),
+    ],
+)
+def test_exact_refuses_in_the_words_of_python(given: dict[str, Any], words: str) -> None:
+    whole: dict[str, Any] = {"P": np.full((2, 2, 2), 0.5), "R": np.eye(2), "rho0": [1, 0], "horizon": np.int64(2)}
+    with pytest.raises(ablate.Refusal, match=words) as refused:
+        ablate.exact(**whole | given)
+    assert "--" not in str(refused.value)
 
 
 def test_importing_ablate_loads_nothing_heavy() -> None:

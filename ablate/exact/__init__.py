@@ -12,9 +12,11 @@ The package itself can be called: `ablate.exact(P, R, rho0, horizon)` is the `ta
 """
 
 import sys
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ablate.exact.enumeration import Enumeration, enumerate_trajectories
@@ -35,7 +37,8 @@ from ablate.exact.mse import crossover, mse_curve
 from ablate.exact.stationary import backup, optimal_values, stationary_values
 from ablate.exact.table import reached, rows, truth_of
 from ablate.exact.variance import Estimator, Moments, moments
-from ablate.mdp import MDP
+from ablate.mdp import of_mapping
+from ablate.refusal import Refusal
 
 __all__ = [
     "VARIANTS",
@@ -84,12 +87,24 @@ def variants(
 
     P [S,A,S], R [S,A] or [S,A,S], rho0 [S]; the policy is the softmax of logits [S,A], uniform by default, and what it
     sees are features [S,D], the state itself by default. The columns are those of `ablate exact`. Raises Refusal where
-    the numbers overflow or would not fit into memory, ValueError where the arrays are no MDP.
+    the arrays are no MDP, where the numbers overflow, and where they would not fit into memory.
     """
     import pandas as pd
 
-    mdp = MDP.from_dense(P, R, rho0, horizon, gamma, terminal=terminal, features=features, logits=logits)
+    given: dict[str, Any] = {"P": P, "R": R, "rho0": rho0, "horizon": horizon, "gamma": gamma}
+    given |= {"logits": logits, "terminal": terminal, "features": features}
+    mdp = of_mapping({key: _listed(x) for key, x in given.items() if x is not None}, _refused)
     return pd.DataFrame(rows(truth_of(reached("the MDP", mdp), discount_scores)))
+
+
+def _listed(x: Any) -> Any:
+    with suppress(ValueError):  # what is ragged is told as it is
+        return np.asarray(x).tolist()
+    return x
+
+
+def _refused(problem: str, remedy: str) -> Refusal:
+    return Refusal(f"ablate.exact: {problem}; {remedy}")
 
 
 class _Callable(ModuleType):

@@ -43,6 +43,6 @@ def rows(truth: GroundTruth, each: Each = iter) -> list[Row]:
             parts = (moments.v_s0, moments.v_action, moments.v_transition)
             numbers = (moments.bias_squared, moments.trace_variance, moments.snr, *parts)
         if not all(map(isfinite, (*parts, *moments.mean))):
-            raise Refusal("the numbers overflow; give smaller rewards, or a shorter --horizon")
+            raise Refusal("the numbers overflow; give smaller rewards, or a shorter horizon")
         found.append(dict(zip(COLUMNS, (*variant, *numbers), strict=True)))
     return sorted(found, key=lambda row: float(f"{row['trace_variance']:.9e}"), reverse=True)  # ties stay in order

@@ -1,5 +1,6 @@
 """What is seen while a sweep runs: a live line on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from rich.table import Column
 
 from ablate.refusal import one_line
 
-LOG_SECONDS = 10  # between two plain lines
+SECONDS = "ABLATE_PROGRESS_SECONDS"  # the variable that says how far two plain lines are apart
+LOG_SECONDS = 10  # where it says nothing
 WIDE = 100  # columns from which on the live line has room for all
 
 
@@ -81,13 +83,14 @@ class _LogLine:
     def __init__(self, screen: Screen, label: str, jobs: int, total: float, used: float) -> None:
         self.screen, self.label, self.jobs, self.total, self.before = screen, label, jobs, total, used
         self.began = self.last = time.monotonic()
+        self.seconds = float(os.environ.get(SECONDS, LOG_SECONDS))
         self.ended, self.used, self.rate, self.mean_return = 0, used, 0.0, float("nan")
 
     def update(self, ended: int, used: float, env_steps: int, mean_return: float) -> None:
         now = time.monotonic()
         elapsed = max(now - self.began, 1e-9)
         self.ended, self.used, self.rate, self.mean_return = ended, used, env_steps / elapsed, mean_return
-        if used > self.before and now - self.last >= LOG_SECONDS:
+        if used > self.before and now - self.last >= self.seconds:
             self.last = now
             self._say(f"{_clock(elapsed / (used - self.before) * (self.total - used))} left")
 

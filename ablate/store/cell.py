@@ -23,6 +23,7 @@ from ablate.store.checkpoint import Checkpoint
 from ablate.store.config_file import Description, read_description, written
 from ablate.store.errors import Damaged, reading
 from ablate.store.layout import (
+    CONFIG_DIR,
     HASH_LENGTH,
     HASH_LENGTHS,
     RUNTIME,
@@ -59,7 +60,11 @@ class Cell:
             ranks = [_rank(path, kept, digest) for path in _named(folder, digest)]
         known = min(filter(None, ranks), default=None)
         name = known[-1] if known else cell_name(kept, digest[:HASH_LENGTH])
-        return cls(folder / name, config, (*(typed for typed in overrides if typed.startswith("study=")), *kept))
+        return cls(
+            folder / name,
+            config,
+            (*(typed for typed in overrides if typed.startswith(("study=", f"{CONFIG_DIR}="))), *kept),
+        )
 
     @property
     def name(self) -> str:

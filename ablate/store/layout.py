@@ -44,6 +44,7 @@ PRESENTATION = frozenset({"label", "symbol", "order", "description"})
 """Keys that change no number of a run, so that they are not part of a cell: RUNTIME and `threshold` at the top level of
 the configuration, PRESENTATION in what a choice says `about` itself."""
 
+CONFIG_DIR = "--config-dir"  # the option that a command needs for yamls of the user's own
 NAME_LENGTH = 120
 HASH_LENGTH = 16
 HASH_LENGTHS = HASH_LENGTH, 8  # earlier versions wrote 8 digits
@@ -75,7 +76,7 @@ def names_cell(override: str) -> bool:
     """Whether a typed override tells one cell from another."""
     key = override.lstrip("+~").partition("=")[0]
     outer, _, last = key.rpartition(".")
-    return key not in {*RUNTIME, "threshold", "dask.scheduler"} and not (
+    return key not in {*RUNTIME, "threshold", "dask.scheduler", CONFIG_DIR} and not (
         outer.endswith("about") and last in PRESENTATION
     )
 
