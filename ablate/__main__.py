@@ -62,10 +62,9 @@ def _names_study(override: str) -> bool:
 def _own_folder(context: Any) -> list[str]:
     """The option --config-dir as it was typed, which is needed to make the same runs again."""
     found = [source.path for source in context.runtime.config_sources if source.provider == "command-line"]
-    paths = [path.removeprefix("file://") for path in found]
-    return [
-        f"--config-dir={os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path}" for path in paths
-    ]
+    paths = [Path(path.removeprefix("file://")) for path in found]
+    inside = [path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in paths]
+    return [f"--config-dir={path}" for path in inside]
 
 
 def _resolved(composed: DictConfig, overrides: list[str], own_folder: list[str]) -> Job:
