@@ -83,11 +83,12 @@ class Study:
     def plot(self, name: str = "learning") -> "Figure":
         """A figure by its name, see `ablate --help`. Raises Refusal for another name, and with the reason where the
         study has not what it shows."""
-        plots, figures = _analysis("plots"), _analysis("figures").FIGURES
-        if name not in (known := dict.fromkeys((*figures, *plots.COMPUTED))):
+        plots, figures = _analysis("plots"), _analysis("figures")
+        if name not in (known := {**figures.FIGURES, **figures.COMPUTED}):
             raise _unknown("figure", name, known)
         plots.theme()
-        figure: Figure = plots.COMPUTED[name]() if name in plots.COMPUTED else plots.draw(name, self.frames)
+        computed = name in figures.COMPUTED
+        figure: Figure = plots.compute(name) if computed else plots.draw(name, self.frames)
         figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined] # drawn off screen, shown in a notebook
         return figure
 
