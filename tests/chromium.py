@@ -10,6 +10,7 @@ import json
 import os
 import select
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,13 @@ class Chromium:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def until(self, condition: str) -> None:
+        """Wait until a condition holds in the page: what follows an event comes when the browser gets to it."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.run(f"Boolean({condition})"):
+            assert time.monotonic() < deadline, condition
+            time.sleep(0.02)
 
     def press(self, key: str) -> None:
         text = {"Enter": "\r", " ": " "}.get(key)

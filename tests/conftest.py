@@ -1,6 +1,7 @@
-"""What the engine's tests share: composed jobs, small MDPs, made-up episodes, and networks and policies by autograd."""
+"""What the engine's tests share: composed jobs, small MDPs, made-up episodes, networks and policies by autograd, and a
+browser."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise, product
@@ -13,7 +14,9 @@ SHAPED = "ablate.discounted_sums", "ablate.phi", "ablate.baselines", "ablate.gra
 install_import_hook(SHAPED, "shapes.check")  # before they are imported
 
 import numpy as np
+import pytest
 import torch
+from chromium import Chromium, executable
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hypothesis import settings
@@ -181,3 +184,12 @@ def relative_error(found: Tensor, wanted: Tensor) -> float:
     """|found - wanted| / |wanted|, the largest over seeds [S, P]."""
     difference = (found.double() - wanted.double()).norm(dim=1)
     return float((difference / wanted.double().norm(dim=1)).max())
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    program = executable()
+    assert program
+    browser = Chromium(program, tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()

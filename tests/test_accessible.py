@@ -2,7 +2,6 @@
 named by ABLATE_AXE."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,15 +24,6 @@ VIOLATIONS = """axe.run().then((found) => found.violations.map((one) =>
   `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`))"""
 UNFOLDED = """document.querySelectorAll("details").forEach((e) => { e.open = true; });
 document.querySelectorAll(".tools button[aria-pressed]").forEach((e) => e.click());"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    program = executable()
-    assert program
-    browser = Chromium(program, tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,15 +62,6 @@ CONTRAST = """
           ...drawn.map((e) => [ratio(getComputedStyle(e).fill, behind(e)), `drawn ${e.parentElement.id}`])];
 })()
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    program = executable()
-    assert program
-    browser = Chromium(program, tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +387,7 @@ def test_a_figure_can_be_seen_larger_and_put_back(browser: Chromium, report_of_t
     assert browser.run("document.querySelector('dialog').open")
     assert browser.run("document.querySelector('dialog svg').getBoundingClientRect().width") > small
     browser.click("dialog > button")
-    assert browser.run("document.querySelector('dialog')") is None
+    browser.until("!document.querySelector('dialog')")
     assert browser.run(order) == before
     assert browser.run("document.activeElement.textContent") == "larger"
 

@@ -1,6 +1,5 @@
 """Cost, then prize, to play with: what its script computes is what `ablate.exact` computes, and its sliders work."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +25,6 @@ EXACT = {
 SHOWN = """Object.fromEntries([...document.querySelector(".bars").querySelectorAll("dt")].map((e) =>
   [e.textContent, Number(e.nextElementSibling.dataset.variance)]))"""
 TROUBLE = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    program = executable()
-    assert program
-    browser = Chromium(program, tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")
