@@ -147,11 +147,11 @@ def _events(file: Path, name: str, env: str, steps: str, returns: str) -> Log:
     tag = returns or next((tag for tag in EVENTS if tag in tags), "")
     if tag not in tags:
         told = f"no tag {one_line(tag, 40)!r}" if tag else f"no tag of returns ({', '.join(EVENTS)})"
-        raise Refusal(f"{file} has {told}; name it with --returns TAG; there are {one_line(known, 80)}")
+        raise Refusal(f"{told} in {file}; name it with --returns TAG; there are {one_line(known, 80)}")
     if tag not in EVENTS and not steps:
         raise Refusal(
-            f"{file} does not say what the steps of {one_line(tag, 40)} count; runs are compared at equal env steps: "
-            "if they are, add --steps step; if another tag counts them, --steps TAG"
+            f"what the steps of {one_line(tag, 40)} count is not told; runs are compared at equal env steps: if they "
+            f"are, add --steps step; if another tag counts them, --steps TAG ({file})"
         )
     rows = pd.DataFrame([(event.step, event.value) for event in events.Scalars(tag)], columns=["at", "return_mean"])
     if steps in ("", STEP):
@@ -160,7 +160,7 @@ def _events(file: Path, name: str, env: str, steps: str, returns: str) -> Log:
         counted = {event.step: event.value for event in events.Scalars(steps)}
         rows["env_steps"] = rows["at"].map(counted)
     else:
-        raise Refusal(f"{file} has no tag {one_line(steps, 40)!r}; there are {one_line(known, 80)}")
+        raise Refusal(f"no tag {one_line(steps, 40)!r} in {file}; there are {one_line(known, 80)}")
     if tag.startswith("charts/"):
         rows["episodes"] = 1
     tool, folder = EVENTS.get(tag, "TensorBoard"), file.parent.name

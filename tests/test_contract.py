@@ -33,6 +33,7 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         ("env", "mdp"): [f"env.path={mdp}"],
         ("env", "gym"): ["env.id=Acrobot-v1", "env.horizon=20"],
         ("policy", "gaussian"): ["env=pendulum", "env.horizon=20"],
+        ("policy", "gru"): ["env=tokens"],
         ("policy", "module"): ["policy.module=torch_modules:Net"],
         ("critic", "exact"): ["env=chain", "phi=q", "baseline=value"],
         ("probe", "exact"): ["env=chain"],

@@ -128,7 +128,6 @@ def test_plain_reinforce_has_no_bias_and_is_its_own_reference() -> None:
         ("env=tokens phi=return baseline=mean", "write phi=return baseline=none"),
         ("env=tokens phi=return advantage=running_mean", "which has a past"),
         ("env=tokens phi=return advantage=batch_standardised env.group=4 episodes=64", "or write probe=online"),
-        ("env=tokens phi=return policy.hidden=[4]", r"policy.hidden=\[\]"),
         ("env=contextual_bandit", "write probe=matched"),
     ],
 )
