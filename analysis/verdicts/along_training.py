@@ -222,11 +222,11 @@ def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str
                 panel.errorbar(x, y, xerr=across, yerr=along, elinewidth=0.6, markersize=4, **look)
             found = tau(rows, one, other)
             low, high = found.limits(LEVEL)
-            panel.set_title(f"{place}: tau {number(found.value)} [{number(low)}, {number(high)}]", fontsize=8)
+            panel.set_title(f"{place}\ntau {number(found.value)} [{number(low)}, {number(high)}]", fontsize=7)
             for (axis, smallest), score in zip(least.items(), (one, other), strict=True):
                 if score in LOGARITHMIC and smallest > 0:  # limits down to 0 and below run out of the picture
                     panel.set(**{f"{axis}scale": "log", f"{axis}lim": (smallest / 2, None)})
-                    draw.ticked(getattr(panel, f"{axis}axis"))
+                    style.logarithmic(panel, axis)
         row[0].set_ylabel(AXES[other])
         row[len(row) // 2].set_xlabel(AXES[one])
     figure.suptitle(title, fontsize=9)
