@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from ablate.analysis.ledger.command import as_json, from_json, table
+from ablate.analysis.ledger.command import as_json, from_json, run, table
 from ablate.analysis.ledger.entry import Measured, Number, entries, exactly, mean_of, together
 from ablate.refusal import Refusal
 
@@ -91,6 +93,26 @@ def test_what_is_kept_is_read_as_it_was_written() -> None:
     assert [entry.name for entry, _ in rows] == [entry.name for entry in entries()]
     assert json.loads(as_json(rows)) == json.loads(KEPT.read_text())
     assert table(rows).row_count == sum(len(entry.numbers) for entry in entries())
+
+
+def test_the_table_shows_limits_and_that_there_are_none() -> None:
+    entry = entries("cliff")[0]
+    found = {name: [Measured(1.5, 1.25, 1.75)] for name in entry.numbers} | {"Sarsa": [Measured(-25, -np.inf, np.inf)]}
+    console = Console(width=160, record=True, file=StringIO())
+    console.print(table([(entry, found)]))
+    shown = console.export_text()
+    assert "-25 [no limits]" in shown
+    assert "1.5 [1.25, 1.75]" in shown
+
+
+def test_what_is_asked_for_is_written_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(str(tmp_path), "dead_groups", str(tmp_path / "new" / "[a].json"), str(tmp_path / "a.md"))
+    (record,) = json.loads((tmp_path / "new" / "[a].json").read_text())
+    assert record["verdict"] == "REPRODUCED"
+    assert "## Dead groups: reproduced" in (tmp_path / "a.md").read_text()
+    assert "[a].json" in capsys.readouterr().out
+    with pytest.raises(Refusal, match="a folder is in the way"):
+        run(str(tmp_path), "dead_groups", str(tmp_path / "new"), None)
 
 
 def test_an_unknown_entry_is_refused_with_those_that_there_are() -> None:

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from ablate.files import write
 from ablate.refusal import Refusal
 
 from ..verdicts import study
@@ -28,15 +30,16 @@ def run(outputs: str, only: str | None, json_file: str | None, markdown_file: st
     console.print(table(rows))
     counts = [(word, sum(entry.judge(found) == word for entry, found in rows)) for word in SHAPES]
     console.print(", ".join(f"{count} {word}" for word, count in counts if count))
-    for file, text in ((json_file, as_json(rows)), (markdown_file, as_markdown(rows))):
-        if file:
-            Path(file).write_text(text, encoding="utf-8")
-            console.print(file)
+    for path, text in ((json_file, as_json(rows)), (markdown_file, as_markdown(rows))):
+        if path is not None:
+            write(Path(path), text)
+            console.print(f"written: {escape(path)}", soft_wrap=True)
 
 
 def _measured(entry: Entry, outputs: str, say: Console) -> Mapping[str, list[Measured]]:
     for number, command in enumerate(entry.runs, 1):
-        say.print(f"{entry.name}, {number} of {len(entry.runs)}: python -m ablate -m {command}", soft_wrap=True)
+        told = f"{entry.name}, {number} of {len(entry.runs)}: python -m ablate -m {command}"
+        say.print(escape(told), soft_wrap=True)
         code, last = engine(["-m", f"study.name={STUDY}", f"outputs={outputs}", *shlex.split(command)], say)
         if code:
             raise Refusal(f"{entry.name}: its runs did not end well: {last}")
@@ -52,7 +55,7 @@ def table(rows: Sequence[Row]) -> Table:
         for place, (name, number) in enumerate(entry.numbers.items()):
             word = number.judge(found[name])
             cells = entry.name if not place else "", name, published(number), ours(found[name])
-            shown.add_row(*cells, f"{SHAPES[word]} {word}")
+            shown.add_row(*map(escape, cells), f"{SHAPES[word]} {word}")
     return shown
 
 
