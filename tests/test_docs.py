@@ -22,7 +22,7 @@ sys.path.append(str(DOCS))
 PAGES = [path for path in pages() if path.is_file()]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 RUN = [page for page in PAGES if any(block.language in ("bash", "python") for block in blocks(page))]
-BUILDS = ("conf.py", "generated.py", "_static/site.css")  # what makes the site and is no page of it
+BUILDS = ("conf.py", "generated/__init__.py", "_static/site.css")  # what makes the site and is no page of it
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -108,7 +108,7 @@ def test_the_tree_names_every_page_once_and_nothing_else() -> None:
 def test_what_builds_the_site_is_there() -> None:
     for name in BUILDS:
         assert (DOCS / name).is_file()
-    assert {path.name for path in DOCS.iterdir() if path.suffix == ".py"} == {"conf.py", "generated.py"}
+    assert {path.name for path in DOCS.iterdir() if path.suffix == ".py"} == {"conf.py"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -135,7 +135,7 @@ def test_every_setting_is_documented(generated) -> None:
     """With its default and what it means; what a yaml builds an object of is no setting."""
     page = generated.filled((DOCS / "reference/configuration.md").read_text())
     rows = dict(re.findall(r"^\| `([\w.]+)=[^`]*` \| (.*) \|$", page, re.MULTILINE))
-    for name in set(settings()) - {"evaluate", "dask"} - set(generated.built()):
+    for name in set(settings()) - {"evaluate", "dask"} - set(generated.configuration.built()):
         assert re.sub(r";? ?\*[^*]*\*$", "", rows.get(name, "")).strip(), f"{name} has no remark behind it in conf/"
     environments = (DOCS / "environments.md").read_text()
     assert all(f"`{choice}`" in environments for choice in choices("env"))
@@ -151,7 +151,7 @@ def test_every_column_is_documented(generated) -> None:
     for name in (*store.CURVES, *store.PROBE, *MEANINGS, *store.FIELDS):
         assert name in page
     for choice in choices("algorithm"):
-        node = yaml.safe_load((generated.CONF / "algorithm" / f"{choice}.yaml").read_text())
+        node = yaml.safe_load((generated.configuration.CONF / "algorithm" / f"{choice}.yaml").read_text())
         for name in node["about"].get("columns", {}):
             assert f"| `{choice}` | `{name}` |" in page
 
@@ -186,7 +186,7 @@ def test_every_claim_is_documented_with_the_verdict_that_is_kept(generated) -> N
 
 
 def test_every_module_of_the_reference_is_there_and_has_docstrings(generated) -> None:
-    text = generated.api()
+    text = generated.python.api()
     for name in (
         "ablate.phi.reward_to_go",
         "ablate.baselines.optimal",
