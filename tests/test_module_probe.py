@@ -295,6 +295,16 @@ def test_what_cannot_be_measured_is_refused(model, batch) -> None:
     }.items():
         with pytest.raises(Refusal, match=told):
             probe(model, loss, batch)
+    for loss, told in {
+        nn.MSELoss(): r"loss\(model, batch\) fails with AttributeError: .*lambda m, b: loss\(m\(b\[0\]\), b\[1\]\)",
+        (lambda m, b: b["x"]): "fails with TypeError",
+        (lambda m, b: each(m, b) * 1j): "returned complex numbers",
+    }.items():
+        for given in (batch, list(zip(x, y, strict=True))):
+            with pytest.raises(Refusal, match=told):
+                probe(model, loss, given)
+    with pytest.raises(Refusal, match="a float is no torch optimizer"):
+        probe(model, each, batch, 0.1)  # type: ignore[arg-type]
     with pytest.raises(Refusal, match="there is no loss"):
         probe(model, {}, batch)
     with pytest.raises(Refusal, match=r"is no torch.nn.Module"):

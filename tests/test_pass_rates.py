@@ -110,6 +110,8 @@ def test_the_command_prints_writes_and_draws(tmp_path: Path, capsys: pytest.Capt
     [
         ("prompt,k,n\na,9,8\n", "prompt a: whole numbers 0 <= k <= n, n >= 1 does not hold"),
         ("prompt,k,n\na,x,8\n", "prompt a: whole numbers"),
+        ("prompt,k,n\na,3,1e400\n", "prompt a: whole numbers"),
+        ("prompt,k,n\na,3,8,9\n", "more fields than its first line names"),
         ("prompt,p\na,1.5\n", "prompt a: 0 <= p <= 1 does not hold"),
         ("prompt,p\na,nan\n", "0 <= p <= 1 does not hold"),
         ("prompt,p\na,.5\na,.6\n", "names prompt a twice"),

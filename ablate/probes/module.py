@@ -118,8 +118,8 @@ def probe(
     random numbers (dropout). With an ``optimizer`` that keeps second moments (Adam,
     AdamW, RMSprop) noise is also told in its metric, each parameter divided by sqrt(v) + eps.
 
-    Raises Refusal for fewer than 16 samples, a loss or gradient that is not finite, one that needs no gradient, sums
-    over samples, and batch normalisation in training mode, where a sample has no gradient of its own.
+    Raises Refusal for fewer than 16 samples, a loss that fails, a loss or gradient that is not finite, one that needs
+    no gradient, sums over samples, and batch normalisation in training mode, where a sample has no gradient of its own.
     """
     losses = dict(loss) if isinstance(loss, Mapping) else {getattr(loss, "__name__", "loss"): loss}
     _check_callable(model, losses)
@@ -190,6 +190,10 @@ def _scales(optimizer: torch.optim.Optimizer | None, parameters: Mapping[str, Te
     """1 / (sqrt(v) + eps) of each parameter, with Adam's correction of v for its start."""
     if optimizer is None:
         return []
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise Refusal(
+            f"a {type(optimizer).__name__} is no torch optimizer; give Adam, AdamW or RMSprop, or leave it out"
+        )
     settings = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     found = []
     for name, p in parameters.items():

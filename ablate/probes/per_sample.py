@@ -28,7 +28,7 @@ def per_sample_gradients(
     Jacobian of their vector, by a backward pass each.
     """
     number = samples(batch)
-    whole = None if isinstance(batch, list) else _numbers(loss(model, batch), name)
+    whole = None if isinstance(batch, list) else _losses(model, loss, batch, name)
     if whole is not None and whole.numel() == number and whole.shape[:1] == (number,):  # [N, 1] too
         whole = whole.reshape(number)
         _check(whole, name)
@@ -46,7 +46,7 @@ def per_sample_gradients(
             yield gradient
             start += 1
     for i in range(start, number):
-        value = _numbers(loss(model, _sample(batch, i)), name)
+        value = _losses(model, loss, _sample(batch, i), name)
         if value.numel() != 1:
             raise Refusal(
                 f"{name} returned shape {tuple(value.shape)}; return the losses of the {number} samples, [{number}], "
@@ -152,9 +152,22 @@ def _sample(batch: Any, i: int | slice) -> Any:
     return batch[i : i + 1] if isinstance(i, int) else batch[i]
 
 
-def _numbers(value: Any, name: str) -> Tensor:
+def _losses(model: nn.Module, loss: Loss, batch: Any, name: str) -> Tensor:
+    """What the loss returns. Raises Refusal, with the fault as its cause, where it fails or returns no real numbers."""
+    try:
+        value = loss(model, batch)
+    except Refusal:
+        raise
+    except Exception as error:
+        told = (str(error).splitlines() or [""])[0]
+        raise Refusal(
+            f"{name}(model, batch) fails with {type(error).__name__}: {told}; a loss of outputs and targets goes into "
+            "a function of the model and the batch, lambda m, b: loss(m(b[0]), b[1])"
+        ) from error
     if not isinstance(value, Tensor):
         raise Refusal(f"{name} returned {type(value).__name__}; return a tensor, the loss of each sample or of one")
+    if value.is_complex():
+        raise Refusal(f"{name} returned complex numbers; return real ones")
     return value
 
 

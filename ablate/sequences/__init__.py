@@ -2,16 +2,16 @@
 
     g = sum_bi w_bi A_bi S_bi,     S_bi = sum_t grad log pi(token_t | prompt, tokens before t)
 
-| room         | what it holds                                                                         |
-|--------------|---------------------------------------------------------------------------------------|
-| advantages   | A, from the rewards [..., B, N] of a batch                                            |
-| aggregations | w, from the lengths [..., B, N]: what a sum over tokens is divided by                 |
-| problem      | token problems small enough to list every answer, tabular policies by prefix          |
-| exact        | mean, bias and variance of an estimator, summed over all batches; no sampling         |
-| drawn        | the same of prompts drawn at random, and dynamic sampling                             |
-| objective    | how prompts and answers count in the mean, by difficulty and length                   |
-| kl           | estimators of KL(pi || ref) and of its gradient                                       |
-| definitions  | which advantage and aggregation a function equals                                     |
-| audit        | another trainer's advantage or loss, run on small token problems                      |
-| rates        | pass rates of many prompts: dead groups, noise and the best group size at a budget    |
+| room           | what it holds                                                                         |
+|----------------|---------------------------------------------------------------------------------------|
+| advantages     | A, from the rewards [..., B, N] of a batch                                            |
+| aggregations   | w, from the lengths [..., B, N]: what a sum over tokens is divided by                 |
+| problem        | token problems small enough to list every answer, tabular policies by prefix          |
+| exact          | mean, bias and variance of an estimator, summed over all batches; no sampling         |
+| random_prompts | the same of prompts drawn at random, and dynamic sampling                             |
+| objective      | how prompts and answers count in the mean, by difficulty and length                   |
+| kl             | estimators of KL(pi || ref) and of its gradient                                       |
+| definitions    | which advantage and aggregation a function equals                                     |
+| audit          | another trainer's advantage or loss, run on small token problems                      |
+| pass_rates     | pass rates of many prompts: dead groups, noise and the best group size at a budget    |
 """

@@ -67,13 +67,15 @@ def read(path: str | Path) -> Rates:
         raise Refusal(f"{path} has the columns {', '.join(map(str, table.columns))}; it needs prompt,k,n or prompt,p")
     if table.empty:
         raise Refusal(f"{path} names no prompt; write a row a prompt")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas then takes the first column for labels
+        raise Refusal(f"{path} has rows with more fields than its first line names; name every column")
     if twice := list(table["prompt"][table["prompt"].duplicated()]):
         raise Refusal(f"{path} names prompt {twice[0]} twice; write a row a prompt")
     counted = {"k", "n"} <= columns
     numbers = table[["k", "n"] if counted else ["p"]].apply(pd.to_numeric, errors="coerce")
     if counted:
         k, n = numbers["k"].to_numpy(float), numbers["n"].to_numpy(float)
-        good = (n >= 1) & (k >= 0) & (k <= n) & (k == np.round(k)) & (n == np.round(n))
+        good = (n >= 1) & np.isfinite(n) & (k >= 0) & (k <= n) & (k == np.round(k)) & (n == np.round(n))
     else:
         p = numbers["p"].to_numpy(float)
         good = (p >= 0) & (p <= 1)
