@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ablate.commands import Parser
+from ablate.configuration.ranges import TRACKERS
 from ablate.refusal import Refusal
 
 from .escaping import printable
@@ -101,6 +102,14 @@ def report(options: argparse.Namespace) -> None:
     from .report import write
 
     print(write(options.outputs, options.study or "main", options.out, _choice(options)))
+
+
+def export(options: argparse.Namespace) -> None:
+    """The runs of a study for trackers of experiments."""
+    from .export import export, needs
+
+    needs(options.to)
+    print(*export(_load(options), options.to, options.out), sep="\n")
 
 
 def bring(options: argparse.Namespace) -> None:
@@ -208,6 +217,12 @@ def _of_plan(part: argparse.ArgumentParser) -> None:
     part.add_argument("--spending", choices=spending, default=spending[0], help=f"of alpha (default: {spending[0]})")
 
 
+def _of_export(part: argparse.ArgumentParser) -> None:
+    _of_study(part, "the study to export (default: main)")
+    part.add_argument("--to", choices=TRACKERS, required=True, help="whose runs they become")
+    part.add_argument("--out", metavar="DIR", type=Path, help="where (default: DIR/STUDY/export/TOOL)")
+
+
 def _of_report(part: argparse.ArgumentParser) -> None:
     _of_study(part, "the study to show (default: main)")
     part.add_argument("--out", metavar="FILE", type=Path, help="the page (default: DIR/STUDY/report.html)")
@@ -224,6 +239,7 @@ COMMANDS = {
     "figures": Command(figures, "every figure that the study has data for", _of_figures),
     "report": Command(report, "the study as one HTML page: words, tables, figures, commands", _of_report),
     "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
+    "export": Command(export, "the runs of a study for TensorBoard, W&B, MLflow or Trackio", _of_export),
     "import": Command(bring, "runs logged by Stable-Baselines3, CleanRL, TensorBoard, W&B or as a CSV", _of_import),
     "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
     "ledger": Command(ledger, "published numbers of the field beside ours, with limits and verdicts", _of_ledger),

@@ -72,12 +72,14 @@ KINDS: dict[str, Range] = {
 }
 """The ranges that a yaml may name in `about.ranges`; a list there holds the allowed words themselves."""
 
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")  # and the packages that write for them
 RANGES: dict[str, Range] = {
     "iterations": (whole, "a whole number of at least 1", "100"),
     "env_steps": (lambda x: x is None or whole(x), "a whole number of at least 1, or null", "200000"),
     "episodes": (whole, "a whole number of at least 1", "16"),
     "outputs": (lambda x: isinstance(x, str), "a folder", "outputs"),
     "checkpoint_seconds": (_positive, "above 0", "10"),
+    "tracking": (lambda x: x is None or x in TRACKERS, f"null, {', '.join(TRACKERS)}", "tensorboard"),
     "gamma": (lambda x: _positive(x) and x <= 1, "in (0, 1]", "0.99"),
     "threshold": (lambda x: x is None or abs(x) < float("inf"), "a finite number or null", "null"),
     "optimizer.lr": (_positive, "above 0", "0.003"),

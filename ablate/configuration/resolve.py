@@ -41,7 +41,7 @@ def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     check_ranges(asked)
     seeds, workers = parse_seeds(asked.pop("seed")), processes(asked.pop("workers"), asked.pop("dask"))
     outputs, study, overwrite = asked.pop("outputs"), asked.pop("study")["name"], asked.pop("overwrite")
-    checkpoint_seconds = asked.pop("checkpoint_seconds")
+    checkpoint_seconds, _ = asked.pop("checkpoint_seconds"), asked.pop("tracking")  # which is of the sweep
     config = complete(asked)
     check(asked, config, overrides)
     if digests := {path: digest(path) for path in _paths(config["env"])}:

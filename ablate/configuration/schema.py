@@ -32,6 +32,7 @@ class Config:
     outputs: str = MISSING
     overwrite: bool = MISSING
     checkpoint_seconds: float = MISSING
+    tracking: str | None = MISSING
     dask: dict[str, Any] = field(default_factory=dict)
     evaluate: dict[str, Any] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)

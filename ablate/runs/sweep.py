@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from rich.table import Table
 from ablate import store
 from ablate.configuration import parse_seeds
 from ablate.configuration.overrides import parsed, ranges
+from ablate.configuration.ranges import TRACKERS
 from ablate.refusal import Refusal, one_line
 from ablate.runs import progress
 from ablate.runs.pool import Pool
@@ -60,6 +62,7 @@ class Sweep(Callback):
     """Hydra's hooks around a run or a multirun."""
 
     folder: Path | None = None  # of its records; None until it begins
+    tracking: str | None = None
     pool = Pool(progress.Screen())
 
     def __init__(self, records: str) -> None:
@@ -67,7 +70,7 @@ class Sweep(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         _refuse_early(config)
-        Sweep.folder = self.records
+        Sweep.folder, Sweep.tracking = self.records, config.tracking
 
     on_multirun_start = on_run_start
 
@@ -75,7 +78,12 @@ class Sweep(Callback):
     def end(cls) -> int:
         """Bring its jobs to their ends and show what became of them; returns the exit code."""
         cls.pool.finish()
-        return conclude(cls.folder) if cls.folder else 0
+        if not cls.folder:
+            return 0
+        exit_code = conclude(cls.folder)
+        if cls.tracking:
+            _track(cls.folder, cls.tracking)
+        return exit_code
 
     @classmethod
     def refused(cls) -> None:
@@ -91,12 +99,22 @@ def _refuse_early(config: DictConfig) -> None:
     words: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     try:
         store.check_writable(config.outputs)
+        if config.tracking in TRACKERS:
+            import_module("ablate.analysis.export").needs(config.tracking)
         for override in filter(None, map(parsed, words)):
             if override.key_or_group == "seed" and override.is_sweep_override():
                 parse_seeds([seed for part in override.sweep_iterator() for seed in parse_seeds(part)])
     except Refusal as refusal:
         progress.error(str(refusal))
         raise SystemExit(2) from None
+
+
+def _track(folder: Path, tool: str) -> None:
+    """Export the studies in which a sweep has finished runs."""
+    export, frames = (import_module(f"ablate.analysis.{name}") for name in ("export", "frames"))
+    ran = [Summary(**record) for record in store.read_jobs(folder)]
+    for outputs, study in sorted({(one.outputs, one.study) for one in ran if one.complete or one.skipped}):
+        print(*export.export(frames.load(outputs, study), tool), sep="\n")
 
 
 def conclude(folder: Path) -> int:

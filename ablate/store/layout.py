@@ -39,7 +39,7 @@ from typing import Any
 
 from ablate.refusal import Refusal
 
-RUNTIME = frozenset({"seed", "workers", "outputs", "overwrite", "checkpoint_seconds", "study", "dask"})
+RUNTIME = frozenset({"seed", "workers", "outputs", "overwrite", "checkpoint_seconds", "study", "dask", "tracking"})
 PRESENTATION = frozenset({"label", "symbol", "order", "description"})
 """Keys that change no number of a run, so that they are not part of a cell: RUNTIME and `threshold` at the top level of
 the configuration, PRESENTATION in what a choice says `about` itself."""

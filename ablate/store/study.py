@@ -50,7 +50,7 @@ from ablate.store.parquet import from_parquet
 from ablate.store.scan import Stray, scan
 
 COMPACTED = ".compacted.arrow"
-SHOWN = ("figures", "tables")  # folders of what is made from the study
+SHOWN = ("figures", "tables", "export")  # folders of what is made from the study
 FORMAT = f"2 of schema {store.SCHEMA}"  # another number makes older compacted files stale
 LARGEST = 1 << 40  # bytes of a compacted file
 PART = 256  # runs whose tables are made one: ten thousand small ones take several times the memory of their numbers
