@@ -21,8 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from ablate import commands
 from ablate.configuration import CONF, Job, resolve
 from ablate.configuration.arguments import arranged
-from ablate.configuration.hydra_errors import is_bad_input, told
+from ablate.configuration.hydra_errors import COMPOSING, is_bad_input, told
 from ablate.configuration.overrides import key
+from ablate.configuration.sweeper import compose_once
 from ablate.refusal import Refusal
 from ablate.runs.progress import Screen, error
 from ablate.standard_streams import steady
@@ -146,10 +147,13 @@ def _main() -> None:
 
 
 def _run() -> int:
-    """Let Hydra compose all jobs, and then run them; those that it composed before an error, too. Returns the exit
-    code."""
+    """Let Hydra compose all jobs, and then run them; none where one cannot be composed. Those that it took down before
+    any other error run, too. Returns the exit code."""
+    compose_once()
     try:
         job()
+    except COMPOSING:
+        raise
     except Exception:
         if "ablate.runs.sweep" in sys.modules:
             sys.modules["ablate.runs.sweep"].Sweep.pool.finish()

@@ -49,18 +49,36 @@ class Pool:
         self.screen = screen
         self._processes: int | Dask = 1
         self._works: dict[Path, Work] = {}
+        self._taken: list[tuple[Path, str, Job | Refusal]] = []
         self._records: dict[Path, Summary] = {}
 
     def take(self, record: Path, label: str, resolved: Callable[[], Job]) -> None:
-        """Take on a job of the sweep, or note why it is refused; a folder is for the record of what became of it."""
+        """Take down a job of the sweep, or why it is refused; a folder is for the record of what became of it. Writes
+        nothing."""
         try:
-            summary = self.add(resolved(), label)
+            self._taken.append((record, label, resolved()))
         except Refusal as refusal:
-            summary = Summary(label, refused=str(refusal), impossible=isinstance(refusal, Impossible))
+            self._taken.append((record, label, refusal))
+
+    def _take_on(self) -> None:
+        """The jobs that were taken down; those of one cell have one record."""
+        told = set[int]()
+        for record, label, job in self._taken:
+            summary = self._added(job, label)
+            if id(summary) not in told:
+                self._records[record] = summary
+            told.add(id(summary))
+        self._taken = []
+
+    def _added(self, job: Job | Refusal, label: str) -> Summary:
+        try:
+            if isinstance(job, Refusal):
+                raise job
+            return self.add(job, label)
+        except Refusal as refusal:
+            return Summary(label, refused=str(refusal), impossible=isinstance(refusal, Impossible))
         except SystemExit as left:  # user code is tried before the workers get it
-            summary = Summary(label, refused=f"its code raised SystemExit({left}), as sys.exit does, as it was set up")
-        if not any(summary is other for other in self._records.values()):
-            self._records[record] = summary
+            return Summary(label, refused=f"its code raised SystemExit({left}), as sys.exit does, as it was set up")
 
     def add(self, job: Job, label: str) -> Summary:
         """Take on a job; jobs of the same cell are one. Raises Refusal where it cannot be run."""
@@ -78,6 +96,7 @@ class Pool:
     def finish(self) -> None:
         """Bring all seeds to their ends, and record what became of each job."""
         try:
+            self._take_on()
             if todo := [work for work in self._works.values() if work.at]:
                 _Training(todo, _started(self._processes, self.screen), self.screen).run()
         except Refusal as refusal:  # nothing can be started
