@@ -38,3 +38,9 @@ def test_a_job_that_cannot_be_composed_leaves_nothing_of_those_before_it(tmp_pat
     done = ablate("-m", *TINY, "phi=return,rtg,retrun", cwd=tmp_path, exit_code=2)
     assert done.stderr.startswith("ablate: phi=retrun is not a choice; did you mean phi=return?")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_process_that_trains_loads_nothing_that_it_does_not_need() -> None:
+    code = "import sys, ablate.runs.preload; print(*{'scipy.stats', 'pandas', 'matplotlib'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert done.stdout.split() == []

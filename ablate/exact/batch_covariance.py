@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
 
 from ablate.exact.evaluation import Floats, expect, transitions
 from ablate.mdp import MDP
@@ -86,6 +85,8 @@ class Signal:
 
 def counts(number: int, chance: float) -> tuple[Floats, Floats]:
     """The counts n ~ Binomial(number, chance) that matter, and their chances."""
+    from scipy.stats import binom  # slow to load, and every process that trains loads this module
+
     spread = 12 * np.sqrt(number * chance * (1 - chance)) + 60
     low, high = max(0, int(number * chance - spread)), min(number, int(number * chance + spread) + 1)
     n = np.arange(low, high + 1, dtype=np.float64)
