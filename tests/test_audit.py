@@ -195,7 +195,12 @@ def mean_over_padding(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tenso
     return -((log_probs * mask).mean(-1) * grpo(rewards)).mean()
 
 
+def batch_mean_and_group_std(rewards: Tensor) -> Tensor:
+    return (rewards - rewards.mean()) / (rewards.std(1, keepdim=True) + 1e-8)
+
+
 PLANTED = [
+    (batch_mean_and_group_std, None, "one group right, one wrong", "explodes"),
     (ddof_by_sign, None, "definition", "mixes group standardised, ddof"),
     (ddof_of_batches_of_one, None, "definition", "changes with the number of prompts"),
     (ddof_of_pairs, None, "definition", "changes with the group size"),

@@ -323,9 +323,9 @@ def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
 
 
 def _degenerate(subject: Subject) -> list[Finding]:
-    def largest(rewards: Sequence[float]) -> float | str:
+    def largest(rewards: Sequence[Sequence[float]]) -> float | str:
         """The largest |A|: of a loss, c in units of 1 / (B N) tokens."""
-        r = np.array([rewards, rewards])
+        r = np.array(rewards)
         try:
             c = subject.multipliers(r, np.ones((*r.shape, 1), bool))
         except Refusal:
@@ -338,11 +338,12 @@ def _degenerate(subject: Subject) -> list[Finding]:
     centred = shifts < 0.5  # A of rewards that are all 1 is 1 where nothing is subtracted
     findings = []
     cases = {
-        "all rewards equal": [0.1] * 4,
-        "all rewards equal and large": [1e9 + 0.1] * 4,
-        "one of four differs": [1.0, 0.0, 0.0, 0.0],
-        "rewards that nearly agree": [0.5, 0.5, 0.5, 0.5 + 1e-7],
-        "a group of one": [1.0],
+        "all rewards equal": [[0.1] * 4] * 2,
+        "all rewards equal and large": [[1e9 + 0.1] * 4] * 2,
+        "one group right, one wrong": [[1.0] * 4, [0.0] * 4],
+        "one of four differs": [[1.0, 0.0, 0.0, 0.0]] * 2,
+        "rewards that nearly agree": [[0.5, 0.5, 0.5, 0.5 + 1e-7]] * 2,
+        "a group of one": [[1.0]] * 2,
     }
     for check, rewards in cases.items():
         A = largest(rewards)
@@ -354,7 +355,7 @@ def _degenerate(subject: Subject) -> list[Finding]:
             findings.append(Finding(check, "not a finite number" + ": refuse it" * alone, not alone))
             continue
         dead = check.startswith("all") and centred
-        explodes = EXPLODES * (1.0 if centred else max(1.0, *rewards)) < A
+        explodes = EXPLODES * (1.0 if centred else max(1.0, *rewards[0])) < A
         told = f"largest |A| = {A:.4g}"
         if dead and A > 0:
             told += ", where it should be 0" if A > 1e-3 else ", which rounding leaves of 0"
