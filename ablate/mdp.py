@@ -14,13 +14,14 @@ from ablate.refusal import Refusal, one_line
 Floats = NDArray[np.float64]
 LARGEST_FILE = 64 * 2**20  # bytes; a dense table of that size is no longer a small known MDP
 LONGEST = 1_000_000  # steps
-REQUIRED, OPTIONAL = ("P", "R", "rho0", "horizon"), ("gamma", "logits", "terminal", "features")
+REQUIRED, OPTIONAL = ("P", "R", "rho0", "horizon"), ("gamma", "logits", "terminal", "features", "R_std")
 KEYS = f"the keys are {', '.join(REQUIRED)} and optionally {', '.join(OPTIONAL)}"
 
 
 @dataclass(frozen=True)
 class MDP:
-    """A finite-horizon MDP with sparse transitions: s_0 ~ rho0, s_{t+1} ~ P(.|s_t, a_t), r_t = R(s_t, a_t, s_{t+1}).
+    """A finite-horizon MDP with sparse transitions: s_0 ~ rho0, s_{t+1} ~ P(.|s_t, a_t), r_t = R(s_t, a_t, s_{t+1}),
+    and where there is a `reward_std` r_t ~ N(R, reward_std^2).
 
     J = E[sum_{t < horizon} gamma^t r_t]; an episode ends on entering a terminal state or after `horizon` steps.
 
@@ -33,6 +34,7 @@ class MDP:
     | terminal      | [S]     | true where the episode is over (nothing is done or earned there)          |
     | features      | [S,D]   | what the agent observes of a state: one-hot, or fewer columns (aliasing)  |
     | logits        | [S,A]   | the softmax policy that a file comes with (default: uniform)              |
+    | reward_std    | [S,A,K] | standard deviation of Gaussian rewards; None: rewards are R               |
     """
 
     successors: NDArray[np.int64]
@@ -44,6 +46,7 @@ class MDP:
     terminal: NDArray[np.bool_]
     features: Floats
     logits: Floats
+    reward_std: Floats | None = None
 
     @property
     def num_states(self) -> int:
@@ -71,26 +74,31 @@ class MDP:
         terminal: ArrayLike | None = None,
         features: ArrayLike | None = None,
         logits: ArrayLike | None = None,
+        reward_std: ArrayLike | None = None,
     ) -> "MDP":
-        """From dense tables: P [S,A,S], R [S,A] or [S,A,S], rho0 [S]. Successors of probability 0 are dropped."""
+        """From dense tables: P [S,A,S], R and reward_std [S,A] or [S,A,S], rho0 [S]. Successors of probability 0 are
+        dropped."""
         dense = np.asarray(P, dtype=np.float64)
         num_states, num_actions, _ = dense.shape
-        reward = np.asarray(R, dtype=np.float64)
-        if reward.ndim == 2:
-            reward = np.broadcast_to(reward[..., None], dense.shape)
         width = max(1, int((dense > 0).sum(-1).max()))
         successors = np.argsort(dense == 0, axis=-1, kind="stable")[..., :width]  # the possible ones first, in order
+
+        def of_successors(table: ArrayLike) -> Floats:
+            x = np.asarray(table, dtype=np.float64)
+            return np.take_along_axis(np.broadcast_to(x[..., None] if x.ndim == 2 else x, dense.shape), successors, -1)
+
         ends = np.zeros(num_states, bool) if terminal is None else np.asarray(terminal, dtype=bool)
         return cls(
             successors=successors,
-            probabilities=np.take_along_axis(dense, successors, -1),
-            rewards=np.take_along_axis(reward, successors, -1),
+            probabilities=of_successors(dense),
+            rewards=of_successors(R),
             rho0=np.asarray(rho0, dtype=np.float64),
             horizon=int(horizon),
             gamma=float(gamma),
             terminal=ends,
             features=one_hot(num_states) if features is None else np.asarray(features, dtype=np.float64),
             logits=np.zeros((num_states, num_actions)) if logits is None else np.asarray(logits, dtype=np.float64),
+            reward_std=None if reward_std is None else of_successors(reward_std),
         )
 
     @classmethod
@@ -105,8 +113,10 @@ class MDP:
         terminal: ArrayLike | None = None,
         features: ArrayLike | None = None,
         logits: ArrayLike | None = None,
+        reward_std: ArrayLike | None = None,
     ) -> "MDP":
-        """From rows (s, a, s', p, r), [M,5], in any order: memory O(S A K) for K successors at most."""
+        """From rows (s, a, s', p, r), [M,5], in any order, and reward_std [S,A]: memory O(S A K) for K successors at
+        most."""
         start, table = np.asarray(rho0, dtype=np.float64), np.asarray(rows, dtype=np.float64)
         table = table[table[:, 3] > 0]
         pair = table[:, 0].astype(np.int64) * num_actions + table[:, 1].astype(np.int64)
@@ -128,6 +138,7 @@ class MDP:
             terminal=np.zeros(len(start), bool) if terminal is None else np.asarray(terminal, dtype=bool),
             features=one_hot(len(start)) if features is None else np.asarray(features, dtype=np.float64),
             logits=np.zeros(shape[:2]) if logits is None else np.asarray(logits, dtype=np.float64),
+            reward_std=None if reward_std is None else np.broadcast_to(np.asarray(reward_std)[..., None], shape),
         )
 
     def reachable(self) -> NDArray[np.int64]:
@@ -158,6 +169,7 @@ class MDP:
             terminal=self.terminal[states],
             features=features[:, features.any(0)],
             logits=self.logits[states],
+            reward_std=None if self.reward_std is None else self.reward_std[states],
         )
 
     def with_horizon(self, horizon: int) -> "MDP":
@@ -174,7 +186,8 @@ def one_hot(num_states: int) -> Floats:
 def load(path: str | Path) -> MDP:
     """The MDP of a JSON file with keys P [S][A][S], R [S][A] or [S][A][S], rho0 [S], horizon, and optionally
     gamma (default 1), logits [S][A] (default 0), terminal [S] (default none), features [S][D] (default one-hot): what
-    is observed of a state, so that states with equal features look alike.
+    is observed of a state, so that states with equal features look alike; and R_std, like R: the standard deviation of
+    Gaussian rewards (default 0).
 
     With many states P may be a list of its entries instead, [s, a, s', p] each, or [s, a, s', p, r] without R.
 
@@ -264,6 +277,15 @@ class _File:
             raise self.refuse("rho0 starts in a terminal state", "put its mass on states that are not terminal")
         return rho0 / rho0.sum(), terminal
 
+    def reward_std(self, *shapes: tuple[int, ...]) -> Floats | None:
+        """R_std, of one of these shapes."""
+        if "R_std" not in self.raw:
+            return None
+        found = self.array("R_std", *shapes)
+        if (found < 0).any():
+            raise self.refuse("R_std has a negative entry", "give standard deviations of at least 0")
+        return found
+
     def policy(self, terminal: NDArray[np.bool_], num_actions: int) -> dict[str, Floats | None]:
         """What is observed of the states, `features` [S,D], and the `logits` [S,A] of a policy that sees it."""
         S = len(terminal)
@@ -295,8 +317,9 @@ def _of_tables(file: _File, horizon: int, gamma: float) -> MDP:
     R = file.array("R", (S, A), (S, A, S))
     file.distributions("P", P)
     rho0, terminal = file.rho0((S,))
-    total = P.sum(-1, keepdims=True)
-    return MDP.from_dense(P / total, R, rho0, horizon, gamma, terminal=terminal, **file.policy(terminal, A))
+    total, reward_std = P.sum(-1, keepdims=True), file.reward_std((S, A), (S, A, S))
+    policy = file.policy(terminal, A)
+    return MDP.from_dense(P / total, R, rho0, horizon, gamma, terminal=terminal, reward_std=reward_std, **policy)
 
 
 def _of_rows(file: _File, horizon: int, gamma: float, keyed: bool) -> MDP:
@@ -335,8 +358,8 @@ def _of_rows(file: _File, horizon: int, gamma: float, keyed: bool) -> MDP:
         )
     rewards = rows[:, 4] if keyed else R.reshape(-1)[pair]
     whole = np.column_stack([rows[:, :3], rows[:, 3] / total[pair], rewards])
-    policy = file.policy(terminal, A)
-    return MDP.from_rows(whole, rho0, horizon, gamma, num_actions=A, terminal=terminal, **policy)
+    more = file.policy(terminal, A) | {"reward_std": file.reward_std((S, A))}
+    return MDP.from_rows(whole, rho0, horizon, gamma, num_actions=A, terminal=terminal, **more)
 
 
 def _read(path: Path, refuse: Refuse) -> dict[str, Any]:

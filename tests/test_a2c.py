@@ -14,7 +14,8 @@ from torch import Tensor
 from ablate import build
 from ablate.discounted_sums import lambda_returns
 from ablate.envs.base import Markov
-from ablate.envs.tabular import Tabular, from_outcomes
+from ablate.envs.outcomes import from_outcomes
+from ablate.envs.tabular import Tabular
 from ablate.learners.a2c import A2C, Steps, n_step_returns
 from ablate.learners.base import part
 from ablate.lqg import evaluate, optimum

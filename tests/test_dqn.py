@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
 from ablate import build
-from ablate.envs.tabular import Tabular, from_outcomes
+from ablate.envs.outcomes import from_outcomes
+from ablate.envs.tabular import Tabular
 from ablate.learners.base import State, mean_of_updates, part
 from ablate.learners.dqn import DQN, sampled, stored
 from ablate.networks import Network

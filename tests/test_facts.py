@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.envs import tabular
+from ablate.envs.outcomes import Outcome, from_outcomes
 from ablate.exact import J, enumerate_trajectories, gradient, scores, softmax
 from ablate.mdp import MDP
 
@@ -18,10 +19,10 @@ STEP = 1e-30  # of complex-step derivatives, which have no rounding to balance i
 def two_ways() -> MDP:
     """A pair (s, a) that leads to the same s' with two rewards: two trajectories, not one."""
 
-    def outcomes(s: int, a: int) -> list[tabular.Outcome]:
+    def outcomes(s: int, a: int) -> list[Outcome]:
         return [(0.25, 1, 1.0, False), (0.75, 1, 5.0, False)] if a else [(1.0, 0, 0.5, False)]
 
-    return tabular.from_outcomes(outcomes, 2, 2, start=0, horizon=3, gamma=0.7)
+    return from_outcomes(outcomes, 2, 2, start=0, horizon=3, gamma=0.7)
 
 
 def random(index: int) -> MDP:

@@ -9,7 +9,8 @@ from bits import assert_bits, trained
 from conftest import compose
 
 from ablate import build, exact
-from ablate.envs.tabular import Tabular, from_outcomes
+from ablate.envs.outcomes import from_outcomes
+from ablate.envs.tabular import Tabular
 from ablate.learners.monte_carlo import MonteCarlo
 from ablate.learners.td import exact_values
 from ablate.mdp import MDP

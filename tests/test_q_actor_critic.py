@@ -13,7 +13,8 @@ from two_states import two_states
 
 from ablate import build
 from ablate.critics import Approximator
-from ablate.envs.tabular import Tabular, from_outcomes
+from ablate.envs.outcomes import from_outcomes
+from ablate.envs.tabular import Tabular
 from ablate.episodes.rollout import rollout
 from ablate.exact import J, softmax
 from ablate.learners.q_actor_critic import QActorCritic

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ablate import build
 from ablate.envs import tabular
+from ablate.envs.outcomes import from_outcomes
 from ablate.episodes.rollout import rollout
 from ablate.exact import J, backup, optimal_values, softmax, stationary_values, values
 from ablate.mdp import MDP
@@ -88,7 +89,7 @@ def test_with_gamma_1_it_is_what_bellman_iteration_comes_to(mdp: MDP, sweeps: in
 
 def loop(reward: float, exit_reward: float) -> MDP:
     """One state: stay (a = 0) for `reward`, or end (a = 1) for `exit_reward`."""
-    return tabular.from_outcomes(
+    return from_outcomes(
         lambda s, a: [(1.0, 1, exit_reward, True)] if a else [(1.0, 0, reward, False)], 2, 2, start=0, horizon=9
     )
 
@@ -167,9 +168,7 @@ def test_two_sweeps_by_hand() -> None:
     for 4. Q_1 = R: (3, -1), (1, 4). Q_2: 3 + 0.5 * 4 = 5, -1 + 0.5 * 3 = 0.5; 1 + 0.5 * 3 = 2.5, 4.
     Q* = Q_3 has 1 + 0.5 * 5 = 3.5 and -1 + 0.5 * 5 = 1.5 in their places."""
     table = {0: [(1, 3.0), (0, -1.0)], 1: [(0, 1.0), (2, 4.0)], 2: [(2, 0.0), (2, 0.0)]}
-    mdp = tabular.from_outcomes(
-        lambda s, a: [(1.0, *table[s][a], table[s][a][0] == 2)], 3, 2, start=0, horizon=9, gamma=0.5
-    )
+    mdp = from_outcomes(lambda s, a: [(1.0, *table[s][a], table[s][a][0] == 2)], 3, 2, start=0, horizon=9, gamma=0.5)
     Q1 = backup(mdp, np.zeros(3))
     Q2 = backup(mdp, Q1.max(-1))
     assert Q1.tolist() == [[3, -1], [1, 4], [0, 0]]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate import build, exact
-from ablate.envs.tabular import Tabular, from_outcomes
+from ablate.envs.outcomes import from_outcomes
+from ablate.envs.tabular import Tabular
 from ablate.learners.base import State
 from ablate.learners.schedules import step_sizes
 from ablate.learners.td import TemporalDifference, exact_values

@@ -1,6 +1,7 @@
 """A small MDP whose updates are worked by hand."""
 
-from ablate.envs.tabular import Tabular, from_outcomes
+from ablate.envs.outcomes import from_outcomes
+from ablate.envs.tabular import Tabular
 
 
 def two_states(time_limit: bool = True, horizon: int = 100) -> Tabular:

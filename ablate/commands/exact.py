@@ -40,7 +40,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         nargs="*",
         metavar="FILE.json",
         help="an MDP: P [S][A][S], R [S][A] or [S][A][S], rho0 [S], horizon, and optionally gamma, logits, terminal, "
-        "features; with --env, the environment's settings instead: env.KEY=VALUE",
+        "features, R_std; with --env, the environment's settings instead: env.KEY=VALUE",
     )
     parser.add_argument("--env", metavar="NAME", help="a tabular environment of conf/env, with uniform actions")
     parser.add_argument("--horizon", type=int, metavar="STEPS", help="in place of the MDP's own")

@@ -20,15 +20,14 @@ from ablate.envs.base import (
     need_number,
     need_probability,
 )
+from ablate.envs.outcomes import MOST_STATES, Outcome, from_outcomes
 from ablate.mdp import MDP, one_hot
 from ablate.randomness import stream
 from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-MOST_STATES = 10_000  # that are seen one-hot: 400 MB of observations, one of each
 MOST_DRAWN = 20_000_000  # numbers that are sorted to draw the successors of a random MDP
-Outcome = tuple[float, int, float, bool]  # probability, s', reward, is s' terminal? -- as in Gymnasium's tables `P`
 
 
 class Tabular:
@@ -36,7 +35,8 @@ class Tabular:
 
     Entering a terminal state terminates an episode. After `mdp.horizon` steps it is truncated where the horizon is a
     time limit on a task that would go on (`time_limit`), and terminated where the horizon belongs to the MDP.
-    Step t of an episode uses one uniform number, drawn at reset: each seed draws a block [N, horizon + 1].
+    Step t of an episode uses one uniform number, drawn at reset: each seed draws a block [N, horizon + 1]; and for
+    Gaussian rewards a normal one, of a block [N, horizon] drawn after it.
 
     `mdp` is the model (ground truth for others), `states` [S, N] the present states. Observation: mdp.features[s].
     """
@@ -58,10 +58,14 @@ class Tabular:
         width = mdp.successors.shape[2]
         self._thresholds = thresholds(mdp.probabilities).reshape(-1, width)  # [S * A, K]
         self._successors, self._rewards = mdp.successors.ravel(), mdp.rewards.ravel()  # [S * A * K]
+        self._deviations = None if mdp.reward_std is None else mdp.reward_std.ravel()
 
     def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
         blocks = np.stack([stream.random((episodes, self.horizon + 1)) for stream in streams])
         self._uniforms = np.ascontiguousarray(blocks.reshape(-1, self.horizon + 1).T)  # [horizon + 1, S * N]
+        if self._deviations is not None:
+            noise = np.stack([stream.standard_normal((episodes, self.horizon)) for stream in streams])
+            self._normals = np.ascontiguousarray(noise.reshape(-1, self.horizon).T)  # [horizon, S * N]
         self._episodes = np.arange(blocks.shape[0] * episodes).reshape(-1, episodes)  # which column each row reads
         self._time = 0
         self.states = np.searchsorted(self._start, self._uniforms[0][self._episodes], side="right")
@@ -70,7 +74,8 @@ class Tabular:
     def step(self, actions: NDArray) -> tuple[Float32, Floats, Bools, Bools]:
         self._time += 1
         u = self._uniforms[self._time][self._episodes]
-        self.states, rewards, terminated = self._outcomes(self.states, actions, u)
+        noise = None if self._deviations is None else self._normals[self._time - 1][self._episodes]
+        self.states, rewards, terminated = self._outcomes(self.states, actions, u, noise)
         truncated = np.zeros_like(terminated)
         if self._time >= self.horizon:
             if self.time_limit:
@@ -87,22 +92,30 @@ class Tabular:
         return np.searchsorted(self._start, stream.random((*shape, 1)), side="right")
 
     def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-        return stream.random((*shape, 1))
+        uniforms = stream.random((*shape, 1))
+        if self._deviations is None:
+            return uniforms
+        return np.concatenate([uniforms, stream.standard_normal((*shape, 1))], -1)
 
     def transition(self, states: NDArray, actions: NDArray, draws: Floats) -> tuple[NDArray, Floats, Bools]:
-        successors, rewards, terminated = self._outcomes(states[..., 0], actions, draws[..., 0])
+        noise = None if self._deviations is None else draws[..., 1]
+        successors, rewards, terminated = self._outcomes(states[..., 0], actions, draws[..., 0], noise)
         return successors[..., None], rewards, terminated
 
     def observe(self, states: NDArray) -> Float32:
         return self._features[states[..., 0]]
 
-    def _outcomes(self, states: Integers, actions: NDArray, u: Floats) -> tuple[Integers, Floats, Bools]:
-        """s', r and whether s' is terminal, by the inverse CDF of uniform numbers u."""
+    def _outcomes(
+        self, states: Integers, actions: NDArray, u: Floats, noise: Floats | None
+    ) -> tuple[Integers, Floats, Bools]:
+        """s', r and whether s' is terminal, by the inverse CDF of uniform numbers u, and normal noise of Gaussian r."""
         pairs = states * self.mdp.num_actions + actions
         outcome = (u[..., None] >= self._thresholds[pairs]).sum(-1)
         outcome += pairs * self._thresholds.shape[1]
-        successors = self._successors[outcome]
-        return successors, self._rewards[outcome], self.mdp.terminal[successors]
+        successors, rewards = self._successors[outcome], self._rewards[outcome]
+        if self._deviations is not None:
+            rewards = rewards + self._deviations[outcome] * noise
+        return successors, rewards, self.mdp.terminal[successors]
 
 
 class Grouped(Tabular):
@@ -144,64 +157,22 @@ def build_grouped(mdp: Callable[..., MDP], time_limit: bool, group: int | None =
     return Grouped(mdp(**parameters), time_limit, group)
 
 
-def from_outcomes(
-    outcomes: Callable[[int, int], Sequence[Outcome]],
-    num_states: int,
-    num_actions: int,
-    start: int,
-    horizon: int,
+def bandit(
+    arms: Sequence[float],
+    rewards: Sequence[float] | None = None,
+    reward_std: Sequence[float] | None = None,
     gamma: float = 1.0,
-    features: Floats | None = None,
 ) -> MDP:
-    """The MDP whose (s, a) has these outcomes. Outcomes with the same s' and reward are one, impossible ones go.
+    """One step: arm a pays rewards[a] (default 1) with probability arms[a], and nothing otherwise; with `reward_std`
+    plus Gaussian noise of standard deviation reward_std[a].
 
-    A successor stands twice where it comes with two rewards. A terminal state leads to itself and earns nothing.
-    """
-    need_count("horizon", horizon)
-    if num_states > MOST_STATES:
-        remedy = f"make its length, rows or columns smaller, to {MOST_STATES} states at most"
-        raise Refusal(f"an environment of {num_states} states does not fit here; {remedy}")
-    merged: list[list[dict[tuple[int, float], float]]] = []
-    terminal = np.zeros(num_states, bool)
-    for s in range(num_states):
-        merged.append([{} for _ in range(num_actions)])
-        for a, table in enumerate(merged[s]):
-            for probability, successor, reward, ends in outcomes(s, a):
-                if probability > 0:
-                    key = (int(successor), float(reward))
-                    table[key] = table.get(key, 0.0) + probability
-                    terminal[successor] |= ends
-    for s in range(num_states):
-        if terminal[s]:
-            merged[s] = [{(s, 0.0): 1.0} for _ in range(num_actions)]
-    width = max(len(table) for row in merged for table in row)
-    successors = np.zeros((num_states, num_actions, width), np.int64)
-    probabilities, rewards = np.zeros(successors.shape), np.zeros(successors.shape)
-    for s, row in enumerate(merged):
-        for a, table in enumerate(row):
-            for k, ((successor, reward), probability) in enumerate(sorted(table.items())):
-                successors[s, a, k], rewards[s, a, k], probabilities[s, a, k] = successor, reward, probability
-    return MDP(
-        successors=successors,
-        probabilities=probabilities,
-        rewards=rewards,
-        rho0=(np.arange(num_states) == start).astype(np.float64),
-        horizon=horizon,
-        gamma=gamma,
-        terminal=terminal,
-        features=one_hot(num_states) if features is None else features,
-        logits=np.zeros((num_states, num_actions)),
-    )
-
-
-def bandit(arms: Sequence[float], rewards: Sequence[float] | None = None, gamma: float = 1.0) -> MDP:
-    """One step: arm a pays rewards[a] (default 1) with probability arms[a], and nothing otherwise.
-
-    arms of 1 with `rewards` make a bandit of fixed rewards. Nothing is observed (a constant 1).
+    arms of 1 with `rewards` make a bandit of fixed rewards, with `reward_std` besides one of Gaussian rewards. Nothing
+    is observed (a constant 1).
     """
     need(isinstance(arms, Sequence) and len(arms) > 0, "arms", arms, "a list, as [0.2, 0.8]")
     pays = [1.0] * len(arms) if rewards is None else rewards
-    need(isinstance(pays, Sequence) and len(pays) == len(arms), "rewards", pays, f"a list of {len(arms)}, one an arm")
+    each = f"a list of {len(arms)}, one an arm"
+    need(isinstance(pays, Sequence) and len(pays) == len(arms), "rewards", pays, each)
     for arm, pay in zip(arms, pays, strict=True):
         need_probability("arms", arm)
         need_number("rewards", pay)
@@ -209,7 +180,16 @@ def bandit(arms: Sequence[float], rewards: Sequence[float] | None = None, gamma:
     def outcomes(s: int, a: int) -> list[Outcome]:
         return [(arms[a], 1, pays[a], True), (1 - arms[a], 2, 0.0, True)]
 
-    return from_outcomes(outcomes, 3, len(arms), start=0, horizon=1, gamma=gamma, features=np.ones((3, 1)))
+    mdp = from_outcomes(outcomes, 3, len(arms), start=0, horizon=1, gamma=gamma, features=np.ones((3, 1)))
+    if reward_std is None:
+        return mdp
+    need(isinstance(reward_std, Sequence) and len(reward_std) == len(arms), "reward_std", reward_std, each)
+    for deviation in reward_std:
+        need_number("reward_std", deviation)
+        need(deviation >= 0, "reward_std", deviation, "standard deviations of at least 0")
+    noise = np.zeros_like(mdp.rewards)
+    noise[0] = np.asarray(reward_std)[:, None]
+    return replace(mdp, reward_std=noise)
 
 
 def chain(length: int = 5, slip: float = 0.2, horizon: int = 20, gamma: float = 1.0) -> MDP:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ablate.envs.base import need, need_count
-from ablate.envs.tabular import MOST_STATES, Outcome, from_outcomes
+from ablate.envs.outcomes import MOST_STATES, Outcome, from_outcomes
 from ablate.mdp import MDP
 from ablate.sequences.problem import END, Answer, TokenProblem, answers
 

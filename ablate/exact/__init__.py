@@ -81,18 +81,20 @@ def variants(
     logits: ArrayLike | None = None,
     terminal: ArrayLike | None = None,
     features: ArrayLike | None = None,
+    R_std: ArrayLike | None = None,
     discount_scores: bool = True,
 ) -> "pd.DataFrame":
     """The exact mean and variance of every estimator, of one episode, most to least noisy: a row a variant.
 
     P [S,A,S], R [S,A] or [S,A,S], rho0 [S]; the policy is the softmax of logits [S,A], uniform by default, and what it
-    sees are features [S,D], the state itself by default. The columns are those of `ablate exact`. Raises Refusal where
-    the arrays are no MDP, where the numbers overflow, and where they would not fit into memory.
+    sees are features [S,D], the state itself by default. R_std, of a shape of R's, makes rewards Gaussian. The columns
+    are those of `ablate exact`. Raises Refusal where the arrays are no MDP, where the numbers overflow, and where they
+    would not fit into memory.
     """
     import pandas as pd
 
     given: dict[str, Any] = {"P": P, "R": R, "rho0": rho0, "horizon": horizon, "gamma": gamma}
-    given |= {"logits": logits, "terminal": terminal, "features": features}
+    given |= {"logits": logits, "terminal": terminal, "features": features, "R_std": R_std}
     mdp = of_mapping({key: _listed(x) for key, x in given.items() if x is not None}, _refused)
     return pd.DataFrame(rows(truth_of(reached("the MDP", mdp), discount_scores)))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.exact.evaluation import two_point
 from ablate.mdp import MDP
 
 Floats = NDArray[np.float64]
@@ -65,7 +66,8 @@ class Enumeration:
 
 
 def enumerate_trajectories(mdp: MDP) -> Enumeration:
-    """All trajectories whose first state and transitions are possible."""
+    """All trajectories whose first state and transitions are possible; of Gaussian rewards those of `two_point`."""
+    mdp = two_point(mdp)
     states = np.flatnonzero(mdp.rho0 > 0)[:, None]
     nothing = np.zeros((len(states), 0), np.int64)
     actions, outcomes, alive = nothing, nothing, nothing.astype(bool)

@@ -11,7 +11,17 @@ import numpy as np
 
 from ablate.exact import baselines
 from ablate.exact.batch_covariance import Coupling, Lasting, Signal, mean_of_others, time_coupling
-from ablate.exact.evaluation import Critic, Floats, average, clockless, exact_critic, gradient, occupancy, transitions
+from ablate.exact.evaluation import (
+    Critic,
+    Floats,
+    average,
+    clockless,
+    exact_critic,
+    gradient,
+    occupancy,
+    transitions,
+    two_point,
+)
 from ablate.exact.variance import Estimator, Moments, moments
 from ablate.mdp import MDP
 from ablate.refusal import Refusal
@@ -70,11 +80,11 @@ class GroundTruth:
         G_t - V_t(s_t) = sum_k gamma^k delta_{t+k},    R - J = V_0(s_0) - J + sum_k gamma^k delta_k.
 
     So Phi is taken less a centre (J for the return, V_t for the others), a baseline enters by its distance from it, and
-    no digit is lost to a large mean reward.
+    no digit is lost to a large mean reward. The noise of Gaussian rewards counts among what the transitions add.
     """
 
     def __init__(self, mdp: MDP, pi: Floats, z: Floats, *, discount_scores: bool = True) -> None:
-        self.mdp, self.pi, self.z, self.discount_scores = mdp, pi, z, discount_scores
+        self.mdp, self.pi, self.z, self.discount_scores = two_point(mdp), pi, z, discount_scores
         self._products: dict[tuple[str, str], tuple[Floats, Floats]] = {}  # of (phi, critic), as below
         self._centred: dict[tuple[str, str], Moments] = {}
         self._whole: GroundTruth = self  # whose baselines these are

@@ -5,6 +5,7 @@ has: one logit a cell (`scores` with one-hot features), shared features (`scores
 has sum_a pi(a|s) z[s,a] = 0. In a terminal state the episode is over: no score, no reward, value 0.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,22 @@ def contrasts(num_actions: int) -> Floats:
     for k in range(1, num_actions):
         basis[:k, k - 1], basis[k, k - 1] = -1.0, k
     return basis / np.sqrt((basis**2).sum(0))
+
+
+def two_point(mdp: MDP) -> MDP:
+    """The MDP with each Gaussian reward as R - reward_std or R + reward_std, half its probability each.
+
+    They have its mean and its variance, and an estimate that is linear in the rewards keeps both too.
+    """
+    if mdp.reward_std is None:
+        return mdp
+    return replace(
+        mdp,
+        successors=np.concatenate([mdp.successors, mdp.successors], -1),
+        probabilities=np.concatenate([mdp.probabilities, mdp.probabilities], -1) / 2,
+        rewards=np.concatenate([mdp.rewards - mdp.reward_std, mdp.rewards + mdp.reward_std], -1),
+        reward_std=None,
+    )
 
 
 def transitions(mdp: MDP) -> Floats:

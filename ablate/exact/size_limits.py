@@ -14,6 +14,7 @@ def check_size(name: str, mdp: MDP, states: int, directions: int, *, passes: flo
     passes: how often the work of the command's table is done.
     """
     A, K = mdp.successors.shape[1:]
+    K *= 1 if mdp.reward_std is None else 2  # of `two_point`
     one_hot = mdp.features.shape[1] == mdp.num_states
     features = states if one_hot else mdp.features.shape[1]
     scores, tables = states * A * features * directions, states * A * K

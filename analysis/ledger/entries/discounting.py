@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ablate import exact
-from ablate.envs.tabular import Outcome, from_outcomes
+from ablate.envs.outcomes import Outcome, from_outcomes
 from ablate.mdp import MDP
 
 from ...verdicts.study import Study

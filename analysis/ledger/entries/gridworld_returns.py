@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ablate import exact
-from ablate.envs.tabular import Outcome, from_outcomes
+from ablate.envs.outcomes import Outcome, from_outcomes
 
 from ...verdicts.study import Study
 from ..entry import Measured, exactly
