@@ -148,7 +148,7 @@ class Answer:
 
 
 def paragraphs(study: Study) -> list[list[str]]:
-    """What was found, as paragraphs of sentences; the first sentence is the one to read."""
+    """What was found, as paragraphs of sentences; a report opens with `answer.answer`."""
     found = {
         name: answers(rows, tables.paired_differences(study)) for name, rows in named_parts(study) if len(rows) > 1
     }
