@@ -5,7 +5,6 @@ depend on how many matrices it has and on where each begins in memory. Here ever
 copied to memory of its own, and as many rows as in any other company of seeds: a seed's bits cannot depend on the rest.
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,9 +35,6 @@ class ModuleNetwork:
     make: Callable[[int], nn.Module]
     free: int = 0
     module: nn.Module = field(init=False)  # its own trained parameters are not looked at
-    fewest_rows: int = field(
-        init=False, default=sys.maxsize
-    )  # no row is dropped: its bits might depend on their number
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "module", self.make(0))
@@ -46,6 +42,10 @@ class ModuleNetwork:
     @property
     def num_parameters(self) -> int:
         return sum(p.numel() for p in trained(self.module).values()) + self.free
+
+    def fewest_rows(self, among: int) -> int:
+        """All: no row is dropped, since a Module's bits might depend on their number."""
+        return among
 
     def parts(self) -> dict[str, slice]:
         """Where each layer, a Module with parameters of its own, and the free outputs stand in theta."""

@@ -7,6 +7,7 @@ gradient of every layer is a sum over rows of (layer input) x (output score).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Literal
 
@@ -42,15 +43,15 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tenso
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | None = None) -> Tensor:
     """a b + bias for batches of matrices [S, R, K] and [S, K, O], batch-invariant.
 
-    On a CPU the bits of a matrix product depend on whether the matrices start at a multiple of 16 bytes, a single row
-    or column goes through code of its own, and with 5 to 11 columns, but for 8, a row's bits depend on its place among
-    the rows: rows are filled up to a multiple of 4, these columns too, one column to 2, with zeros. Large matrices go
-    seed by seed to oneDNN, up to twice as fast where MKL keeps its widest vectors to Intel's processors; few columns of
-    a long sum are several times as fast as rows. A large product is put into ``room``, if there is any.
+    A seed's bits do not depend on the others'. How a row's depend on the number of rows and on its place among them is
+    the CPU's: see `fewest_rows`. For few such cases rows are filled up to a multiple of 4, 5 to 11 columns too, one
+    column to 2, with zeros. Large matrices go seed by seed to oneDNN, up to twice as fast where MKL keeps its widest
+    vectors to Intel's processors; few columns of a long sum are several times as fast as rows. A large product is put
+    into ``room``, if there is any.
     """
     rows, columns = a.shape[1], b.shape[2]
-    if b.shape[1] == 1 and bias is None:
-        return a * b  # which MKL takes several times as long for
+    if b.shape[1] == 1:  # MKL takes several times as long, and on some CPUs rounds once or twice by how many matrices
+        return a * b if bias is None else a * b + bias
     if rows % 4:
         return product(torch.constant_pad_nd(a, (0, 0, 0, -rows % 4)), b, bias)[:, :rows]
     if spare := 1 if columns == 1 else -columns % 4 if 4 < columns < 12 else 0:
@@ -84,6 +85,37 @@ ONEDNN = torch.backends.mkldnn.is_available()
 MANY_ROWS, LARGE, LONG = 16, 2**14, 128  # from where on these pay
 
 
+@cache
+def fewest_rows(inner: int, columns: int, bias: bool, among: int) -> int:
+    """Fewest rows from which on each row of a `product` has the bits that it has among ``among`` rows, at any place.
+
+    Measured, since it is the CPU's: which kernel a library takes for a shape is written nowhere, and few kernels add in
+    the same order. Another order shows in the bits of some of the random numbers here. ``among`` where there is no such
+    number: on a CPU without AVX-512 a row's bits may depend on its place whatever the number of rows.
+    """
+    generator, S = torch.Generator().manual_seed(0), 32 if inner * columns < 256 else 2
+    a, b, c = (
+        torch.randn(S, rows, out, generator=generator) for rows, out in ((among, inner), (inner, columns), (1, columns))
+    )
+    whole = product(a, b, c if bias else None)
+    fewest = among
+    for rows in _fewer_rows(among):
+        for kept in (torch.arange(rows), torch.arange(among - 1, among - 1 - rows, -1)):
+            if not torch.equal(product(a[:, kept], b, c if bias else None), whole[:, kept]):
+                return fewest
+        fewest = rows
+    return fewest
+
+
+def _fewer_rows(among: int) -> list[int]:
+    """Multiples of 4, to which a `product` fills its rows up: all below 192, above it three in a row here and there."""
+    found, rows = [], among - 1 - (among - 1) % 4
+    while rows >= 4:
+        found += [rows] if rows < 192 else [rows, rows - 4, rows - 8]
+        rows = rows - 4 if rows < 200 else (rows - rows // 4) // 4 * 4
+    return found
+
+
 @dataclass(frozen=True)
 class Network:
     """y = W_L f(... f(x W_1 + b_1) ...) + b_L, followed by `free` outputs that are parameters themselves.
@@ -104,14 +136,9 @@ class Network:
     def num_parameters(self) -> int:
         return sum(i * o + o * self.bias for i, o in pairwise(self.sizes)) + self.free
 
-    @property
-    def fewest_rows(self) -> int:
-        """Fewest rows at which a batched product gives each row the bits that it has among more rows.
-
-        Below 4 rows, and below 400 multiplications a matrix, torch takes other kernels; large layers see `product`.
-        """
-        large = MANY_ROWS if any(i * o >= LARGE or i >= LONG for i, o in pairwise(self.sizes)) else 4
-        return max(large, *(-(-400 // (i * max(o, 2))) for i, o in pairwise(self.sizes)))
+    def fewest_rows(self, among: int) -> int:
+        """Fewest of ``among`` rows that, without the others, keep every bit of their outputs: `fewest_rows`."""
+        return max(fewest_rows(i, o, self.bias, among) for i, o in pairwise(self.sizes))
 
     def layers(self, theta: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Views (W [S, in, out], b [S, 1, out]) of each layer's part of theta."""

@@ -80,8 +80,8 @@ class PrefixGRU(Network):
     def num_parameters(self) -> int:
         return sum(a * b for a, b in self.shapes.values())
 
-    @property
-    def fewest_rows(self) -> int:
+    def fewest_rows(self, among: int) -> int:
+        """As of `networks.Network`."""
         return 1  # a one-hot row picks a row, whatever the others
 
     def matrices(self, theta: Tensor) -> dict[str, Tensor]:
