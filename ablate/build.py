@@ -66,8 +66,15 @@ def critic(node: Config | None, needs: Iterable[str], env: Environment, policy: 
     return user_code.UserCritic(made, f"critic={node['name']}")
 
 
-def optimizer(config: Config) -> Any:
-    return part(config["optimizer"])
+def optimizer(config: Config, env: Environment, policy: Any) -> Any:
+    """The optimizer; one that says that it needs a model is given that of the environment, and the weight of scores."""
+    node = config["optimizer"]
+    if not node.get("about", {}).get("env_has"):
+        return part(node)
+    from ablate.models import known
+
+    discount = config["gamma"] if config["discount_scores"] else 1.0
+    return part(node, model=known(env, policy), discount=discount)
 
 
 def learner(config: Config) -> Any:

@@ -69,6 +69,16 @@ class TabularModel:
         both = zip(self.policies(theta), self._scores(theta), strict=True)
         return np.stack([exact.gradient(mdp, pi, z) for pi, z in both])
 
+    def fisher(self, theta: Tensor, discount: float) -> Floats:
+        """F = sum_t w^t E[z_t z_t'] of each seed's policy, w the ``discount``: [S, P, P]."""
+        weights = discount ** np.arange(self.mdp.horizon)
+        found = []
+        for pi, z in zip(self.policies(theta), self._scores(theta), strict=True):
+            share = (weights @ exact.occupancy(self.mdp, pi))[:, None] * pi
+            flat = z.reshape(-1, z.shape[-1])
+            found.append((share.reshape(-1, 1) * flat).T @ flat)
+        return np.stack(found)
+
     def ground_truths(self, theta: Tensor, gamma: float, discount_scores: bool) -> list[exact.GroundTruth]:
         """Everything exact about each seed's policy."""
         mdp = replace(self.mdp, gamma=gamma)

@@ -1,10 +1,14 @@
-"""theta <- theta + step(g): gradient ascent over a leading seed axis, elementwise and so bit-identical per seed."""
+"""theta <- theta + step(g): gradient ascent over a leading seed axis, each seed by itself and so bit-identical."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from ablate.models import Model, TabularModel
+from ablate.refusal import Refusal
 
 Moments = dict[str, Tensor]
 
@@ -20,7 +24,7 @@ class Optimizer(Protocol):
 
     def scale(self, theta: Tensor, moments: Moments, steps: int) -> Tensor | None:
         """What each number of the next gradient is multiplied with, but for lr, after so many steps: [S, P]; None where
-        no step has told."""
+        no step has told, or where numbers are not multiplied one by one."""
         ...
 
 
@@ -132,3 +136,49 @@ class RMSProp:
     def scale(self, theta: Tensor, moments: Moments, steps: int) -> Tensor | None:
         """1 / (sqrt(v) + eps)."""
         return 1 / (moments["v"].sqrt() + self.eps) if steps else None
+
+
+MOST_PARAMETERS = 1024  # of which a matrix is inverted for every seed at every step
+CUT = 1e-12  # of the largest eigenvalue: below it is rounding
+
+
+@dataclass(frozen=True)
+class Natural:
+    """theta <- theta + lr F^+ g, the natural gradient, with the Fisher matrix F of the policy in a known finite MDP:
+
+        F = sum_t w^t sum_s P(s_t = s) sum_a pi(a|s) z(s,a) z(s,a)',    z(s,a) = grad log pi(a|s)
+
+    w, the ``discount``, is the weight of scores: gamma with `discount_scores`, else 1. F^+ is the pseudo-inverse: theta
+    stays as it is along directions that change no policy, such as the same number more for every logit of a state. On
+    a table of logits the natural gradient of J is the advantage A(s,a) less its mean over actions, whatever pi is.
+
+    theta and g are [S, P], F is [S, P, P] in float64. Source: Kakade (2001), A natural policy gradient, NeurIPS.
+    """
+
+    model: TabularModel
+    discount: float
+    lr: float
+
+    def initial(self, theta: Tensor) -> Moments:
+        return {}
+
+    def ascend(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Moments]:
+        inverse = np.linalg.pinv(self.model.fisher(theta, self.discount), rcond=CUT, hermitian=True)
+        natural = (inverse @ gradient.double().numpy()[..., None])[..., 0]
+        return theta + self.lr * torch.from_numpy(natural).to(theta.dtype), moments
+
+    def scale(self, theta: Tensor, moments: Moments, steps: int) -> Tensor | None:
+        """None: F^+ mixes the numbers of a gradient."""
+        return None
+
+
+def natural(model: Model | None, discount: float, lr: float) -> Natural:
+    """Raises Refusal where no finite MDP is known, or where F would be too large."""
+    if not isinstance(model, TabularModel):
+        raise Refusal("optimizer=natural has no finite MDP of this environment; write optimizer=sgd")
+    if (size := model.policy.network.num_parameters) > MOST_PARAMETERS:
+        raise Refusal(
+            f"optimizer=natural would invert a matrix of {size} x {size} numbers for every seed at every step; "
+            f"take a policy of at most {MOST_PARAMETERS} parameters, as policy.hidden=[]"
+        )
+    return Natural(model, discount, lr)

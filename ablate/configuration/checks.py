@@ -177,6 +177,12 @@ def _environment(config: dict[str, Any]) -> None:
             f"policy.initial_logits has {len(first)} numbers and env={name} has {env.actions.n} actions; "
             "give one an action"
         )
+    optimizer = config["optimizer"] or {}
+    if optimizer.get("about", {}).get("env_has") and not isinstance(env, FiniteModel):
+        raise Impossible(
+            f"optimizer={optimizer['name']} needs a known finite MDP, which env={name} does not have; "
+            "write optimizer=sgd"
+        )
     critic = config["critic"] or {}
     wants = critic.get("about", {}).get("env_has", ())
     if config["probe"].get("critic") == "exact":

@@ -30,7 +30,7 @@ def learner(config: Mapping[str, Any]) -> "PolicyGradient":
         policy=policy,
         estimator=build.estimator(config, config),
         critic=build.critic(config["critic"], build.needs(config), env, policy),
-        optimizer=build.optimizer(config),
+        optimizer=build.optimizer(config, env, policy),
         episodes=config["episodes"],
         gamma=config["gamma"],
     )

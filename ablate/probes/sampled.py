@@ -62,7 +62,7 @@ def probe(config: Mapping[str, Any]) -> "Probe | None":
     return Probe(
         env=env,
         policy=policy,
-        optimizer=build.optimizer(config),
+        optimizer=build.optimizer(config, env, policy),
         variants=[_variant(variant, node["critic"], config) for variant in nodes.values()],
         reference=list(nodes).index(node["reference"]) if node["reference"] else None,
         critic=critic,
