@@ -160,9 +160,7 @@ def groups() -> list:
                 for _ in range(repeats):
                     p = rng.beta(a, b, prompts)
                     own = pass_rates.observed(rng.binomial(answers, p), np.full(prompts, answers)) if answers else None
-                    table = pass_rates.by_group_size(own or pass_rates.Rates(p[:, None], None), 1024, [8]).set_index(
-                        "estimator"
-                    )
+                    table = pass_rates.by_group_size(own or pass_rates.known(p), 1024, [8]).set_index("estimator")
                     for estimator, advantage in pass_rates.ESTIMATORS.items():
                         m, q = (x.mean() for x in pass_rates.group_moments(whole, 8, advantage))
                         truth = (q - m * m) / 128 / (m * m)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ablate.commands.groups import main
 from ablate.refusal import Refusal
@@ -16,7 +17,7 @@ from ablate.sequences.pass_rates import Rates
 
 
 def known(*p: float) -> Rates:
-    return Rates(np.array(p)[:, None], None)
+    return pass_rates.known(p)
 
 
 @pytest.mark.parametrize(("size", "share"), [(2, 0.702), (4, 0.449), (8, 0.201), (16, 0.040)])
@@ -60,8 +61,52 @@ def test_shrinkage_finds_the_prior_that_made_the_rates() -> None:
     p = rng.beta(2, 5, 20_000)
     a, b = pass_rates.prior(rng.binomial(8, p).astype(float), np.full(20_000, 8.0))
     assert (a, b) == pytest.approx((2, 5), rel=0.06)
-    found = pass_rates.observed(rng.binomial(8, p), np.full(20_000, 8.0))
-    assert np.square(found.nodes.mean(1) - p).mean() < 0.75 * np.square(rng.binomial(8, p) / 8 - p).mean()
+    k = rng.binomial(8, p)
+    found = pass_rates.observed(k, np.full(20_000, 8.0))
+    shrunk = found.nodes.mean(1)[np.searchsorted(found.counts[:, 0], k)]
+    assert np.square(shrunk - p).mean() < 0.75 * np.square(k / 8 - p).mean()
+
+
+@pytest.fixture
+def some_answers() -> tuple[np.ndarray, np.ndarray]:
+    """60 prompts of 4 to 6 answers, many of them alike."""
+    rng = np.random.default_rng(6)
+    n = rng.integers(4, 7, 60)
+    return rng.binomial(n, rng.beta(1, 2, 60)).astype(float), n.astype(float)
+
+
+def test_prompts_with_the_same_counts_are_one_kind_and_all_numbers_are_those_of_the_list(some_answers) -> None:
+    """Every prompt a kind of its own, with its own posterior."""
+    k, n = (values[: pass_rates.FEWEST - 1] for values in some_answers)
+    kinds = pass_rates.observed(k, n)
+    assert len(kinds.number) < kinds.prompts == len(k)
+    listed = Rates(pass_rates._posterior(k, n, *kinds.prior), np.ones(len(k), int), np.stack([k, n], 1), kinds.prior)
+    exact = ["N", "groups", "dead", "effective", "nsr"]
+    one, other = (pass_rates.by_group_size(rates, 64, [2, 8])[exact] for rates in (kinds, listed))
+    pd.testing.assert_frame_equal(one, other, rtol=1e-12)
+
+
+def test_a_resample_is_the_list_of_its_prompts(some_answers) -> None:
+    """Its moments are those of the prompts written out one by one, shrunk by a prior of their own."""
+    rates = pass_rates.observed(*some_answers)
+    resamples = pass_rates._resampled(rates)
+    draw = np.random.default_rng(0).multinomial(60, rates.number / 60)
+    again = pass_rates.observed(*np.repeat(rates.counts, draw, axis=0).T)
+    for size, advantage in ((2, advantages.leave_one_out), (8, pass_rates.ESTIMATORS["GRPO"])):
+        told = [float(resamples[0] @ moment) for moment in pass_rates.group_moments(pass_rates.GRID, size, advantage)]
+        wanted = [again.mean(x.mean(1)) for x in pass_rates.group_moments(again.nodes, size, advantage)]
+        assert told == pytest.approx(wanted, rel=1e-3)
+
+
+def test_the_prior_is_the_likeliest(some_answers) -> None:
+    k, n = some_answers
+    a, b = pass_rates.prior(k, n)
+
+    def log_likelihood(a: float, b: float) -> float:
+        return stats.betabinom.logpmf(k, n, a, b).sum()
+
+    around = [log_likelihood(a * x, b * y) for x in (0.97, 1, 1.03) for y in (0.97, 1, 1.03) if (x, y) != (1, 1)]
+    assert log_likelihood(a, b) > max(around)
 
 
 def test_limits_cover_the_ratio_of_the_population() -> None:
@@ -73,7 +118,7 @@ def test_limits_cover_the_ratio_of_the_population() -> None:
     truth = (q.mean() - m.mean() ** 2) / 128 / m.mean() ** 2
     covered = 0
     for _ in range(200):
-        table = pass_rates.by_group_size(Rates(rng.choice(population, (300, 1)), None), 1024, [8]).iloc[0]
+        table = pass_rates.by_group_size(pass_rates.known(rng.choice(population, 300)), 1024, [8]).iloc[0]
         covered += table["nsr_low"] <= truth <= table["nsr_high"]
     assert covered / 200 > 0.87
 
@@ -92,6 +137,20 @@ def test_limits_of_shrunk_rates_cover_too() -> None:
         assert table["nsr_low"] < table["nsr"] < table["nsr_high"]
         covered += table["nsr_low"] <= truth <= table["nsr_high"]
     assert covered >= 15
+
+
+@pytest.mark.parametrize("rates", [known(0.375, 0.625), pass_rates.observed([3, 5], [8, 8])])
+def test_two_prompts_bound_nothing_of_others(rates: Rates) -> None:
+    """3 and 5 of 8 right: limits of resamples, (3, 3), (3, 5) and (5, 5), would differ by a hair."""
+    table = pass_rates.by_group_size(rates, 64, [2, 8])
+    assert np.isfinite(table["nsr"]).all()
+    assert (table["nsr_low"] == 0).all()
+    assert np.isinf(table["nsr_high"]).all()
+    assert "Fewer than 12 prompts do not bound" in pass_rates.paragraph(rates, table, 64)
+    enough = known(*np.linspace(0.1, 0.9, pass_rates.FEWEST))
+    table = pass_rates.by_group_size(enough, 64, [2, 8])
+    assert np.isfinite(table["nsr_high"]).all()
+    assert "Fewer than" not in pass_rates.paragraph(enough, table, 64)
 
 
 def test_the_command_prints_writes_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
