@@ -133,7 +133,7 @@ def by_group_size() -> str:
     for p in (0.01, 0.05, 0.2, 0.5, 0.9):
         for name in ("none", "leave-one-out", "group standardised"):
             found = [noise(p, N, ADVANTAGES[name]) for N in SIZES]
-            cells = [f"**{x:.3g}**" if x == min(found) else f"{x:.3g}" for x in found]
+            cells = [f"**{x:.3g}**" if np.isclose(x, min(found), rtol=1e-9) else f"{x:.3g}" for x in found]
             rows.append([f"{p:g}", name, *cells])
     return markdown(["p", "advantage", *(f"N = {N}" for N in SIZES)], rows)
 
