@@ -12,11 +12,13 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-_LENT = {"run": "ablate.study", "load": "ablate.study", "Study": "ablate.study", "Refusal": "ablate.refusal"}
+_LENT = {"run": "ablate.study", "load": "ablate.study", "Study": "ablate.study", "UserError": "ablate.errors"}
+_RENAMED = {"Refusal": "UserError"}  # names that users may have written
 _LENT |= {"probe": "ablate.probes.module"}
 
 
 def __getattr__(name: str) -> Any:
+    name = _RENAMED.get(name, name)
     if name in _LENT:
         return getattr(import_module(_LENT[name]), name)
     if name == "exact":  # a package, which can be called

@@ -24,7 +24,7 @@ from ablate.configuration.arguments import arranged
 from ablate.configuration.hydra_errors import COMPOSING, is_bad_input, told
 from ablate.configuration.overrides import key
 from ablate.configuration.sweeper import compose_once
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs.progress import Screen, error
 from ablate.standard_streams import steady
 
@@ -74,7 +74,7 @@ def _resolved(composed: DictConfig, overrides: list[str], own_folder: list[str])
         return replace(job, overrides=(*own_folder, *job.overrides))
     except Exception as problem:
         if is_bad_input(problem, overrides):
-            raise Refusal(told(problem, overrides)) from problem
+            raise UserError(told(problem, overrides)) from problem
         raise
 
 
@@ -137,11 +137,11 @@ def _main() -> None:
         print(f"  python -m ablate {shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
     except Exception as problem:
-        if not isinstance(problem, Refusal) and (traces or not is_bad_input(problem, sys.argv[1:])):
+        if not isinstance(problem, UserError) and (traces or not is_bad_input(problem, sys.argv[1:])):
             raise
         if "ablate.runs.sweep" in sys.modules:
             sys.modules["ablate.runs.sweep"].Sweep.refused()
-        error(str(problem) if isinstance(problem, Refusal) else told(problem, sys.argv[1:]))
+        error(str(problem) if isinstance(problem, UserError) else told(problem, sys.argv[1:]))
         sys.exit(2)
     sys.exit(exit_code)
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from ablate.discounted_sums import first_plus_mean, lambda_returns, ordered_sum
 from ablate.envs.base import Continuous, Discrete, Environment
 from ablate.episodes.trajectories import Trajectories
+from ablate.errors import UserError
 from ablate.models import Model, known
 from ablate.networks import Network
 from ablate.optimizers import Adam
 from ablate.phi import Signals
 from ablate.policies import Policy
 from ablate.randomness import streams
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 State = dict[str, Tensor]
@@ -215,11 +215,11 @@ class ExactCritic:
 def exact(wanted: frozenset[str], env: Environment, policy: Policy, **shape: Any) -> ExactCritic:
     """The critic that knows the model, and has no use for the ``shape`` that an environment advises its critics.
 
-    Raises Refusal where there is no model.
+    Raises UserError where there is no model.
     """
     model = known(env, policy)
     if model is None:
-        raise Refusal("critic=exact has no model of this environment and policy; write critic=lambda")
+        raise UserError("critic=exact has no model of this environment and policy; write critic=lambda")
     return ExactCritic(model)
 
 
@@ -250,9 +250,9 @@ class RunningMean:
 
 
 def running_mean(wanted: frozenset[str], env: Environment, policy: Policy, decay: float, **shape: Any) -> RunningMean:
-    """Raises Refusal where Q is wanted."""
+    """Raises UserError where Q is wanted."""
     if "Q" in wanted:
-        raise Refusal("critic=running_mean knows no Q; write critic=lambda")
+        raise UserError("critic=running_mean knows no Q; write critic=lambda")
     return RunningMean(decay)
 
 

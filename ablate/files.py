@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
-TROUBLES = {
+ERRNO_MESSAGES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "no space is left"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "permission denied"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is in the way of a folder"),
@@ -27,56 +27,56 @@ TROUBLES = {
 }
 OUTPUTS = "type another folder: outputs=/somewhere/writable"
 OUT = "choose another place with --out"
-PLAIN = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+NO_FOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 
 
-class NotPlain(ValueError):
+class UnsafeFileError(ValueError):
     """A link, a pipe, a device, or more bytes than such a file may have."""
 
 
 @contextmanager
-def refusing(path: Path, remedy: str = OUTPUTS) -> Iterator[None]:
-    """Turn what the user can mend about a folder into a Refusal."""
+def user_errors(path: Path, remedy: str = OUTPUTS) -> Iterator[None]:
+    """Turn what the user can mend about a folder into a UserError."""
     try:
         yield
     except OSError as error:
-        if error.errno not in TROUBLES:
+        if error.errno not in ERRNO_MESSAGES:
             raise
-        raise Refusal(f"{TROUBLES[error.errno]}: {error.filename or path}; {remedy}") from error
+        raise UserError(f"{ERRNO_MESSAGES[error.errno]}: {error.filename or path}; {remedy}") from error
 
 
 @contextmanager
 def opened(path: Path, limit: int) -> Iterator[BinaryIO]:
     """A regular file to read: never through a link, never waiting for a pipe, never more than `limit` bytes.
 
-    Raises NotPlain for anything else, and OSError.
+    Raises UnsafeFileError for anything else, and OSError.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | PLAIN)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | NO_FOLLOW)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise NotPlain(f"{path} is a link or no regular file") from error
+            raise UnsafeFileError(f"{path} is a link or no regular file") from error
         raise
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
         os.close(descriptor)
         large = stat.S_ISREG(found.st_mode)
-        raise NotPlain(f"{path} has more than {limit:,} bytes" if large else f"{path} is no regular file")
+        raise UnsafeFileError(f"{path} has more than {limit:,} bytes" if large else f"{path} is no regular file")
     with open(descriptor, "rb") as file:
         yield file
 
 
 def read(path: Path, limit: int) -> bytes:
-    """All of it. Raises NotPlain and OSError."""
+    """All of it. Raises UnsafeFileError and OSError."""
     with opened(path, limit) as file:
         return file.read(limit)
 
 
 def write(path: Path, content: bytes | str, remedy: str = "choose another place") -> None:
-    """Replace a file by another, whole or not at all; makes its folder. Raises Refusal, with the remedy, where the disk
-    does not take it."""
+    """Replace a file by another, whole or not at all; makes its folder. Raises UserError, with the remedy, where the
+    disk does not take it."""
     data = content.encode() if isinstance(content, str) else content
-    with refusing(path, remedy):
+    with user_errors(path, remedy):
         make_folder(path.parent)
         put(scratch_name(path), path, data)
 
@@ -102,7 +102,7 @@ def put(scratch: Path, path: Path, *parts: bytes | memoryview) -> None:
 
 def create(path: Path, *parts: bytes | memoryview) -> None:
     """Write a file that was not there, and bring its bytes to the disk. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o666)
     try:
         for part in parts:
             rest = memoryview(part)
@@ -159,7 +159,7 @@ def retrying(action: Callable[[], None]) -> None:
     try:
         return action()
     except FileNotFoundError as error:
-        raise Refusal(f"another process takes {error.filename} away again and again; let it end first") from error
+        raise UserError(f"another process takes {error.filename} away again and again; let it end first") from error
 
 
 def entries(folder: Path) -> list[Path]:

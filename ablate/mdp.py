@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.refusal import Refusal, one_line
+from ablate.errors import UserError, one_line
 
 Floats = NDArray[np.float64]
 LARGEST_FILE = 64 * 2**20  # bytes; a dense table of that size is no longer a small known MDP
@@ -191,18 +191,18 @@ def load(path: str | Path) -> MDP:
 
     With many states P may be a list of its entries instead, [s, a, s', p] each, or [s, a, s', p, r] without R.
 
-    Raises Refusal, naming the file and the remedy, for whatever such a file can get wrong.
+    Raises UserError, naming the file and the remedy, for whatever such a file can get wrong.
     """
     path = Path(str(path))
 
-    def refuse(problem: str, remedy: str) -> Refusal:
-        return Refusal(f"{path}: {problem}; {remedy}")
+    def refuse(problem: str, remedy: str) -> UserError:
+        return UserError(f"{path}: {problem}; {remedy}")
 
     return of_mapping(_read(path, refuse), refuse)
 
 
-def of_mapping(raw: dict[str, Any], refuse: Callable[[str, str], Refusal]) -> MDP:
-    """The MDP of the keys of such a file; ``refuse`` makes a Refusal of a problem and its remedy."""
+def of_mapping(raw: dict[str, Any], refuse: Callable[[str, str], UserError]) -> MDP:
+    """The MDP of the keys of such a file; ``refuse`` makes a UserError of a problem and its remedy."""
     file = _File(raw, refuse)
     sparse = isinstance(raw.get("P"), list) and bool(raw["P"]) and not _nested(raw["P"])
     keyed = sparse and isinstance(raw["P"][0], list) and len(raw["P"][0]) == 5
@@ -221,7 +221,7 @@ def of_mapping(raw: dict[str, Any], refuse: Callable[[str, str], Refusal]) -> MD
     return _of_rows(file, horizon, gamma, keyed) if sparse else _of_tables(file, horizon, gamma)
 
 
-Refuse = Callable[[str, str], Refusal]
+Refuse = Callable[[str, str], UserError]
 
 
 @dataclass(frozen=True)

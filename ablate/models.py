@@ -12,11 +12,11 @@ from ablate import exact, lqg
 from ablate.envs import base
 from ablate.envs.base import Environment, Float32
 from ablate.episodes.trajectories import Trajectories
+from ablate.errors import UserError
 from ablate.mdp import MDP
 from ablate.networks import Network
 from ablate.phi import Signals
 from ablate.policies import Gaussian, Policy
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -53,7 +53,7 @@ class TabularModel:
 
     def judge(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
         if not self.mdp.states_are_seen:
-            raise Refusal("critic=exact needs to see the state, which this environment hides; write critic=lambda")
+            raise UserError("critic=exact needs to see the state, which this environment hides; write critic=lambda")
         mdp = replace(self.mdp, gamma=signals.gamma)
         V, Q = (np.stack(x) for x in zip(*(exact.values(mdp, pi) for pi in self.policies(theta)), strict=True))
         S, _, T = signals.mask.shape

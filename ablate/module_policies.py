@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ablate import global_generators
+from ablate.errors import UserError, said
 from ablate.policies import Categorical, Gaussian
-from ablate.refusal import Refusal, said
 
 ROWS = 8  # of the observations on which a Module is tried
 TOLERANCE = 1e-5
@@ -160,12 +160,12 @@ def policy(
 
     ``hidden`` is [] where an environment's yaml sets it for the policies that have it.
 
-    Raises Refusal for what is no policy: outputs of another shape, or that are drawn, or that depend on the other rows
-    or on what earlier calls have left; and for random parts that no seed's parameters hold.
+    Raises UserError for what is no policy: outputs of another shape, or that are drawn, or that depend on the other
+    rows or on what earlier calls have left; and for random parts that no seed's parameters hold.
     """
     name = f"policy.module={module}"
     if hidden:
-        raise Refusal(f"policy.hidden={list(hidden)} is of no use to {name}, whose layers are its own; leave it out")
+        raise UserError(f"policy.hidden={list(hidden)} is of no use to {name}, whose layers are its own; leave it out")
     maker = _found(module, name)
     global_generators.keep(maker)
     make = partial(_made, maker, name, observation_size, action_size, dict(kwargs or {}))
@@ -183,16 +183,16 @@ def policy(
 def _found(module: str, name: str) -> Callable[..., Any]:
     place, colon, attribute = module.partition(":")
     if not (place and colon and attribute):
-        raise Refusal(f"{name} names no class; write policy.module=my_nets:Net, for Net of my_nets.py")
+        raise UserError(f"{name} names no class; write policy.module=my_nets:Net, for Net of my_nets.py")
     try:
         found = getattr(import_module(place), attribute, None)
     except Exception as error:  # of anybody's code
         kind = type(error).__name__
-        raise Refusal(
+        raise UserError(
             f"{name} cannot be imported ({kind}: {said(error):.120}); is its folder in PYTHONPATH?"
         ) from error
     if not callable(found):
-        raise Refusal(f"{name} is not found: {place} has no class or function {attribute}; correct its name")
+        raise UserError(f"{name} is not found: {place} has no class or function {attribute}; correct its name")
     return found
 
 
@@ -205,14 +205,14 @@ def _made(
         global_generators.start(number, "module", 0)
         made = maker(observation_size, action_size, **kwargs)
         if not isinstance(made, nn.Module):
-            raise Refusal(f"{name} gives a {type(made).__name__}, not a torch.nn.Module")
+            raise UserError(f"{name} gives a {type(made).__name__}, not a torch.nn.Module")
         with torch.no_grad():
             made(_observations(observation_size))
-    except Refusal:
+    except UserError:
         raise
     except Exception as error:  # of anybody's code
         sizes = f"({observation_size}, {action_size}), then with observations [{ROWS}, {observation_size}]"
-        raise Refusal(f"{name}, called with {sizes}, ends in {type(error).__name__}: {said(error):.120}") from error
+        raise UserError(f"{name}, called with {sizes}, ends in {type(error).__name__}: {said(error):.120}") from error
     finally:
         global_generators.restore(before)
     return made
@@ -224,12 +224,12 @@ def _observations(size: int) -> Tensor:
 
 
 def _check(network: ModuleNetwork, x: Tensor, widths: Sequence[int], name: str) -> int:
-    """The width of the outputs. Raises Refusal where the Module is no policy."""
+    """The width of the outputs. Raises UserError where the Module is no policy."""
     own = {key: p.detach().clone() for key, p in trained(network.module).items()}
     if not own:
-        raise Refusal(f"{name} has no parameter that requires a gradient; there is nothing to train")
+        raise UserError(f"{name} has no parameter that requires a gradient; there is nothing to train")
     if wrong := next((p for p in own.values() if p.dtype != torch.float32 or p.device.type != "cpu"), None):
-        raise Refusal(f"{name} has parameters of {wrong.dtype} on {wrong.device}; let it have float32 on the CPU")
+        raise UserError(f"{name} has parameters of {wrong.dtype} on {wrong.device}; let it have float32 on the CPU")
     before, state = global_generators.states(), _state(network.module)
     with torch.enable_grad():
         y = network({key: p.clone().requires_grad_() for key, p in own.items()}, x)
@@ -238,33 +238,35 @@ def _check(network: ModuleNetwork, x: Tensor, widths: Sequence[int], name: str) 
     if not isinstance(y, Tensor) or y.dim() != 2 or len(y) != ROWS or y.shape[1] not in widths:
         shape = f"shape {list(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         wanted = " or ".join(f"[{ROWS}, {width}]" for width in widths)
-        raise Refusal(f"{name} gave {shape} for {ROWS} observations; let forward return one tensor {wanted}")
+        raise UserError(f"{name} gave {shape} for {ROWS} observations; let forward return one tensor {wanted}")
     if y.dtype != torch.float32:
-        raise Refusal(f"{name} gave {y.dtype}; let forward return float32")
+        raise UserError(f"{name} gave {y.dtype}; let forward return float32")
     if drew:
-        raise Refusal(
+        raise UserError(
             f"{name} draws random numbers as it is called, and is another policy at every call; leave out dropout and "
             "noise, or end __init__ with self.eval()"
         )
     changed = [key for key, value in _state(network.module).items() if not torch.equal(value, state[key])]
     if changed:
-        raise Refusal(
+        raise UserError(
             f"{name} changes {changed[0]} as it is called, as BatchNorm does; use LayerNorm, or a Module that keeps "
             "nothing between calls"
         )
     if not y.requires_grad:
-        raise Refusal(f"{name} does not depend on its parameters; is it detached, or under no_grad?")
+        raise UserError(f"{name} does not depend on its parameters; is it detached, or under no_grad?")
     with torch.no_grad():
         if not torch.equal(network(own, x), y):
-            raise Refusal(f"{name} gives other outputs when it is called again; let forward keep nothing between calls")
+            raise UserError(
+                f"{name} gives other outputs when it is called again; let forward keep nothing between calls"
+            )
         alone = network(own, x[:1].repeat(ROWS, 1))[0]
         if not torch.allclose(alone, y[0], TOLERANCE, TOLERANCE):
-            raise Refusal(
+            raise UserError(
                 f"{name} gives a row other outputs beside other rows; let pi(a|s) depend on the row's own s alone, "
                 "without attention or normalisation over the batch"
             )
         if not torch.equal(functional_call(network.make(1), own, (x.clone(),)), y):
-            raise Refusal(
+            raise UserError(
                 f"{name} draws, as it is made, parts that are not trained; let them require a gradient, or draw them "
                 "from a generator with a seed of its own"
             )

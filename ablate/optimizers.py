@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ablate.errors import UserError
 from ablate.models import Model, TabularModel
-from ablate.refusal import Refusal
 
 Moments = dict[str, Tensor]
 
@@ -173,11 +173,11 @@ class Natural:
 
 
 def natural(model: Model | None, discount: float, lr: float) -> Natural:
-    """Raises Refusal where no finite MDP is known, or where F would be too large."""
+    """Raises UserError where no finite MDP is known, or where F would be too large."""
     if not isinstance(model, TabularModel):
-        raise Refusal("optimizer=natural has no finite MDP of this environment; write optimizer=sgd")
+        raise UserError("optimizer=natural has no finite MDP of this environment; write optimizer=sgd")
     if (size := model.policy.network.num_parameters) > MOST_PARAMETERS:
-        raise Refusal(
+        raise UserError(
             f"optimizer=natural would invert a matrix of {size} x {size} numbers for every seed at every step; "
             f"take a policy of at most {MOST_PARAMETERS} parameters, as policy.hidden=[]"
         )

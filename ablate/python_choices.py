@@ -15,7 +15,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from ablate.configuration.settings import choices
-from ablate.refusal import Refusal, shown
+from ablate.errors import UserError, shown
 from ablate.user_code import GYMNASIUM, MODULE
 
 Node = dict[str, Any]
@@ -32,26 +32,30 @@ RESERVED = {"name", "about"}  # what a yaml says beside arguments
 def choice(group: str, given: Any, folder: Path) -> str:
     """The name of an object as a choice of its group, after writing its yaml into ``folder``.
 
-    Raises Refusal for what a worker process cannot import, what the group cannot take, arguments that a yaml cannot
+    Raises UserError for what a worker process cannot import, what the group cannot take, arguments that a yaml cannot
     hold, and a name that is taken.
     """
     made, arguments = (given.func, given.keywords) if isinstance(given, partial) else (given, {})
     if group not in ("phi", "baseline", "env", "policy"):
         kind = f"the {type(given).__name__} {_called(given)}"
-        raise Refusal(f"{group} cannot take {kind}; give a number, a text or a list, or name it in a yaml of {group}/")
+        raise UserError(
+            f"{group} cannot take {kind}; give a number, a text or a list, or name it in a yaml of {group}/"
+        )
     if isinstance(given, partial) and given.args:
-        raise Refusal(f"{group}={_called(made)} has arguments without names; write partial({_called(made)}, name=...)")
+        raise UserError(
+            f"{group}={_called(made)} has arguments without names; write partial({_called(made)}, name=...)"
+        )
     module, name = _importable(group, made)
     if name in choices(group):
-        raise Refusal(f"{group}={name} is a choice that is there already; give your {module}.{name} another name")
+        raise UserError(f"{group}={name} is a choice that is there already; give your {module}.{name} another name")
     for key, value in arguments.items():
         if not _is_plain(value) or key in RESERVED:
             why = "is a word of the yaml itself" if key in RESERVED else "is nothing that a yaml can hold"
-            raise Refusal(f"{group}={name}: {key}={shown(value)} {why}; give it numbers, texts, lists or dicts")
+            raise UserError(f"{group}={name}: {key}={shown(value)} {why}; give it numbers, texts, lists or dicts")
     text = _yaml(group, made, module, name, dict(arguments))
     path = folder / group / f"{name}.yaml"
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise Refusal(
+        raise UserError(
             f"{group} has two objects with the name {name}; sweep over an argument, as {group}.steps=[5, 50], "
             "or give one another name"
         )
@@ -68,14 +72,16 @@ def _importable(group: str, made: Any) -> tuple[str, str]:
     """The module and the name of a function or class."""
     module, name = getattr(made, "__module__", None), getattr(made, "__qualname__", "")
     if not name and not isinstance(made, Callable | type):  # type: ignore[arg-type]
-        raise Refusal(f"{group}={_called(made)} is no choice: give a name, or a function or class that can be imported")
+        raise UserError(
+            f"{group}={_called(made)} is no choice: give a name, or a function or class that can be imported"
+        )
     if not name:
-        raise Refusal(
+        raise UserError(
             f"{group}={_called(made)} is an instance, which worker processes cannot import; give its class, or a "
             "function, with arguments by functools.partial"
         )
     if not module or module == "__main__" or "." in name:
-        raise Refusal(
+        raise UserError(
             f"{group}={_called(made)} cannot be imported by the worker processes; define it at the top of a "
             "module of its own, in a file beside the notebook or script, and import it from there"
         )
@@ -84,7 +90,7 @@ def _importable(group: str, made: Any) -> tuple[str, str]:
     except ImportError:
         found = None
     if found is not made:
-        raise Refusal(
+        raise UserError(
             f"{group}={module}.{name} is not what is found under that name; define it at the top of its module, and "
             "import that anew after a change"
         )

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ablate.errors import UserError
 from ablate.networks import Network, product
 from ablate.policies import Categorical
-from ablate.refusal import Refusal
 
 
 class _Product(torch.autograd.Function):
@@ -165,7 +165,7 @@ class CausalGRU(Categorical):
     """pi(token | prompt, prefix) = softmax of a `PrefixGRU`. For the environments of `envs.tokens`, whose horizon and
     one-hot states it knows.
 
-    Raises Refusal where the observations are not the prompts and prefixes of answers of `horizon` tokens.
+    Raises UserError where the observations are not the prompts and prefixes of answers of `horizon` tokens.
     """
 
     horizon: int = 1
@@ -175,11 +175,11 @@ class CausalGRU(Categorical):
 
     def __post_init__(self) -> None:
         if self.hidden:
-            raise Refusal(f"policy=gru has no policy.hidden; write policy.units={self.hidden[0]}")
+            raise UserError(f"policy=gru has no policy.hidden; write policy.units={self.hidden[0]}")
         if self.initial_logits is not None:
-            raise Refusal("policy=gru begins close to uniform; leave out policy.initial_logits")
+            raise UserError("policy=gru begins close to uniform; leave out policy.initial_logits")
         sizes = (self.observation_size, self.units, self.action_size)
         network = PrefixGRU(sizes, last_scale=0.01, horizon=self.horizon, embedding=self.embedding)
         if not self.horizon or network.prompts < 1 or self.observation_size != network.prompts * network.prefixes + 1:
-            raise Refusal("policy=gru reads prompts and tokens; write env=tokens, checked_tokens or rewarded_tokens")
+            raise UserError("policy=gru reads prompts and tokens; write env=tokens, checked_tokens or rewarded_tokens")
         object.__setattr__(self, "network", network)

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.configuration import CONF
 from ablate.configuration.overrides import as_text, key, override, parsed, quoted, ranges
+from ablate.errors import UserError, shown
 from ablate.progress_line import LIVE_SECONDS, is_progress, live_line
 from ablate.python_choices import choice
-from ablate.refusal import Refusal, shown
 from ablate.runs.progress import SECONDS
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run(*overrides: str, **settings: Any) -> "Study":
     class as env, a torch Module as policy, with arguments by `functools.partial`. The study is called main, as on the
     command line.
 
-    Raises Refusal with the line that the command line would show; KeyboardInterrupt after Ctrl-C, when what was under
+    Raises UserError with the line that the command line would show; KeyboardInterrupt after Ctrl-C, when what was under
     way is saved. Warns where runs failed or diverged.
     """
     with tempfile.TemporaryDirectory(prefix="ablate-") as folder:
@@ -57,12 +57,12 @@ def run(*overrides: str, **settings: Any) -> "Study":
     if exit_code == 1 and told:
         warnings.warn(told, stacklevel=2)
     elif exit_code:
-        raise Refusal(told or "\n".join(said[-20:]) or f"the command ended with exit code {exit_code}")
+        raise UserError(told or "\n".join(said[-20:]) or f"the command ended with exit code {exit_code}")
     return load(_value(words, "outputs") or "outputs", _value(words, "study.name", "study") or "main")
 
 
 def load(outputs: str | Path = "outputs", study: str = "main") -> "Study":
-    """The study `outputs/<study>`. Raises Refusal where there is none."""
+    """The study `outputs/<study>`. Raises UserError where there is none."""
     return Study(_analysis("frames").load(outputs, study))
 
 
@@ -74,14 +74,14 @@ class Study:
 
     def table(self, name: str = "side_by_side") -> "pd.DataFrame":
         """A table by its name: side_by_side, paired_differences, sample_efficiency, stability or noise; in a notebook
-        its numbers are shown as in the report. Raises Refusal for another name."""
+        its numbers are shown as in the report. Raises UserError for another name."""
         made = _analysis("tables").tables(self.frames)
         if name not in made:
             raise _unknown("table", name, made)
         return _as_shown(made[name])
 
     def plot(self, name: str = "learning") -> "Figure":
-        """A figure by its name, see `ablate --help`. Raises Refusal for another name, and with the reason where the
+        """A figure by its name, see `ablate --help`. Raises UserError for another name, and with the reason where the
         study has not what it shows."""
         plots, figures = _analysis("plots"), _analysis("figures")
         if name not in (known := {**figures.FIGURES, **figures.COMPUTED}):
@@ -107,10 +107,10 @@ class Study:
         return str(self.table()._repr_html_())
 
 
-def _unknown(what: str, name: str, known: Iterable[str]) -> Refusal:
+def _unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     close = get_close_matches(str(name), known := [*known], n=1)
     guess = f"did you mean {close[0]!r}? " if close else ""
-    return Refusal(f"there is no {what} {shown(name)!r}; {guess}there are {', '.join(known)}")
+    return UserError(f"there is no {what} {shown(name)!r}; {guess}there are {', '.join(known)}")
 
 
 def _png(figure: "Figure") -> bytes:
@@ -188,7 +188,7 @@ def _words(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
             yield f"seed={ranges(value) if together else _listed(value)}"
         elif isinstance(value, list | range):
             if not value:
-                raise Refusal(f"{name}=[] sweeps over nothing; give at least one value, or a tuple for an empty list")
+                raise UserError(f"{name}=[] sweeps over nothing; give at least one value, or a tuple for an empty list")
             yield f"{name}={','.join(_text(name, one, folder) for one in value)}"
         else:
             yield f"{name}={_text(name, value, folder)}"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ablate.baselines import ScoreProducts
 from ablate.episodes.trajectories import Trajectories
+from ablate.errors import UserError
 from ablate.phi import Signals
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 OWN = "ablate."  # in front of every target that is not user code
@@ -49,10 +49,10 @@ def of_read_only(record: Any) -> Any:
 
 @dataclass(frozen=True)
 class UserPhi:
-    """Signals -> Phi [S,N,T] of a ``function`` of the user's, which ``name`` names in a refusal.
+    """Signals -> Phi [S,N,T] of a ``function`` of the user's, which ``name`` names in an error line.
 
     It is called for one seed at a time, S = 1 and T the seed's own longest episode, so that a mean over all that it is
-    handed is no mean over other seeds. Raises Refusal where it writes into the signals, or gives what is no array of
+    handed is no mean over other seeds. Raises UserError where it writes into the signals, or gives what is no array of
     that shape.
     """
 
@@ -137,7 +137,7 @@ def _call(name: str, function: Callable, *arguments: Any) -> Any:
     except ValueError as error:
         if "read-only" not in str(error):
             raise
-        raise Refusal(
+        raise UserError(
             f"{name} writes into what it was handed, which is read-only; let it work on a copy, as "
             "signals.rewards.copy()"
         ) from error
@@ -149,11 +149,11 @@ def _array(found: Any, shape: tuple[int, ...], name: str) -> Floats:
     try:
         array = np.asarray(found)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise Refusal(f"{name} gave a {type(found).__name__}, not {wanted}") from error
+        raise UserError(f"{name} gave a {type(found).__name__}, not {wanted}") from error
     if array.dtype.kind not in "fiub":
         kind = type(found).__name__ + (f" of {array.dtype}" if isinstance(found, np.ndarray) else "")
-        raise Refusal(f"{name} gave a {kind}, not {wanted}")
+        raise UserError(f"{name} gave a {kind}, not {wanted}")
     try:
         return np.broadcast_to(array.astype(np.float64), shape).copy()
     except ValueError as error:
-        raise Refusal(f"{name} gave an array of shape {array.shape}, not {wanted}") from error
+        raise UserError(f"{name} gave an array of shape {array.shape}, not {wanted}") from error

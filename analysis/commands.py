@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ablate.commands import Parser
 from ablate.configuration.ranges import TRACKERS
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 from .escaping import printable
 from .figures import FIGURES, HELP
@@ -33,7 +33,7 @@ def figure(options: argparse.Namespace) -> None:
         options.study = options.study or FIGURES[name].study
         picture = plots.draw(name, _load(options))
     elif options.study:
-        raise Refusal(f"figure {name} is computed, not run; leave out --study {options.study}")
+        raise UserError(f"figure {name} is computed, not run; leave out --study {options.study}")
     else:
         options.study = SCRATCH
         picture = plots.compute(name)
@@ -50,7 +50,7 @@ def figures(options: argparse.Namespace) -> None:
     study = _load(options)
     drawn = plots.figures(study)
     if not drawn:
-        raise Refusal(f"study {study.name!r} has data for no figure; python -m ablate tables shows it")
+        raise UserError(f"study {study.name!r} has data for no figure; python -m ablate tables shows it")
     for name, (draw, _) in drawn.items():
         picture = draw()
         print(*plots.save(picture, _folder(options, "figures"), name, endings), sep="\n")
@@ -75,7 +75,7 @@ def tables(options: argparse.Namespace) -> None:
     study = _load(options)
     made = tables.tables(study)
     if not made:
-        raise Refusal(f"study {study.name!r} has data for no table: its runs record no return")
+        raise UserError(f"study {study.name!r} has data for no table: its runs record no return")
     saved = {name: tables.save(frame, _folder(options, "tables"), name) for name, frame in made.items()}
     for name, frame in made.items():
         tables.show(frame, name.replace("_", " "), console)
@@ -283,11 +283,11 @@ def _load(options: argparse.Namespace) -> "Study":
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command. Raises Refusal on bad input."""
+    """Run a command. Raises UserError on bad input."""
     options = parser().parse_args(arguments)
     if named := getattr(options, "named", None):
         if options.study not in (None, named):
-            raise Refusal(f"{named} and --study {options.study} are two studies; leave one out")
+            raise UserError(f"{named} and --study {options.study} are two studies; leave one out")
         options.study = named
     options.run(options)
     return 0

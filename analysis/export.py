@@ -32,7 +32,7 @@ import yaml  # type: ignore[import-untyped]
 
 from ablate import files
 from ablate.configuration.ranges import TRACKERS
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.statistics.formatting import counted
 
 from .frames import Study, finished
@@ -66,12 +66,12 @@ class Run:
 
 
 def export(study: Study, to: str, out: Path | None = None) -> list[str]:
-    """Write the complete runs for a tool; returns lines that say what was done. Raises Refusal where the tool is not
+    """Write the complete runs for a tool; returns lines that say what was done. Raises UserError where the tool is not
     installed."""
     needs(to)
     out = out or study.outputs / study.name / "export" / to
     folder = out.absolute()
-    with files.refusing(folder, files.OUT):
+    with files.user_errors(folder, files.OUT):
         folder.mkdir(parents=True, exist_ok=True)
         done = folder / DONE
         known = done.read_text("utf-8").split("\n") if done.exists() else []
@@ -84,10 +84,12 @@ def export(study: Study, to: str, out: Path | None = None) -> list[str]:
 
 
 def needs(to: str) -> None:
-    """Raises Refusal where the package of a tool is missing."""
+    """Raises UserError where the package of a tool is missing."""
     found = find_spec(to)
     if found is None or found.origin is None:  # the latter is a folder of that name, as ./wandb of other runs
-        raise Refusal(f"{to} is not installed; pip install {to}, or this package with its extra: pip install '.[{to}]'")
+        raise UserError(
+            f"{to} is not installed; pip install {to}, or this package with its extra: pip install '.[{to}]'"
+        )
 
 
 # ------------------------------------------------------------------------------------------------ what is written

@@ -61,7 +61,7 @@ from numpy.typing import NDArray
 
 from ablate.configuration.defaults import names, variants
 from ablate.configuration.overrides import command, override, ranges
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.store import study as stored
 
 from .configurations import misfit
@@ -116,7 +116,7 @@ def once(of: Callable[[Study], pd.DataFrame]) -> Callable[[Study], pd.DataFrame]
 
 
 def load(outputs: str | Path, study: str) -> Study:
-    """Everything a study has on disk. Raises Refusal where there is no such study; an empty one has empty frames."""
+    """Everything a study has on disk. Raises UserError where there is no such study; an empty one has empty frames."""
     tables = stored.load(outputs, study)
     runs, curves, probe = (getattr(tables, name).to_pandas(split_blocks=True) for name in ("runs", "curves", "probe"))
     strays, described = tables.strays.to_pandas(), list[Mapping[str, Any]]()
@@ -147,11 +147,11 @@ def tuning(seeds: pd.Series) -> pd.Series:
 
 
 def finished(study: Study) -> Study:
-    """The same study. Raises Refusal where no run of it is complete: there is nothing to average or to draw."""
+    """The same study. Raises UserError where no run of it is complete: there is nothing to average or to draw."""
     if study.curves.empty:
         states = ", ".join(f"{count} {state}" for state, count in study.runs["status"].value_counts().items())
         left = f"its runs: {states}; run it again" if states else "it is empty; run it first"
-        raise Refusal(f"study {study.name!r} in {study.outputs} has nothing to show: {left}, or name another --study")
+        raise UserError(f"study {study.name!r} in {study.outputs} has nothing to show: {left}, or name another --study")
     return study
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablate.refusal import Refusal, one_line
+from ablate.errors import UserError, one_line
 from ablate.store import Cell
 
 STEPS = ("env_steps", "global_step", "time/total_timesteps", "total_timesteps", "timesteps", "env_step", "steps")
@@ -64,7 +64,7 @@ class Log:
 def bring(
     words: Sequence[str], outputs: str | Path, study: str, env: str, threshold: float | None, steps: str, returns: str
 ) -> list[str]:
-    """Import FILE or VARIANT=FILE; returns a line a variant. Raises Refusal for what cannot be read or compared."""
+    """Import FILE or VARIANT=FILE; returns a line a variant. Raises UserError for what cannot be read or compared."""
     logs = [log for word in words for log in _logs(word, env, steps, returns)]
     longest = max(float(log.rows["env_steps"].iloc[-1]) for log in logs)
     named = list(dict.fromkeys((log.env, log.variant) for log in logs))
@@ -73,7 +73,7 @@ def bring(
     for log, seed, _ in numbered:
         key = log.env, log.variant, seed
         if key in taken:
-            raise Refusal(f"{taken[key]} and {log.source} are both seed {seed} of {log.variant}; write NAME=FILE")
+            raise UserError(f"{taken[key]} and {log.source} are both seed {seed} of {log.variant}; write NAME=FILE")
         taken[key] = log.source
     told = []
     for place, (where, variant) in enumerate(named):
@@ -127,7 +127,7 @@ def _logs(word: str, env: str, steps: str, returns: str) -> Iterator[Log]:
     files = [path] if path.is_file() else sorted({file for ending in NAMES for file in path.rglob(ending)})
     if not files:
         what = f"has no {', '.join(NAMES)}" if path.is_dir() else "is not a file"
-        raise Refusal(f"{one_line(str(path), 100)} {what}; name a log, or NAME=FILE with the variant's name")
+        raise UserError(f"{one_line(str(path), 100)} {what}; name a log, or NAME=FILE with the variant's name")
     for file in files:
         yield from _read(file, name, env, steps, returns)
 
@@ -137,9 +137,9 @@ def _events(file: Path, name: str, env: str, steps: str, returns: str) -> Log:
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError as error:
-        raise Refusal(f"{file} is a file of TensorBoard's; to read it: pip install tensorboard") from error
+        raise UserError(f"{file} is a file of TensorBoard's; to read it: pip install tensorboard") from error
     if len(others := sorted(file.parent.glob("*.tfevents.*"))) > 1:
-        raise Refusal(f"{file.parent} has {len(others)} event files, of one run or of several; keep one in a folder")
+        raise UserError(f"{file.parent} has {len(others)} event files, of one run or of several; keep one in a folder")
     events = EventAccumulator(str(file), size_guidance={"scalars": 0})  # 0: all of them
     events.Reload()
     tags = events.Tags()["scalars"]
@@ -147,9 +147,9 @@ def _events(file: Path, name: str, env: str, steps: str, returns: str) -> Log:
     tag = returns or next((tag for tag in EVENTS if tag in tags), "")
     if tag not in tags:
         told = f"no tag {one_line(tag, 40)!r}" if tag else f"no tag of returns ({', '.join(EVENTS)})"
-        raise Refusal(f"{told} in {file}; name it with --returns TAG; there are {one_line(known, 80)}")
+        raise UserError(f"{told} in {file}; name it with --returns TAG; there are {one_line(known, 80)}")
     if tag not in EVENTS and not steps:
-        raise Refusal(
+        raise UserError(
             f"what the steps of {one_line(tag, 40)} count is not told; runs are compared at equal env steps: if they "
             f"are, add --steps step; if another tag counts them, --steps TAG ({file})"
         )
@@ -160,7 +160,7 @@ def _events(file: Path, name: str, env: str, steps: str, returns: str) -> Log:
         counted = {event.step: event.value for event in events.Scalars(steps)}
         rows["env_steps"] = rows["at"].map(counted)
     else:
-        raise Refusal(f"no tag {one_line(steps, 40)!r} in {file}; there are {one_line(known, 80)}")
+        raise UserError(f"no tag {one_line(steps, 40)!r} in {file}; there are {one_line(known, 80)}")
     if tag.startswith("charts/"):
         rows["episodes"] = 1
     tool, folder = EVENTS.get(tag, "TensorBoard"), file.parent.name
@@ -179,7 +179,7 @@ def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator
         first, _, after = text.partition("\n")
         table = pd.read_csv(io.StringIO(after if first.startswith("#") else text))
     except (OSError, ValueError) as error:
-        raise Refusal(f"{file} cannot be read as CSV: {one_line(str(error), 80)}; name a log in CSV") from error
+        raise UserError(f"{file} cannot be read as CSV: {one_line(str(error), 80)}; name a log in CSV") from error
     if first.startswith("#") and {"r", "l"} <= set(table):
         known = re.search(r'"env_id": *"([^"]+)"', first)
         rows = pd.DataFrame({"env_steps": table["l"].cumsum(), "return_mean": table["r"], "episodes": 1})
@@ -188,7 +188,7 @@ def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator
         return
     at = _column(table, STEPS, steps)
     if at is None:
-        raise Refusal(
+        raise UserError(
             f"{file} has no column of env steps ({', '.join(STEPS[:4])}), without which runs cannot be compared at one "
             "budget; name it with --steps COLUMN if one of its columns counts them"
         )
@@ -203,7 +203,7 @@ def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator
         return
     value = _column(table, RETURNS, returns)
     if value is None:
-        raise Refusal(f"{file} has no column of returns ({', '.join(RETURNS[:4])}); name it with --returns COLUMN")
+        raise UserError(f"{file} has no column of returns ({', '.join(RETURNS[:4])}); name it with --returns COLUMN")
     keys = [key for key in (_column(table, VARIANTS, ""), "seed", "env") if key and key in table]
     tool = "Stable-Baselines3 progress.csv" if "time/total_timesteps" in table else "a tidy CSV"
     for _, own in table.groupby(keys, sort=False) if keys else [((), table)]:
@@ -218,9 +218,11 @@ def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator
 def _log(rows: pd.DataFrame, variant: str, env: str, seed: int | None, tool: str, source: Path) -> Log:
     known = rows.apply(pd.to_numeric, errors="coerce").dropna().sort_values("env_steps", kind="stable")
     if not env:
-        raise Refusal(f"{source} does not say which environment it is of; name it with --env")
+        raise UserError(f"{source} does not say which environment it is of; name it with --env")
     if known.empty or known["env_steps"].iloc[0] < 0 or not np.isfinite(known.to_numpy()).all():
-        raise Refusal(f"{source} has no row with a number of env steps and a finite return for {variant or 'its run'}")
+        raise UserError(
+            f"{source} has no row with a number of env steps and a finite return for {variant or 'its run'}"
+        )
     known["env_steps"] = known["env_steps"].round().astype(np.int64)
     return Log(variant or "imported", env, seed, tool, source, known.reset_index(drop=True))
 
@@ -234,5 +236,5 @@ def _seed(path: Path) -> int | None:
 def _column(table: pd.DataFrame, names: Sequence[str], asked: str) -> str | None:
     if asked and asked not in table:
         few = ", ".join(map(str, table.columns[:8]))
-        raise Refusal(f"there is no column {one_line(asked, 40)!r}; the file has {one_line(few, 120)}")
+        raise UserError(f"there is no column {one_line(asked, 40)!r}; the file has {one_line(few, 120)}")
     return asked or next((name for name in names if name in table), None)

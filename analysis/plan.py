@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.markup import escape
 from scipy import stats
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.statistics import seeds, sequential
 from ablate.statistics.formatting import number
 from ablate.statistics.interval import LEVEL, Floats
@@ -58,10 +58,10 @@ class Aim:
         ratio = self.measure == "noise"
         if not (np.isfinite(self.effect) and self.effect > 0 and not (ratio and self.effect == 1)):
             said = "a ratio of variances, such as 1.25" if ratio else "a difference above 0, in the unit of the return"
-            raise Refusal(f"--effect {self.effect:g} is not {said}; declare the smallest one that matters")
+            raise UserError(f"--effect {self.effect:g} is not {said}; declare the smallest one that matters")
         for name in ("alpha", "power"):
             if not 0 < getattr(self, name) < 1:
-                raise Refusal(f"--{name} {getattr(self, name):g} is not between 0 and 1; the usual is 0.05, and 0.8")
+                raise UserError(f"--{name} {getattr(self, name):g} is not between 0 and 1; the usual is 0.05, and 0.8")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Pair:
 
 
 def pairs(study: Study, aim: Aim) -> list[Pair]:
-    """Any two cells of one part with so many shared seeds. Raises Refusal where there are none."""
+    """Any two cells of one part with so many shared seeds. Raises UserError where there are none."""
     runs = outcomes(finished(study)).dropna(subset=[aim.measure])
     found = []
     for _, own in runs.groupby(runs["cell"].map(parts(study.cells)), sort=False):
@@ -96,7 +96,7 @@ def pairs(study: Study, aim: Aim) -> list[Pair]:
             alpha = aim.alpha / len(several)
             found.append(Pair((later, earlier), (labels[later], labels[earlier]), env, alpha, tuple(shared), d))
     if not found:
-        raise Refusal(
+        raise UserError(
             f"study {study.name!r} has no two cells of one environment and budget with {PILOT} shared seeds whose "
             f"{MEASURES[aim.measure]} is known; run a pilot with seed=0-9"
         )
@@ -153,7 +153,7 @@ def of_trajectories(study: Study, aim: Aim) -> pd.DataFrame:
     """
     columns = ["log_ratio", "log_ratio_low", "log_ratio_high", "episodes"]
     if not set(columns) <= set(study.probe):
-        raise Refusal(f"study {study.name!r} has no two variants on the same trajectories; run it with probe=matched")
+        raise UserError(f"study {study.name!r} has no two variants on the same trajectories; run it with probe=matched")
     first = study.probe[study.probe["stage"] == 0]
     rows = []
     for (cell, env), own in first.groupby(["cell", "env"], observed=True, sort=False):
@@ -175,7 +175,7 @@ def of_trajectories(study: Study, aim: Aim) -> pd.DataFrame:
             row |= {"power_of_these": power(log(aim.effect), part, fewest, alpha)}
             rows.append(row | {"trajectories_needed": samples_needed(log(aim.effect), part, alpha, aim.power)})
     if not any("ratio" in row for row in rows):
-        raise Refusal(
+        raise UserError(
             f"too few probes of study {study.name!r} bound a ratio of variances: fewer than 8 of their episodes carry "
             "the noise; give it more probe.episodes"
         )
@@ -202,11 +202,11 @@ class State:
 def schedule(found: Sequence[Pair], aim: Aim, most: int | None, looks: int, spending: str) -> list[sequential.Design]:
     """The looks of each pair, at equal steps up to `most`: by default what the pair that varies most needs."""
     if looks < 1:
-        raise Refusal(f"--looks {looks} is not 1 or more")
+        raise UserError(f"--looks {looks} is not 1 or more")
     spend = sequential.SPENDING[spending]
     if most is None:
         if min(len(pair.seeds) for pair in found) < PLANNED:
-            raise Refusal(
+            raise UserError(
                 f"looks that a pilot of fewer than {PLANNED} shared seeds has planned would raise false alarms; give "
                 f"--most, or run the pilot with seed=0-{PLANNED - 1}"
             )
@@ -216,7 +216,7 @@ def schedule(found: Sequence[Pair], aim: Aim, most: int | None, looks: int, spen
         while most < sequential.fewest(_design(most, looks, found[0].alpha, spend).levels[-1]):
             most += 1
     if most < PILOT:
-        raise Refusal(f"--most {most} is fewer than {PILOT} seeds, of which no spread can be told")
+        raise UserError(f"--most {most} is fewer than {PILOT} seeds, of which no spread can be told")
     return [_design(most, looks, pair.alpha, spend) for pair in found]
 
 
@@ -303,7 +303,7 @@ def show(study: Study, aim: Aim, console: Console) -> None:
 def show_sequential(study: Study, aim: Aim, most: int | None, looks: int, spending: str, console: Console) -> None:
     """The looks, where each pair stands, and the commands that add the seeds of the next look."""
     if aim.measure == "noise":
-        raise Refusal("--sequential adds seeds, and --measure noise asks for trajectories; leave one of them out")
+        raise UserError("--sequential adds seeds, and --measure noise asks for trajectories; leave one of them out")
     found = pairs(study, aim)
     designs = schedule(found, aim, most, looks, spending)
     states = [state(pair, plan, aim.effect) for pair, plan in zip(found, designs, strict=True)]

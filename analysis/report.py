@@ -24,7 +24,7 @@ from ablate import files
 from ablate.configuration import CONF
 from ablate.configuration.help import description
 from ablate.configuration.settings import choices
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.statistics.formatting import counted
 
 from . import frames, plots, tables
@@ -57,10 +57,10 @@ YEAR = 2026  # of LICENSE
 
 
 def report(outputs: str | Path, study: str, choice: Choice = EVERYTHING) -> Page:
-    """The page of a study. Raises Refusal where there is no such study, or nothing at all in it."""
+    """The page of a study. Raises UserError where there is no such study, or nothing at all in it."""
     found = chosen(frames.load(outputs, study), choice)
     if found.cells.empty and found.runs.empty:
-        raise Refusal(f"study {study!r} in {outputs} is empty; run it first, or name another study")
+        raise UserError(f"study {study!r} in {outputs} is empty; run it first, or name another study")
     runs = found.runs
     complete = runs["status"] == "complete"
     revisions = [revision[:7] for revision in runs["git_revision"].dropna().unique()]
@@ -175,7 +175,7 @@ def _claims(outputs: str, study: str) -> tuple[list[str], list[Section]]:
 
 
 def write(outputs: str | Path, study: str, out: Path | None, choice: Choice = EVERYTHING) -> Path:
-    """Write the page to `out`, by default outputs/<study>/report.html. Raises Refusal where it cannot be."""
+    """Write the page to `out`, by default outputs/<study>/report.html. Raises UserError where it cannot be."""
     path = out or Path(outputs) / study / "report.html"
     plots.theme()
     html = render(report(outputs, study, choice))

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.refusal import Refusal, one_line
+from ablate.errors import UserError, one_line
 
 from .frames import Study
 
@@ -36,7 +36,7 @@ EVERYTHING = Choice()
 
 
 def chosen(study: Study, choice: Choice) -> Study:
-    """The study with the cells and names that were asked for. Raises Refusal for a text that names nothing, where
+    """The study with the cells and names that were asked for. Raises UserError for a text that names nothing, where
     nothing is left, and where two cells of one environment would have one name."""
     only, drop = ([part for text in texts for part in _split(study, text)] for texts in (choice.only, choice.drop))
     study = _cut(study, only, True) if only else study
@@ -45,7 +45,7 @@ def chosen(study: Study, choice: Choice) -> Study:
         study = _renamed(study, text)
     if choice.rename and study.cells.duplicated(["env", "label"]).any():
         twice = study.cells.loc[study.cells.duplicated(["env", "label"]), "label"].iloc[0]
-        raise Refusal(f"--rename gives two cells of one environment the name {_quoted(twice)}; give each its own")
+        raise UserError(f"--rename gives two cells of one environment the name {_quoted(twice)}; give each its own")
     return study
 
 
@@ -56,7 +56,7 @@ def _split(study: Study, text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
         if not (_cells(study, part).any() or _judged(study, part).any()):
-            raise Refusal(f"{_quoted(part)} names nothing in study {study.name!r}; {_known(study, part)}")
+            raise UserError(f"{_quoted(part)} names nothing in study {study.name!r}; {_known(study, part)}")
     return parts
 
 
@@ -67,7 +67,7 @@ def _cut(study: Study, texts: Sequence[str], keep: bool) -> Study:
     rows = pd.concat([_judged(study, text) for text in texts], axis=1).any(axis=1)
     left = study.cells[cells == keep] if cells.any() else study.cells
     if left.empty:
-        raise Refusal(f"--drop leaves nothing of study {study.name!r}; {_known(study, '')}")
+        raise UserError(f"--drop leaves nothing of study {study.name!r}; {_known(study, '')}")
     judged = (rows == keep) if rows.any() else pd.Series(True, study.probe.index)
     names = set(left.index)
     runs, tuning, curves = (x[x["cell"].isin(names)] for x in (study.runs, study.tuning_runs, study.curves))
@@ -87,7 +87,7 @@ def _renamed(study: Study, text: str) -> Study:
             break
     else:
         name = text.rpartition("=")[0] or text
-        raise Refusal(f"--rename {_quoted(text)} is no OLD=NEW with the name of a cell; {_known(study, name)}")
+        raise UserError(f"--rename {_quoted(text)} is no OLD=NEW with the name of a cell; {_known(study, name)}")
     labels, variants = study.cells["label"].copy(), study.cells["variant"].copy()
     whole = variants.map(lambda variant: _fits(old, variant))  # the settings in brackets stay
     for cell in labels.index[cells]:

@@ -26,8 +26,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from ablate.errors import UserError
 from ablate.files import OUT, write
-from ablate.refusal import Refusal
 from ablate.statistics import seeds
 from ablate.statistics.formatting import counted, limits, number
 from ablate.statistics.interval import Interval, bare
@@ -120,7 +120,7 @@ def _without_learning_rate(config: Mapping) -> dict:
 def noise(study: Study) -> pd.DataFrame:
     """What the probe measured, a row for each cell, first and last policy, and variant that was judged."""
     if study.probe.empty:
-        raise Refusal(f"no run of study {study.name!r} was probed; run it with probe=online, matched or exact")
+        raise UserError(f"no run of study {study.name!r} was probed; run it with probe=online, matched or exact")
     ends = study.probe[study.probe["stage"].isin([0.0, 1.0])].copy()
     ends["trained"] = ends["cell"].astype(str).map(study.cells["label"])
     ends["place"] = ends["cell"].astype(str).map({cell: place for place, cell in enumerate(study.cells.index)})
@@ -259,7 +259,7 @@ TABLES = {
 
 
 def tables(study: Study) -> dict[str, pd.DataFrame]:
-    """The tables that the study has data for. Raises Refusal where no run is complete."""
+    """The tables that the study has data for. Raises UserError where no run is complete."""
     unknown = ("noise",) if study.probe.empty else ()
     made = {name: table(finished(study)) for name, table in TABLES.items() if name not in unknown}
     return {name: frame for name, frame in made.items() if not frame.empty}
@@ -320,7 +320,7 @@ def latex(frame: pd.DataFrame) -> str:
 def save(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
     """Write NAME.csv (every column, full precision), NAME.md and NAME.tex (as `shown`); returns the paths.
 
-    Raises Refusal where the folder does not take them.
+    Raises UserError where the folder does not take them.
     """
     read = shown(frame)
     texts = {"csv": frame.rename(escaping.csv).map(escaping.csv).to_csv(), "md": markdown(read), "tex": latex(read)}

@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ablate import store
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.store import Cell, study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,7 +140,7 @@ def losses_of_power(attempts: int) -> tuple[int, Failures]:
                 states += 1
                 try:
                     assert_whole(found)
-                except (AssertionError, Refusal) as error:
+                except (AssertionError, UserError) as error:
                     failures.append(str(error))
 
     with folder(memory=True) as outputs:
@@ -163,8 +163,8 @@ def full_disks_at_any_operation(attempts: int) -> tuple[int, Failures]:
                     for act in acts(outputs):
                         try:
                             act()
-                        except Refusal as refusal:
-                            failures += [] if "no space is left" in str(refusal) else [str(refusal)]
+                        except UserError as error:
+                            failures += [] if "no space is left" in str(error) else [str(error)]
                         except Exception as error:
                             failures.append(repr(error))
                 for act in acts(outputs):
@@ -241,7 +241,7 @@ def flipped_bits(attempts: int) -> tuple[int, Failures]:
                 try:
                     told = not any(cell == found for found in store.cells(outputs, "main"))
                     told |= Cell(cell.path).status(0) == "damaged"
-                except Refusal:
+                except UserError:
                     told = True
                 failures += [] if told else [f"a flip of {name} is not told"]
             path.write_bytes(_whole[path])

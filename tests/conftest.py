@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from torch import Tensor, distributions
 
 from ablate import build
-from ablate.configuration import CONF, Impossible, Job, resolve
+from ablate.configuration import CONF, IncompatibleSettings, Job, resolve
 from ablate.critics import Critic
 from ablate.envs.base import Continuous, Discrete
 from ablate.episodes.trajectories import Trajectories
@@ -67,7 +67,7 @@ def variants() -> tuple[tuple[str, str], ...]:
     for phi, baseline in product(choices("phi"), choices("baseline")):
         try:
             compose(f"phi={phi}", f"baseline={baseline}")
-        except Impossible:
+        except IncompatibleSettings:
             continue
         allowed.append((phi, baseline))
     return tuple(allowed)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ablate.commands.audit import main
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.sequences import advantages, aggregations
 from ablate.sequences import exact as sequences_exact
 from ablate.sequences.audit import EXPECTED, Subject, audit, easy_and_hard, groups, ignores_order, moments
@@ -292,20 +292,20 @@ def test_the_command_tells_and_its_exit_code_says_whether_there_was_a_fault(
         "trainer_of_mine:h": "a loss takes log_probs, rewards and mask by these names",
         "broken_trainer:f": "cannot be imported: RuntimeError: no device",
     }.items():
-        with pytest.raises(Refusal, match=told):
+        with pytest.raises(UserError, match=told):
             main([wrong])
-    with pytest.raises(Refusal, match="no estimator known here"):
+    with pytest.raises(UserError, match="no estimator known here"):
         main(["trainer_of_mine:f", "--expect", "ppo"])
 
 
 def test_what_cannot_be_called_is_refused() -> None:
-    with pytest.raises(Refusal, match=r"returned shape \(2,\)"):
+    with pytest.raises(UserError, match=r"returned shape \(2,\)"):
         faults(lambda_of_shape)
-    with pytest.raises(Refusal, match="cannot be called on 2 prompts of 2 answers"):
+    with pytest.raises(UserError, match="cannot be called on 2 prompts of 2 answers"):
         faults(raises)
-    with pytest.raises(Refusal, match="was it detached"):
+    with pytest.raises(UserError, match="was it detached"):
         faults(detached)
-    with pytest.raises(Refusal, match=r"returned shape \(2, 2\), not one number"):
+    with pytest.raises(UserError, match=r"returned shape \(2, 2\), not one number"):
         faults(a_loss_an_answer)
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from conftest import compose
 
-from ablate.configuration import Impossible
-from ablate.refusal import Refusal
+from ablate.configuration import IncompatibleSettings
+from ablate.errors import UserError
 from ablate.runs.budget import Budget
 from ablate.runs.train import train
 from ablate.store import Cell, config_hash
@@ -85,12 +85,12 @@ def test_where_an_iteration_is_a_known_number_of_steps_it_comes_to_iterations(wo
 
 
 def test_two_budgets_are_refused() -> None:
-    with pytest.raises(Refusal, match=r"iterations=5 and env_steps=100 are two budgets; leave one out"):
+    with pytest.raises(UserError, match=r"iterations=5 and env_steps=100 are two budgets; leave one out"):
         compose("env_steps=100", "iterations=5")
-    with pytest.raises(Impossible, match=r"algorithm=q_iteration makes no env steps; write iterations="):
+    with pytest.raises(IncompatibleSettings, match=r"algorithm=q_iteration makes no env steps; write iterations="):
         compose("algorithm=q_iteration", "env=chain", "env_steps=100")
     for bad in ("0", "-3"):
-        with pytest.raises(Refusal, match="env_steps="):
+        with pytest.raises(UserError, match="env_steps="):
             compose(f"env_steps={bad}")
 
 

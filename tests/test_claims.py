@@ -17,7 +17,7 @@ from ablate.analysis.verdicts.claim import Claim, chosen, claims, family_size
 from ablate.analysis.verdicts.study import Study
 from ablate.analysis.verdicts.verdict import LEVEL, Row, Verdict, family
 from ablate.envs import tabular
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.statistics.power import power
 
 NAN, INF = float("nan"), float("inf")
@@ -319,7 +319,7 @@ def test_the_family_is_all_claims_that_rest_on_samples() -> None:
 def test_choosing_claims() -> None:
     assert [claim.id for claim in chosen("c7, C4")] == ["C4", "C7"]
     for wrong in ("C99", ",", "C4,x"):
-        with pytest.raises(Refusal, match="choose from C1"):
+        with pytest.raises(UserError, match="choose from C1"):
             chosen(wrong)
 
 
@@ -489,5 +489,5 @@ def test_a_step_size_is_not_chosen_where_tuning_seeds_are_missing() -> None:
     assert learning.best_rate(table, "area") == 0.2
     assert learning.best_rate(table[:5], "area") == 0.1
     for lacking in (table.drop(index=[1, 5]), table[table["seed"] < 100]):
-        with pytest.raises(Refusal, match="tuning seeds"):
+        with pytest.raises(UserError, match="tuning seeds"):
             learning.best_rate(lacking, "area")

@@ -22,7 +22,7 @@ from ablate.analysis.verdicts.page import claims_page
 from ablate.analysis.verdicts.study import Study, _parts, asked_for, forget
 from ablate.analysis.verdicts.verdict import Finding, Place, Verdict, judge
 from ablate.commands import run_of_analysis as main
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs.train import train
 from ablate.statistics.bias import projection
 from ablate.statistics.block_sums import blocks_of
@@ -146,7 +146,7 @@ def test_runs_are_chosen_by_their_configuration(tmp_path: Path) -> None:
     assert set(found["seed"]) == {0, 1}
     assert set(found["env.horizon"]) == {20}
     assert len(study.curves({"env.slip": [0.1, 0.3]})) == 8
-    with pytest.raises(Refusal, match=re.escape("env.slip=0.5")):
+    with pytest.raises(UserError, match=re.escape("env.slip=0.5")):
         study.curves({"env.slip": 0.5})
     for other in (
         "env=chain iterations=3",

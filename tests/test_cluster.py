@@ -13,7 +13,7 @@ import pytest
 from commands import PATIENCE, Running, ablate, checkpoints, numbers, row
 from conftest import compose
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs import cluster, pool
 from ablate.runs.pool import run
 from ablate.runs.progress import Screen
@@ -144,7 +144,7 @@ def test_a_scheduler_that_is_not_there(words: tuple[str, ...], tmp_path: Path, m
     "words", [("dask.scheduler=tcp://h:1",), ("workers=dask", "dask.scheduler=3"), ("workers=dusk",)]
 )
 def test_settings_that_do_not_go_together(words: tuple[str, ...]) -> None:
-    with pytest.raises(Refusal, match=r"dask\.scheduler|workers"):
+    with pytest.raises(UserError, match=r"dask\.scheduler|workers"):
         compose(*words)
 
 

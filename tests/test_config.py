@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from ablate.configuration import CONF, RANGES, Impossible, Job, parse_seeds, resolve
+from ablate.configuration import CONF, RANGES, IncompatibleSettings, Job, parse_seeds, resolve
 from ablate.configuration.checks import check
 from ablate.configuration.defaults import complete
 from ablate.configuration.overrides import ranges
 from ablate.configuration.ranges import KINDS
 from ablate.configuration.seeds import MOST
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 SEEDS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=20, unique=True)
 
@@ -46,20 +46,20 @@ def test_a_range_has_both_ends(first: int, more: int) -> None:
     assert parse_seeds(f"{first}-{first + more}") == tuple(range(first, first + more + 1))
     assert parse_seeds([f"{first}-{first + more}", first + more + 1])[-1] == first + more + 1
     if more:
-        with pytest.raises(Refusal, match=f"write seed={first}-{first + more}"):
+        with pytest.raises(UserError, match=f"write seed={first}-{first + more}"):
             parse_seeds(f"{first + more}-{first}")
 
 
 @given(SEEDS, st.integers(0, 30))
 def test_a_seed_named_twice_is_refused(seeds: list[int], which: int) -> None:
     twice = seeds[which % len(seeds)]
-    with pytest.raises(Refusal, match=f"names seed {twice} twice"):
+    with pytest.raises(UserError, match=f"names seed {twice} twice"):
         parse_seeds([*seeds, twice])
 
 
 @given(st.text(max_size=6) | st.text("0123456789-, ", max_size=8))
 def test_any_text_is_seeds_or_refused(text: str) -> None:
-    with suppress(Refusal):
+    with suppress(UserError):
         seeds = parse_seeds(text)
         assert seeds
         assert all(0 <= seed < 2**63 for seed in seeds)
@@ -68,14 +68,14 @@ def test_any_text_is_seeds_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize("seed", [True, None, 1.5, -1, "٣", "0x3", "1_0", "3-", "-", [[0]], [], "", 2**63, "1-2-3"])
 def test_no_seeds(seed: object) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         parse_seeds(seed)
 
 
 def test_as_many_seeds_as_a_job_takes() -> None:
     assert len(parse_seeds(f"1-{MOST}")) == MOST
     for too_many in (f"0-{MOST}", f"0-9,10-{MOST}", "0-9999999999999"):
-        with pytest.raises(Refusal, match="name fewer"):
+        with pytest.raises(UserError, match="name fewer"):
             parse_seeds(too_many)
 
 
@@ -136,9 +136,9 @@ def test_every_range_names_an_example_that_it_allows(name: str) -> None:
     ],
 )
 def test_refused(words: str, remedy: str) -> None:
-    with pytest.raises(Refusal, match=remedy) as refused:
+    with pytest.raises(UserError, match=remedy) as refused:
         job(*words.split())
-    assert not isinstance(refused.value, Impossible)
+    assert not isinstance(refused.value, IncompatibleSettings)
     assert "\n" not in str(refused.value)
 
 
@@ -161,7 +161,7 @@ def test_refused(words: str, remedy: str) -> None:
     ],
 )
 def test_impossible(words: str, remedy: str) -> None:
-    with pytest.raises(Impossible, match=remedy):
+    with pytest.raises(IncompatibleSettings, match=remedy):
         job(*words.split())
 
 

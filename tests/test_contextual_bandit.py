@@ -6,14 +6,14 @@ import torch
 from conftest import compose, estimator_of, parameters
 
 from ablate import build
-from ablate.configuration import Impossible
+from ablate.configuration import IncompatibleSettings
 from ablate.envs.tabular import Grouped, contextual_bandit, random_mdp
 from ablate.episodes.rollout import rollout
+from ablate.errors import UserError
 from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
 from ablate.gradients import per_trajectory_gradients
 from ablate.phi import Signals
 from ablate.randomness import streams
-from ablate.refusal import Refusal
 from ablate.runs import train
 
 SUCCESS = [[0.9, 0.2, 0.5], [0.1, 0.6, 0.0]]
@@ -99,9 +99,9 @@ def test_the_probe_measures_batches_that_share_a_context() -> None:
     ],
 )
 def test_bad_groups_and_contexts_are_refused(overrides: tuple[str, ...], said: str) -> None:
-    with pytest.raises(Refusal, match=said.replace("[", r"\[")):
+    with pytest.raises(UserError, match=said.replace("[", r"\[")):
         compose("env=contextual_bandit", *overrides)
-    assert issubclass(Impossible, Refusal)
+    assert issubclass(IncompatibleSettings, UserError)
 
 
 def test_a_random_mdp_is_its_index() -> None:
@@ -114,13 +114,13 @@ def test_a_random_mdp_is_its_index() -> None:
         assert len(set(one.successors[s, a])) == 3
     np.testing.assert_allclose(one.probabilities.sum(-1), 1)
     assert (one.probabilities >= 0).all()
-    with pytest.raises(Refusal, match="successors=3"):
+    with pytest.raises(UserError, match="successors=3"):
         random_mdp(states=2, successors=3)
-    with pytest.raises(Refusal, match="at most 2236 with"):
+    with pytest.raises(UserError, match="at most 2236 with"):
         random_mdp(states=1_000_000)
-    with pytest.raises(Refusal, match="actions=100000000"):
+    with pytest.raises(UserError, match="actions=100000000"):
         random_mdp(actions=100_000_000)
-    with pytest.raises(Refusal, match="at most 2 with"):
+    with pytest.raises(UserError, match="at most 2 with"):
         random_mdp(states=3, actions=5_000_000)
-    with pytest.raises(Refusal, match="index=-1"):
+    with pytest.raises(UserError, match="index=-1"):
         random_mdp(-1)

@@ -16,10 +16,10 @@ from ablate.envs.discretised import LARGEST_GRID, DiscreteActions, GridObservati
 from ablate.envs.pendulum import Pendulum
 from ablate.envs.tabular import Tabular, bandit, chain, corridor
 from ablate.episodes.rollout import rollout
+from ablate.errors import UserError
 from ablate.networks import Network
 from ablate.policies import GreedyValues
 from ablate.randomness import stream, streams
-from ablate.refusal import Refusal
 
 
 def lqg() -> Any:
@@ -124,6 +124,6 @@ REFUSED = [
 
 @pytest.mark.parametrize(("make", "told"), REFUSED, ids=[told for _, told in REFUSED])
 def test_what_cannot_be_is_refused_in_one_line(make, told: str) -> None:
-    with pytest.raises(Refusal, match=told) as refusal:
+    with pytest.raises(UserError, match=told) as error:
         make()
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)

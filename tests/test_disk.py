@@ -17,8 +17,8 @@ from disks import PowerLoss, full_from
 
 from ablate import store
 from ablate.analysis.tables import save
+from ablate.errors import UserError
 from ablate.files import make_folder, write
-from ablate.refusal import Refusal
 from ablate.store import Cell
 from ablate.store.parquet import from_parquet
 
@@ -42,8 +42,8 @@ def cell_in(outputs: Path, label: str = "first") -> Cell:
 def refusal_of(act: Callable[[], object]) -> str | None:
     try:
         act()
-    except Refusal as refusal:
-        return str(refusal)
+    except UserError as error:
+        return str(error)
     return None
 
 
@@ -160,7 +160,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_no_table_is_empty_on_a_full_disk(tmp_path: Path) -> None:
     frame = pd.DataFrame({"env": ["chain"], "runs": [3]})
     for number in range(12):
-        with full_from(number, tmp_path), pytest.raises(Refusal, match="--out"):
+        with full_from(number, tmp_path), pytest.raises(UserError, match="--out"):
             save(frame, tmp_path, "table")
         assert all(path.stat().st_size for path in tmp_path.iterdir())
 
@@ -196,10 +196,10 @@ def test_a_disk_without_inodes_is_a_full_disk(small_disk: Path) -> None:
             ballast[-1].touch()
     except OSError:
         ballast.pop()
-    with pytest.raises(Refusal, match="no space is left"):
+    with pytest.raises(UserError, match="no space is left"):
         store.check_writable(small_disk / "outputs")
     for act in acts(small_disk / "outputs")[1:]:
-        with pytest.raises(Refusal, match="no space is left"):
+        with pytest.raises(UserError, match="no space is left"):
             act()
     assert assert_whole(small_disk / "outputs") == "unfinished 1"
     for path in ballast:

@@ -17,12 +17,12 @@ from torch.nn.functional import smooth_l1_loss
 from ablate import build
 from ablate.envs.outcomes import from_outcomes
 from ablate.envs.tabular import Tabular
+from ablate.errors import UserError
 from ablate.learners.base import State, mean_of_updates, part
 from ablate.learners.dqn import DQN, sampled, stored
 from ablate.networks import Network
 from ablate.optimizers import Adam, Moments
 from ablate.policies import GreedyValues
-from ablate.refusal import Refusal
 
 SETTINGS: dict[str, Any] = dict(
     gamma=0.9,
@@ -315,7 +315,7 @@ def test_iterating_leaves_the_state_it_is_given_as_it_was() -> None:
 def test_a_buffer_is_no_larger_than_the_run_and_no_smaller_than_an_iteration() -> None:
     assert build.learner(compose(*SMALL).config).capacity == 20 * 20
     assert build.learner(compose(*SMALL, "algorithm.buffer_size=21").config).capacity == 21
-    with pytest.raises(Refusal, match=r"cannot hold the 20 steps of an iteration; write algorithm.buffer_size=20"):
+    with pytest.raises(UserError, match=r"cannot hold the 20 steps of an iteration; write algorithm.buffer_size=20"):
         build.learner(compose(*SMALL).config | {"algorithm": _smaller()})
 
 

@@ -24,8 +24,8 @@ from ablate.envs.cartpole import CartPole
 from ablate.envs.gym import Gymnasium
 from ablate.envs.pendulum import Pendulum
 from ablate.envs.tabular import Tabular
+from ablate.errors import UserError
 from ablate.mdp import MDP
-from ablate.refusal import Refusal
 
 SYSTEM: dict[str, Any] = {
     "A": [[1.0, 0.3], [-0.2, 0.9]],
@@ -50,7 +50,7 @@ class FixedUniform(np.random.Generator):
         return self.value if size is None else np.full(size, self.value)
 
 
-def one_line(refused: pytest.ExceptionInfo[Refusal]) -> str:
+def one_line(refused: pytest.ExceptionInfo[UserError]) -> str:
     message = str(refused.value)
     assert "\n" not in message
     return message
@@ -444,7 +444,7 @@ def test_the_root_of_a_covariance_squares_to_it(factor: np.ndarray) -> None:
     ],
 )
 def test_more_states_than_fit_are_refused_before_they_are_made(make: Callable[[], Any]) -> None:
-    with pytest.raises(Refusal, match="to 10000 states at most"):
+    with pytest.raises(UserError, match="to 10000 states at most"):
         make()
 
 
@@ -482,7 +482,7 @@ def test_more_states_than_fit_are_refused_before_they_are_made(make: Callable[[]
     ],
 )
 def test_bad_parameters_are_refused_by_name(build: Callable[[], object], said: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         build()
     assert said in one_line(refused)
 

@@ -8,11 +8,11 @@ import torch
 from conftest import compose
 
 from ablate import build
-from ablate.configuration import Impossible
+from ablate.configuration import IncompatibleSettings
+from ablate.errors import UserError
 from ablate.networks import Network
 from ablate.policies import Categorical, Gaussian, Greedy, GreedyValues
 from ablate.probes.greedy import Evaluation, evaluation
-from ablate.refusal import Refusal
 from ablate.runs.train import train
 from ablate.store import Cell
 
@@ -63,21 +63,21 @@ def test_greedy_actions_are_the_modes() -> None:
 
 @pytest.mark.parametrize("word", ["evaluate.every=0", "evaluate.every=2.5", "evaluate.episodes=0"])
 def test_bad_settings_are_refused(word: str) -> None:
-    with pytest.raises(Refusal, match=word.partition("=")[0]):
+    with pytest.raises(UserError, match=word.partition("=")[0]):
         compose(*SMALL, word)
 
 
 def test_what_an_algorithm_does_not_use_is_left_out_and_refused_by_name() -> None:
     assert compose("algorithm=td", "env=random_walk").config["phi"] is None
-    with pytest.raises(Impossible, match=r"algorithm=td uses no phi; leave out phi=rtg"):
+    with pytest.raises(IncompatibleSettings, match=r"algorithm=td uses no phi; leave out phi=rtg"):
         compose("algorithm=td", "env=random_walk", "phi=rtg")
-    with pytest.raises(Impossible, match=r"uses no evaluate; leave out evaluate\.every=3"):
+    with pytest.raises(IncompatibleSettings, match=r"uses no evaluate; leave out evaluate\.every=3"):
         compose("algorithm=td", "env=random_walk", "evaluate.every=3")
     compose("algorithm=td", "env=random_walk", "probe=off")
 
 
 def test_an_environment_that_does_not_fit_is_refused_with_those_that_do() -> None:
-    with pytest.raises(Impossible, match="algorithm=td needs a finite known model") as refused:
+    with pytest.raises(IncompatibleSettings, match="algorithm=td needs a finite known model") as refused:
         compose("algorithm=td", "env=cartpole")
     said = str(refused.value)
     assert "chain" in said
@@ -98,5 +98,5 @@ def test_where_episodes_come_in_groups_each_is_evaluated_by_itself(algorithm: st
 
 
 def test_groups_are_refused_where_nothing_takes_them() -> None:
-    with pytest.raises(Impossible, match="takes no groups"):
+    with pytest.raises(IncompatibleSettings, match="takes no groups"):
         compose("algorithm=a2c", "env=contextual_bandit", "env.group=4")

@@ -1,4 +1,4 @@
-"""probe=exact: rows of ablate.exact at the run's own policy, nothing drawn, and a refusal where there are none."""
+"""probe=exact: rows of ablate.exact at the run's own policy, nothing drawn; one line of error where there are none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from conftest import compose, parameters
 
 from ablate import build
-from ablate.configuration import Impossible
+from ablate.configuration import IncompatibleSettings
 from ablate.exact import GroundTruth, scores, softmax
 from ablate.probes.exact import CRITICS
 from ablate.runs import train
@@ -146,11 +146,11 @@ def test_a_gradient_that_is_nothing_but_rounding_has_an_unbounded_ratio() -> Non
     ],
 )
 def test_what_has_no_exact_values_is_refused_in_one_line(overrides: tuple[str, ...], said: str) -> None:
-    with pytest.raises(Impossible) as refusal:
+    with pytest.raises(IncompatibleSettings) as error:
         compose(*overrides, "probe=exact")
-    assert said in str(refusal.value)
-    assert "\n" not in str(refusal.value)
-    assert "write" in str(refusal.value)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "write" in str(error.value)
 
 
 def test_no_random_number_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

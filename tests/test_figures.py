@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ablate.analysis import figure_titles, frames, plots, tables
 from ablate.analysis.plots import data, files, style
 from ablate.commands import run_of_analysis as main
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs.train import train
 from ablate.sequences import advantages
 from ablate.sequences.exact import moments
@@ -155,7 +155,7 @@ def test_names_at_the_ends_keep_their_order_and_do_not_overlap(values: list[floa
 
 def test_a_width_is_in_centimetres() -> None:
     assert files.made_for("25.4", None, "on").width == pytest.approx(10)
-    with pytest.raises(Refusal, match="cm"):
+    with pytest.raises(UserError, match="cm"):
         files.made_for("-3", None, "on")
 
 

@@ -13,8 +13,8 @@ from test_envs import streams
 import ablate
 from ablate import exact
 from ablate.envs.tabular import Tabular, bandit
+from ablate.errors import UserError
 from ablate.mdp import MDP, load
-from ablate.refusal import Refusal
 
 ARMS, DEVIATIONS = [0.5, -1.0, 2.0], [1.5, 0.0, 0.25]
 LOGITS = np.array([0.3, -0.2, 0.9])
@@ -162,13 +162,13 @@ def test_a_file_may_give_deviations(tmp_path: Path) -> None:
 def test_deviations_that_are_none(deviations: object, said: str, tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text(json.dumps(GOOD | {"R_std": deviations}))
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         load(path)
 
 
 @pytest.mark.parametrize("wrong", ["[1]", "[1,1,-1]", "[1,1,a]", "2"])
 def test_a_bandit_refuses_what_is_no_deviation(wrong: str) -> None:
-    with pytest.raises(Refusal, match=r"env\.reward_std="):
+    with pytest.raises(UserError, match=r"env\.reward_std="):
         compose("env=bandit", f"env.reward_std={wrong}")
 
 

@@ -11,7 +11,7 @@ from test_envs import GYM_IDS, one_line, random_actions, streams
 
 from ablate.envs.base import Discrete
 from ablate.envs.gym import Gymnasium, unflattenable
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 
 @pytest.mark.parametrize("id", GYM_IDS)
@@ -159,7 +159,7 @@ def test_a_dropped_episode_gets_valid_actions(strict: str) -> None:
     ],
 )
 def test_an_unknown_id_is_refused_with_what_to_type(id: str, said: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         Gymnasium(id)
     assert said in one_line(refused)
 
@@ -169,7 +169,7 @@ def test_a_missing_dependency_is_named() -> None:
         raise gymnasium.error.DependencyNotInstalled('Box2D is not installed,\nrun `pip install "gymnasium[box2d]"`')
 
     gymnasium.register("Needy-v0", entry_point=needs_more, max_episode_steps=5)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         Gymnasium("Needy-v0")
     assert 'Needy-v0 cannot be made: Box2D is not installed, run `pip install "gymnasium[box2d]"`' in one_line(refused)
     del gymnasium.registry["Needy-v0"]
@@ -184,13 +184,13 @@ def test_a_missing_dependency_is_named() -> None:
     ],
 )
 def test_spaces_and_arguments_that_do_not_fit_are_refused(strict: str, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         Gymnasium(strict, {"action_space": BIT, "observation_space": BIT} | changes)
     assert said in one_line(refused)
 
 
 def test_an_id_without_a_time_limit_needs_a_horizon() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         Gymnasium("CliffWalking-v1")
     assert "env.horizon" in one_line(refused)
     assert Gymnasium("CliffWalking-v1", horizon=30).horizon == 30

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ablate.envs.env_checker import fitting
 from ablate.envs.gym import Gymnasium
+from ablate.errors import UserError
 from ablate.randomness import streams
-from ablate.refusal import Refusal
 
 BIT = spaces.Discrete(2)
 PAIR = spaces.Box(-1, 1, (2,))
@@ -64,7 +64,7 @@ def says() -> Any:
     del gymnasium.registry[spec]
 
 
-def one_line(refused: pytest.ExceptionInfo[Refusal]) -> str:
+def one_line(refused: pytest.ExceptionInfo[UserError]) -> str:
     message = str(refused.value)
     assert "\n" not in message
     return message
@@ -92,7 +92,7 @@ def played(id: str, **said: Any) -> tuple[np.ndarray, np.ndarray]:
     ],
 )
 def test_a_reward_is_a_number(says: str, reward: Any) -> None:
-    with pytest.raises(Refusal, match=r"returned the reward .*give one real number") as refused:
+    with pytest.raises(UserError, match=r"returned the reward .*give one real number") as refused:
         played(says, space=PAIR, first=[0.5, 0.5], reward=reward)
     assert len(one_line(refused)) < 300
 
@@ -104,7 +104,7 @@ def test_a_number_of_any_kind_is_a_reward(says: str, reward: Any) -> None:
 
 @pytest.mark.parametrize("ends", ["False", None, 2, 0.5, b"", [True, False]])
 def test_an_end_is_true_or_false(says: str, ends: Any) -> None:
-    with pytest.raises(Refusal, match="terminated"):
+    with pytest.raises(UserError, match="terminated"):
         played(says, space=PAIR, first=[0.5, 0.5], ends=ends)
 
 
@@ -135,7 +135,7 @@ def test_an_end_is_true_or_false(says: str, ends: Any) -> None:
     ],
 )
 def test_an_observation_that_would_lose_a_part_is_refused(says: str, space: spaces.Space, first: Any) -> None:
-    with pytest.raises(Refusal, match=r"returned the observation .*; give ") as refused:
+    with pytest.raises(UserError, match=r"returned the observation .*; give ") as refused:
         played(says, space=space, first=first)
     assert len(one_line(refused)) < 300
 

@@ -23,7 +23,7 @@ from ablate import store
 from ablate.analysis import plots
 from ablate.analysis.frames import Study, load
 from ablate.analysis.report import write
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs.train import train
 from ablate.store import Cell, config_digest, scan
 from ablate.store import study as tables
@@ -91,11 +91,11 @@ def test_a_flipped_bit_is_told(tmp_path: Path, name: str) -> None:
         if name == "config.yaml":
             assert not cells
             assert str(path) in strays[0].reason
-            with pytest.raises(store.Damaged):
+            with pytest.raises(store.CorruptFileError):
                 cell.read_config()
         else:
             assert cell.status(0) == "damaged"
-            with pytest.raises(store.Damaged):
+            with pytest.raises(store.CorruptFileError):
                 cell.curves(0)
     assert told(load(tmp_path, "main"))
     if name == "config.yaml":
@@ -178,10 +178,10 @@ def test_a_run_copied_into_another_cell_is_refused(tmp_path: Path) -> None:
     cell.save_checkpoint(2, 1, {}, CURVES, [])
     shutil.copytree(cell.path / ".unfinished", second.path / ".unfinished")
     assert second.status(1) == "damaged"
-    with pytest.raises(store.Damaged, match="another cell"):
+    with pytest.raises(store.CorruptFileError, match="another cell"):
         second.load_checkpoint(2)
     shutil.copytree(cell.path / ".unfinished" / "seed=2", cell.path / ".unfinished" / "seed=3")
-    with pytest.raises(store.Damaged, match="another cell or seed"):
+    with pytest.raises(store.CorruptFileError, match="another cell or seed"):
         cell.load_checkpoint(3)
     assert (second.name, 1) not in complete(load(tmp_path, "main"))
 
@@ -260,13 +260,13 @@ def test_nothing_is_touched_through_a_link(tmp_path: Path, at: str) -> None:
     ]
     refusals = []
     for act in acts:
-        with contextlib.suppress(Refusal):
+        with contextlib.suppress(UserError):
             act()
             continue
         refusals.append(act)
     assert refusals
     assert cell.status(0) in ("damaged", "missing")
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(UserError):
         load(outputs, "main")
     assert sorted((str(path), path.stat().st_mtime_ns) for path in outside.rglob("*")) == before
     assert link.is_symlink()
@@ -275,7 +275,7 @@ def test_nothing_is_touched_through_a_link(tmp_path: Path, at: str) -> None:
 def test_a_linked_seed_is_told_and_the_others_are_shown(tmp_path: Path) -> None:
     cell = good(tmp_path)
     (cell.path / "seed=2").symlink_to(cell.path / "seed=1")
-    with pytest.raises(Refusal, match=r"seed=2 is a link"):
+    with pytest.raises(UserError, match=r"seed=2 is a link"):
         cell.repair(2)
     found = load(tmp_path, "main")
     assert complete(found) == [(cell.name, 0), (cell.name, 1)]
@@ -294,7 +294,7 @@ def test_the_records_of_sweeps_are_not_written_through_a_link(tmp_path: Path) ->
     (tmp_path / "outside" / "1" / "summary.json").write_text("{}")
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / ".sweeps").symlink_to(tmp_path / "outside")
-    with pytest.raises(Refusal, match="is a link"):
+    with pytest.raises(UserError, match="is a link"):
         store.check_writable(tmp_path / "outputs")
     store.forget_jobs(tmp_path / "outputs" / ".sweeps" / "1")
     assert (tmp_path / "outside" / "1" / "summary.json").exists()
@@ -435,5 +435,5 @@ def test_a_checkpoint_that_unpacks_to_more_than_its_size_is_damaged(tmp_path: Pa
     folder = cell.path / ".unfinished" / "seed=5"
     folder.mkdir(parents=True)
     np.savez_compressed(folder / "checkpoint.npz", iteration=1, zeros=np.zeros(1 << 20))
-    with pytest.raises(store.Damaged):
+    with pytest.raises(store.CorruptFileError):
         cell.load_checkpoint(5)

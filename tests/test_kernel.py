@@ -53,7 +53,7 @@ def test_a_bar_in_place_of_lines_twice_in_one_kernel(kernel: Any) -> None:
         (result,) = of_type(said, "execute_result")
         assert "<table" in result["data"]["text/html"]
     (lambda_,) = of_type(shown(client, "ablate.run(phi=lambda signals: signals.rewards)"), "error")
-    assert lambda_["ename"] == "Refusal"
+    assert lambda_["ename"] == "UserError"
     assert "beside the notebook" in lambda_["evalue"]
 
 

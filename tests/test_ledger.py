@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ablate.analysis.ledger.command import as_json, from_json, run, table
 from ablate.analysis.ledger.entry import Measured, Number, entries, exactly, mean_of, together
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 KEPT = Path(__file__).parents[1] / "outputs" / "lecture" / "ledger.json"
 EXACT = [entry for entry in entries() if not entry.runs]
@@ -111,12 +111,12 @@ def test_what_is_asked_for_is_written_or_refused(tmp_path: Path, capsys: pytest.
     assert record["verdict"] == "REPRODUCED"
     assert "## Dead groups: reproduced" in (tmp_path / "a.md").read_text()
     assert "[a].json" in capsys.readouterr().out
-    with pytest.raises(Refusal, match="a folder is in the way"):
+    with pytest.raises(UserError, match="a folder is in the way"):
         run(str(tmp_path), "dead_groups", str(tmp_path / "new"), None)
 
 
 def test_an_unknown_entry_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(Refusal, match=r"'cliffs' is no entry of the ledger; write some of cliff, "):
+    with pytest.raises(UserError, match=r"'cliffs' is no entry of the ledger; write some of cliff, "):
         entries("cliffs")
 
 

@@ -6,8 +6,8 @@ from conftest import compose
 
 from ablate import build
 from ablate.analysis.frames import _variants
+from ablate.errors import IncompatibleSettings
 from ablate.probes.sampled import probe
-from ablate.refusal import Impossible
 
 WORDS = "env=tokens", "env.group=4", "episodes=8", "phi=return"
 MATCHED = "probe=matched", "probe/variants=advantages"
@@ -57,5 +57,5 @@ def test_tables_name_each_and_know_the_runs_own() -> None:
 
 
 def test_a_group_too_small_for_one_of_them_is_refused() -> None:
-    with pytest.raises(Impossible, match=r"write env.group=3 or more"):
+    with pytest.raises(IncompatibleSettings, match=r"write env.group=3 or more"):
         compose("env=tokens", "env.group=2", "episodes=4", "phi=return", *MATCHED)

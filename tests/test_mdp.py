@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ablate import exact, mdp
+from ablate.errors import UserError
 from ablate.mdp import MDP, load
-from ablate.refusal import Refusal
 
 GOOD: dict[str, Any] = {
     "P": [[[0.5, 0.5], [1.0, 0.0]], [[0.0, 1.0], [0.25, 0.75]]],
@@ -296,13 +296,13 @@ def test_what_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None]
 
 
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="File name too long; give the path of a readable JSON file"):
+    with pytest.raises(UserError, match="File name too long; give the path of a readable JSON file"):
         load(tmp_path / ("my_mdp.json" + "x" * 5000))
 
 
 def refusal(path: Path) -> str:
     """What `load` says about the file after its name: one line, a problem and a remedy."""
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         load(path)
     message = str(refused.value)
     assert "\n" not in message
@@ -337,7 +337,7 @@ def test_states_may_look_alike(tmp_path: Path) -> None:
     ],
 )
 def test_features_that_are_none(features: object, said: str, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=said) as refused:
+    with pytest.raises(UserError, match=said) as refused:
         load(written(tmp_path, GOOD | {"features": features, "logits": [[0.0, 1.0], [0.0, 2.0]]}))
     assert len(str(refused.value)) < 300
 

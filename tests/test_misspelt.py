@@ -19,25 +19,25 @@ from ablate.configuration.hydra_errors import is_bad_input, told
 from ablate.configuration.overrides import GROUPS
 from ablate.configuration.settings import meant
 from ablate.configuration.settings import settings as known_settings
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 
 def job(*typed: str) -> Job:
-    """What `python -m ablate TYPED` runs. Every refusal of its words is a Refusal."""
+    """What `python -m ablate TYPED` runs. Every refusal of its words is a UserError."""
     words = arranged(typed)
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return resolve(hydra_compose("config", words), words)
-    except Refusal:
+    except UserError:
         raise
     except Exception as problem:
         if not is_bad_input(problem, words):
             raise
-        raise Refusal(told(problem, words)) from problem
+        raise UserError(told(problem, words)) from problem
 
 
 def refusal(*typed: str) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         job(*typed)
     line = str(refused.value)
     assert len(line) <= 280
@@ -55,7 +55,7 @@ def test_any_misspelling_of_any_setting_is_refused(group: str) -> None:
         leaf = name.partition(".")[2]
         for slip in (f"{leaf}{leaf[-1]}", f"{leaf[:-2]}{leaf[-1]}x"):
             misspelt = config | {group: config[group] | {slip: 1}}
-            with pytest.raises(Refusal, match=re.escape(f"{group}.{slip} is not a setting here")):
+            with pytest.raises(UserError, match=re.escape(f"{group}.{slip} is not a setting here")):
                 check_shape(misspelt, [f"+{group}.{slip}=1"])
 
 
@@ -174,7 +174,7 @@ def test_told_in_one_line_with_the_remedy(word: str, said: str) -> None:
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.sampled_from(["seed", "outputs", "env", "x"]))
 @settings(max_examples=15)
 def test_any_word_is_taken_or_refused(text: str, name: str) -> None:
-    with suppress(Refusal):
+    with suppress(UserError):
         job(f"{name}={text}")
 
 

@@ -8,7 +8,7 @@ import torch
 from conftest import compose, cut_short, parameters
 
 from ablate import build, exact, lqg
-from ablate.configuration import Impossible
+from ablate.configuration import IncompatibleSettings
 from ablate.envs.tabular import Tabular
 from ablate.episodes.rollout import rollout
 from ablate.models import known
@@ -119,5 +119,5 @@ def test_sigma_that_is_learned_leaves_the_gradient_unknown():
 
 @pytest.mark.parametrize("overrides", [("env=cartpole",), ("env=pendulum",), ("env=corridor",)])
 def test_no_exact_critic_without_a_model_or_a_state_to_see(overrides):
-    with pytest.raises(Impossible, match="critic=exact"):
+    with pytest.raises(IncompatibleSettings, match="critic=exact"):
         compose(*overrides, "phi=td", "critic=exact")

@@ -9,13 +9,13 @@ from conftest import compose
 
 from ablate import build
 from ablate.episodes.rollout import rollout
+from ablate.errors import UserError
 from ablate.gradients import per_trajectory_gradients, policy_gradient, signals_of
 from ablate.module_policies import ModuleNetwork
 from ablate.networks import Network
 from ablate.policies import Categorical
 from ablate.probes import sampled
 from ablate.randomness import streams
-from ablate.refusal import Refusal
 
 CHAIN = ("env=chain", "policy=module", "policy.module=torch_modules:Net", "episodes=5")
 PENDULUM = ("env=pendulum", "env.horizon=20", "policy=module", "episodes=3")
@@ -101,18 +101,18 @@ def test_layers_and_free_outputs_have_their_places() -> None:
     ],
 )
 def test_what_is_no_policy_is_refused_in_one_line(module: str, words: str) -> None:
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(UserError, match=words):
         compose("env=chain", "policy=module", f"policy.module=torch_modules:{module}")
 
 
 def test_what_else_cannot_be() -> None:
-    with pytest.raises(Refusal, match="names no class"):
+    with pytest.raises(UserError, match="names no class"):
         compose("env=chain", "policy=module", "policy.module=torch_modules")
-    with pytest.raises(Refusal, match="cannot be imported"):
+    with pytest.raises(UserError, match="cannot be imported"):
         compose("env=chain", "policy=module", "policy.module=no_such_module:Net")
-    with pytest.raises(Refusal, match="whose layers are its own"):
+    with pytest.raises(UserError, match="whose layers are its own"):
         compose(*CHAIN, "policy.hidden=[8]")
-    with pytest.raises(Refusal, match="linear softmax policy, not policy=module"):
+    with pytest.raises(UserError, match="linear softmax policy, not policy=module"):
         compose(*CHAIN, "probe=exact")
-    with pytest.raises(Refusal, match="needs a linear policy"):
+    with pytest.raises(UserError, match="needs a linear policy"):
         compose("env=lqg", "policy=module", "policy.module=torch_modules:Net", "critic=exact", "phi=q")

@@ -11,12 +11,12 @@ from torch import nn
 
 from ablate import build
 from ablate.episodes.rollout import rollout
+from ablate.errors import UserError
 from ablate.gradients import per_trajectory_gradients
 from ablate.phi import Signals
 from ablate.probes.module import GradientNoise, probe
 from ablate.probes.per_sample import per_sample_gradients
 from ablate.randomness import streams
-from ablate.refusal import Refusal
 from ablate.statistics import noise
 from ablate.statistics.block_sums import blocks_of
 
@@ -183,7 +183,7 @@ def test_frozen_parameters_are_left_out(model, batch) -> None:
 
 def test_batch_normalisation_is_judged_at_its_running_statistics_alone(batch) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    with pytest.raises(Refusal, match=r"mixes samples; call model.eval\(\) first"):
+    with pytest.raises(UserError, match=r"mixes samples; call model.eval\(\) first"):
         probe(model, each, batch)
     model.eval()
     np.testing.assert_allclose(rows_of(model, each, batch), by_backward_of(model, batch), rtol=1e-4, atol=1e-6)
@@ -275,17 +275,17 @@ def test_it_is_shown_as_a_table_and_a_picture(model, batch) -> None:
 
 def test_what_cannot_be_measured_is_refused(model, batch) -> None:
     x, y = batch
-    with pytest.raises(Refusal, match="3 samples are too few"):
+    with pytest.raises(UserError, match="3 samples are too few"):
         probe(model, each, (x[:3], y[:3]))
-    with pytest.raises(Refusal, match=r"the parts of the batch have \[23, 24\] rows"):
+    with pytest.raises(UserError, match=r"the parts of the batch have \[23, 24\] rows"):
         probe(model, each, (x, y[:23]))
-    with pytest.raises(Refusal, match="each is not finite at sample 5"):
+    with pytest.raises(UserError, match="each is not finite at sample 5"):
         probe(model, each, (x, torch.where(torch.arange(N) == 5, torch.nan, y)))
-    with pytest.raises(Refusal, match="does not depend on the parameters"):
+    with pytest.raises(UserError, match="does not depend on the parameters"):
         probe(model, lambda m, b: each(m, b).detach(), batch)
-    with pytest.raises(Refusal, match=r"returned shape \(1, 2\)"):
+    with pytest.raises(UserError, match=r"returned shape \(1, 2\)"):
         probe(model, lambda m, b: m(b[0]).repeat(1, 2), batch)
-    with pytest.raises(Refusal, match="has no second moment"):
+    with pytest.raises(UserError, match="has no second moment"):
         probe(model, each, batch, torch.optim.Adam(model.parameters()))
     for loss, told in {
         (lambda batch: batch): r"is called as loss\(model, batch\)",
@@ -293,7 +293,7 @@ def test_what_cannot_be_measured_is_refused(model, batch) -> None:
         (lambda m, b: torch.sqrt(0 * each(m, b))): "gradient of <lambda> is not finite at sample 0",
         (lambda m, b: each(m, b).detach().mean()): "does not depend on the parameters",
     }.items():
-        with pytest.raises(Refusal, match=told):
+        with pytest.raises(UserError, match=told):
             probe(model, loss, batch)
     for loss, told in {
         nn.MSELoss(): r"loss\(model, batch\) fails with AttributeError: .*lambda m, b: loss\(m\(b\[0\]\), b\[1\]\)",
@@ -301,19 +301,19 @@ def test_what_cannot_be_measured_is_refused(model, batch) -> None:
         (lambda m, b: each(m, b) * 1j): "returned complex numbers",
     }.items():
         for given in (batch, list(zip(x, y, strict=True))):
-            with pytest.raises(Refusal, match=told):
+            with pytest.raises(UserError, match=told):
                 probe(model, loss, given)
-    with pytest.raises(Refusal, match="a float is no torch optimizer"):
+    with pytest.raises(UserError, match="a float is no torch optimizer"):
         probe(model, each, batch, 0.1)  # type: ignore[arg-type]
-    with pytest.raises(Refusal, match="there is no loss"):
+    with pytest.raises(UserError, match="there is no loss"):
         probe(model, {}, batch)
-    with pytest.raises(Refusal, match=r"is no torch.nn.Module"):
+    with pytest.raises(UserError, match=r"is no torch.nn.Module"):
         probe(each, model, batch)
-    with pytest.raises(Refusal, match="tensors of all samples go in a tuple"):
+    with pytest.raises(UserError, match="tensors of all samples go in a tuple"):
         probe(model, each, [x, y])
-    with pytest.raises(Refusal, match=r"it has ndarray; write torch\.from_numpy"):
+    with pytest.raises(UserError, match=r"it has ndarray; write torch\.from_numpy"):
         probe(model, each, (x.numpy(), y))
     for p in model.parameters():
         p.requires_grad_(False)
-    with pytest.raises(Refusal, match="no parameter of the model requires a gradient"):
+    with pytest.raises(UserError, match="no parameter of the model requires a gradient"):
         probe(model, each, batch)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ablate import build, exact
 from ablate.envs.tabular import bandit, chain, corridor, gridworld
+from ablate.errors import IncompatibleSettings, UserError
 from ablate.mdp import MDP
 from ablate.models import TabularModel
 from ablate.optimizers import MOST_PARAMETERS, Natural, natural
 from ablate.policies import Categorical
-from ablate.refusal import Impossible, Refusal
 from ablate.runs import train
 
 
@@ -95,13 +95,13 @@ def test_states_are_weighted_as_scores_are(words: list[str], discount: float) ->
 
 def test_without_a_finite_mdp_or_with_too_many_parameters_it_is_refused() -> None:
     with pytest.raises(
-        Impossible, match="optimizer=natural needs a known finite MDP, which env=cartpole does not have"
+        IncompatibleSettings, match="optimizer=natural needs a known finite MDP, which env=cartpole does not have"
     ):
         compose("env=cartpole", "optimizer=natural")
-    with pytest.raises(Refusal, match="has no finite MDP of this environment; write optimizer=sgd"):
+    with pytest.raises(UserError, match="has no finite MDP of this environment; write optimizer=sgd"):
         natural(None, 1.0, 0.1)
     wide = model_of(chain(), 200)
-    with pytest.raises(Refusal, match=f"1602 x 1602 numbers .* at most {MOST_PARAMETERS} parameters"):
+    with pytest.raises(UserError, match=f"1602 x 1602 numbers .* at most {MOST_PARAMETERS} parameters"):
         natural(wide, 1.0, 0.1)
 
 

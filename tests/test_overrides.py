@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from ablate.configuration.arguments import arranged
 from ablate.configuration.overrides import as_text, override, parsed, ranges
-from ablate.refusal import Refusal, one_line, shown
+from ablate.errors import UserError, one_line, shown
 
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1)
 
@@ -116,7 +116,7 @@ def test_info_with_and_without_what_it_is_about() -> None:
     ],
 )
 def test_options_that_are_none(typed: list[str], remedy: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         arranged(typed)
     assert remedy in str(refused.value)
 
@@ -129,7 +129,7 @@ def test_ranges() -> None:
 
 @given(st.text(max_size=2000))
 def test_a_refusal_is_one_line_that_a_terminal_can_show(text: str) -> None:
-    line = str(Refusal(f"seed={text} is wrong; write seed=3"))
+    line = str(UserError(f"seed={text} is wrong; write seed=3"))
     assert len(line) <= 280
     assert line.isprintable()
     assert line.endswith("wrong; write seed=3") or len(line) == 280

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from ablate.commands.groups import main
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.sequences import advantages, pass_rates
 from ablate.sequences.pass_rates import Rates
 
@@ -181,12 +181,12 @@ def test_the_command_prints_writes_and_draws(tmp_path: Path, capsys: pytest.Capt
 )
 def test_a_file_that_is_no_list_of_rates_is_refused(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "rates.csv").write_text(text)
-    with pytest.raises(Refusal, match=told):
+    with pytest.raises(UserError, match=told):
         pass_rates.read(tmp_path / "rates.csv")
 
 
 def test_sizes_that_do_not_fit_the_budget_are_refused() -> None:
-    with pytest.raises(Refusal, match="a group of 64 is not from 2 to 32 answers"):
+    with pytest.raises(UserError, match="a group of 64 is not from 2 to 32 answers"):
         pass_rates.by_group_size(known(0.5), 32, [2, 64])
 
 
@@ -215,5 +215,5 @@ def test_spaces_in_the_head_of_a_file_do_not_matter_and_a_budget_makes_a_group(t
     path = tmp_path / "rates.csv"
     path.write_text("prompt, k, n\na, 3, 8\n")
     assert pass_rates.read(path).counts.tolist() == [[3, 8]]
-    with pytest.raises(Refusal, match="--budget 1 makes no group"):
+    with pytest.raises(UserError, match="--budget 1 makes no group"):
         pass_rates.by_group_size(known(0.5), 1, [2])

@@ -10,7 +10,7 @@ from studies import cell, online, run
 
 from ablate.analysis import frames, plan
 from ablate.commands import run_of_analysis as main
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.statistics import seeds, sequential
 from ablate.statistics.power import power
 
@@ -212,7 +212,7 @@ def test_probes_that_missed_the_heavy_episodes_plan_nothing(tmp_path: Path) -> N
     assert row["trajectories_needed"] > 64
     for bounded in (8, 1, 0):
         study = noisy_pilot(tmp_path / f"{bounded}", bounded)
-        with pytest.raises(Refusal, match=r"probe\.episodes"):
+        with pytest.raises(UserError, match=r"probe\.episodes"):
             plan.of_trajectories(study, plan.Aim(1.25, "noise"))
 
 
@@ -256,5 +256,5 @@ def test_a_small_pilot_makes_no_schedule(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_pilot_of_one_seed_is_no_pilot(tmp_path: Path) -> None:
     for phi in ("rtg", "return"):
         run(cell(tmp_path, f"phi={phi}", "iterations=4"), 0, [1.0] * 4)
-    with pytest.raises(Refusal, match="run a pilot with seed=0-9"):
+    with pytest.raises(UserError, match="run a pilot with seed=0-9"):
         plan.show(frames.load(tmp_path, "main"), plan.Aim(1.0), Console())

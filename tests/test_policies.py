@@ -13,9 +13,9 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.stats import chi2, kstest
 from torch import Tensor
 
+from ablate.errors import UserError
 from ablate.policies import Categorical, Gaussian, Policy
 from ablate.randomness import stream, streams
-from ablate.refusal import Refusal
 from ablate.store import Cell
 
 POLICIES: dict[str, Policy] = {
@@ -197,7 +197,7 @@ def test_the_first_policy_may_be_given(hidden: tuple[int, ...], close: float) ->
 
 
 def test_as_many_first_logits_as_actions_are_asked_for() -> None:
-    with pytest.raises(Refusal, match="3 numbers and env=corridor has 2 actions"):
+    with pytest.raises(UserError, match="3 numbers and env=corridor has 2 actions"):
         compose("env=corridor", "policy.initial_logits=[0,1,2]")
 
 

@@ -10,7 +10,7 @@ from conftest import compose
 from scipy import stats
 
 from ablate import build, exact
-from ablate.configuration import Impossible
+from ablate.configuration import IncompatibleSettings
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
 from ablate.gradients import gradient_chunks
@@ -196,12 +196,12 @@ def test_matched_variants_take_the_settings_of_the_run():
 
 
 def test_no_baseline_of_the_others_is_judged_without_others():
-    with pytest.raises(Impossible, match="other episodes"):
+    with pytest.raises(IncompatibleSettings, match="other episodes"):
         compose("probe=matched", "episodes=1")
 
 
 def test_linear_quadratic_values_ask_for_a_linear_policy():
-    with pytest.raises(Impossible, match="linear"):
+    with pytest.raises(IncompatibleSettings, match="linear"):
         compose("env=lqg", "policy.hidden=[8]", "phi=td", "critic=exact")
 
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import compose
 
 from ablate.configuration.file_digests import held
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs.train import train
 from ablate.store import Cell
 from ablate.store.provenance import git_revision
@@ -35,9 +35,9 @@ def test_a_block_stops_where_its_model_is_another(tmp_path: Path, model: Path, h
         model.mkdir()
     elif how != "gone":
         model.write_text(text + " " if how == "a space" else json.dumps(MODEL | {"R": [[0.0, 2.0]]}))
-    with pytest.raises(Refusal, match=r"model\.json") as refusal:
+    with pytest.raises(UserError, match=r"model\.json") as error:
         train(cell, [1], 1e9, lambda *_: None, lambda: False)
-    assert len(str(refusal.value)) <= 300
+    assert len(str(error.value)) <= 300
     assert (cell.status(0), cell.status(1)) == ("complete", "missing")
 
 
@@ -45,7 +45,7 @@ def test_a_file_that_changes_while_it_is_read_stops_the_block_too(model: Path) -
     config = compose("env=mdp", f"env.path={model}").config
     with held(config):
         pass
-    with pytest.raises(Refusal, match="changed"), held(config):
+    with pytest.raises(UserError, match="changed"), held(config):
         model.write_text("{}")
 
 

@@ -44,21 +44,21 @@ def test_the_same_bits_the_same_store_and_the_same_resumption_as_on_the_command_
     assert all(path.stat().st_mtime_ns == made for path, made in before.items())
     assert wider.plot("learning")._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     assert wider.report(tmp_path / "page.html").read_text(encoding="utf-8").lstrip().startswith("<!doctype html>")
-    with pytest.raises(ablate.Refusal, match="no table 'nois'; did you mean 'noise'"):
+    with pytest.raises(ablate.UserError, match="no table 'nois'; did you mean 'noise'"):
         wider.table("nois")
-    with pytest.raises(ablate.Refusal, match="no figure 'lerning'; did you mean 'learning'"):
+    with pytest.raises(ablate.UserError, match="no figure 'lerning'; did you mean 'learning'"):
         wider.plot("lerning")
-    with pytest.raises(ablate.Refusal, match="figure horizon needs"):
+    with pytest.raises(ablate.UserError, match="figure horizon needs"):
         wider.plot("horizon")
     assert wider.plot("intuition").axes
 
 
 def test_what_the_command_line_refuses_is_an_exception_with_the_same_line(tmp_path: Path) -> None:
     said = command("-m", "phi=retrun", cwd=tmp_path, exit_code=2).stderr
-    with pytest.raises(ablate.Refusal) as refused:
+    with pytest.raises(ablate.Refusal) as refused:  # its name before
         ablate.run(phi="retrun", outputs=str(tmp_path))
     assert f"ablate: {refused.value}" in said
-    with pytest.raises(ablate.Refusal, match="cannot be imported"):
+    with pytest.raises(ablate.UserError, match="cannot be imported"):
         ablate.run(phi=lambda signals: signals.rewards)
 
 
@@ -178,14 +178,14 @@ def test_what_no_worker_process_can_import_is_refused(tmp_path: Path, mine: Any)
         ("optimizer.lr", np.zeros(3), "optimizer.lr cannot take the ndarray"),
     ]
     for group, one, words in cases:
-        with pytest.raises(ablate.Refusal, match=words) as refused:
+        with pytest.raises(ablate.UserError, match=words) as refused:
             ablate.run(**{group: one, "outputs": tmp_path / "outputs"})
         assert len(str(refused.value)) < 290
         assert "\n" not in str(refused.value)
-    with pytest.raises(ablate.Refusal, match="two objects with the name late"):
+    with pytest.raises(ablate.UserError, match="two objects with the name late"):
         ablate.run(phi=[mine.late, partial(mine.late, steps=3)])
     changed, mine.late = mine.late, mine.td
-    with pytest.raises(ablate.Refusal, match="not what is found under that name"):
+    with pytest.raises(ablate.UserError, match="not what is found under that name"):
         ablate.run(phi=changed)
     assert not (tmp_path / "outputs").exists()
 
@@ -254,7 +254,7 @@ def test_exact_moments_by_one_call() -> None:
 )
 def test_exact_refuses_in_the_words_of_python(given: dict[str, Any], words: str) -> None:
     whole: dict[str, Any] = {"P": np.full((2, 2, 2), 0.5), "R": np.eye(2), "rho0": [1, 0], "horizon": np.int64(2)}
-    with pytest.raises(ablate.Refusal, match=words) as refused:
+    with pytest.raises(ablate.UserError, match=words) as refused:
         ablate.exact(**whole | given)
     assert "--" not in str(refused.value)
 

@@ -13,12 +13,12 @@ from two_states import two_states
 from ablate import build
 from ablate.envs.tabular import Tabular
 from ablate.episodes.rollout import rollout
+from ablate.errors import UserError
 from ablate.exact import J, optimal_values
 from ablate.learners.base import State
 from ablate.learners.q_learning import QLearning, epsilon_greedy
 from ablate.learners.schedules import linear
 from ablate.randomness import streams
-from ablate.refusal import Refusal
 
 GAMMA = 0.5
 
@@ -208,7 +208,7 @@ def test_real_numbers_without_a_grid_are_refused_with_what_to_type() -> None:
     def config(*overrides: str) -> Any:
         return build.learner(compose("algorithm=q_learning", *overrides).config)
 
-    with pytest.raises(Refusal, match=r"3 real numbers; .* algorithm\.state_range=\[\[-1,1\],\[-1,1\],\[-1,1\]\]"):
+    with pytest.raises(UserError, match=r"3 real numbers; .* algorithm\.state_range=\[\[-1,1\],\[-1,1\],\[-1,1\]\]"):
         config("env=pendulum")
-    with pytest.raises(Refusal, match="give 4 of each"):
+    with pytest.raises(UserError, match="give 4 of each"):
         config("env=cartpole", "algorithm.state_range=[[-1,1]]")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_sequences import ADVANTAGES, AGGREGATIONS, listed
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.sequences import advantages as adv
 from ablate.sequences import aggregations as agg
 from ablate.sequences.exact import moments
@@ -96,8 +96,8 @@ def test_a_dead_group_has_rewards_that_agree_rounding_aside() -> None:
 
 def test_what_is_never_accepted_or_too_many_is_refused() -> None:
     same = TokenProblem.of(2, 2, 2, lambda x, y: 1.0)
-    with pytest.raises(Refusal, match="no group is ever accepted"):
+    with pytest.raises(UserError, match="no group is ever accepted"):
         drawn(same, np.zeros((2, 2, 2)), 2, 1, adv.group_mean, accept=adv.differ)
     many = TokenProblem.of(2, 1, 9, lambda x, y: float(y == (0,)))
-    with pytest.raises(Refusal, match="batches of prompts"):
+    with pytest.raises(UserError, match="batches of prompts"):
         drawn(many, np.zeros((9, 1, 2)), 2, 5, partial(adv.batch_standardised))

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from ablate import build
 from ablate.envs.tokens import mdp_of
 from ablate.episodes.rollout import rollout
+from ablate.errors import UserError
 from ablate.gradients import policy_gradient
 from ablate.models import TabularModel
 from ablate.phi import Signals
 from ablate.probes import sequences
 from ablate.randomness import streams
 from ablate.recurrent import CausalGRU, PrefixGRU
-from ablate.refusal import Refusal
 from ablate.sequences import advantages, aggregations, exact
 from ablate.sequences.problem import TokenProblem
 
@@ -149,7 +149,7 @@ def test_it_learns() -> None:
     ],
 )
 def test_what_it_cannot_be_is_refused(words: tuple[str, ...], told: str) -> None:
-    with pytest.raises(Refusal, match=told):
+    with pytest.raises(UserError, match=told):
         compose(*words)
 
 

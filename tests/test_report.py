@@ -18,7 +18,7 @@ from ablate.analysis.headline import paragraphs, reservations
 from ablate.analysis.html_page import Code, Details, Page, Table, render
 from ablate.analysis.verdicts.claim import claims
 from ablate.commands import run_of_analysis as main
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.store import Cell
 
 ROWS = 10
@@ -223,7 +223,7 @@ def test_a_study_that_is_missing_or_empty_gets_one_line(tmp_path: Path, capsys: 
 
 def test_a_page_that_cannot_be_written_gets_one_line(outputs: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(Refusal, match="--out"):
+    with pytest.raises(UserError, match="--out"):
         report.write(outputs, "clear", tmp_path / "file" / "page.html")
 
 

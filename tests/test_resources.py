@@ -10,7 +10,7 @@ from commands import PATIENCE
 from conftest import compose
 
 from ablate import build
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs import memory, resources
 
 GIB = 2**30
@@ -113,7 +113,7 @@ def test_what_cannot_fit_is_refused_with_the_number_that_would(setting: str) -> 
         config = compose(*words).config
         memory.check(config, build.environment(config), 2, 2, 8 * GIB)
 
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         check(*LARGE[setting])
     said = str(refused.value)
     assert len(said) <= 300

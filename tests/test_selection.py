@@ -7,7 +7,7 @@ from ablate.analysis import frames, plots, tables
 from ablate.analysis.plots import style
 from ablate.analysis.selection import Choice, chosen
 from ablate.commands import run_of_analysis as main
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def test_a_renamed_variant_keeps_the_settings_that_tell_its_cells_apart(outputs)
     ],
 )
 def test_what_names_nothing_is_refused_in_a_line(outputs, choice, told):
-    with pytest.raises(Refusal, match="(?i)" + told) as refusal:
+    with pytest.raises(UserError, match="(?i)" + told) as error:
         chosen(frames.load(outputs, "main"), choice)
-    assert len(str(refusal.value)) < 290
+    assert len(str(error.value)) < 290
 
 
 def test_every_command_takes_a_choice_and_writes_into_the_study(outputs, capsys):

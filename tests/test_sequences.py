@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.sequences import advantages as adv
 from ablate.sequences import aggregations as agg
 from ablate.sequences.exact import Surrogate, kinds_of, moments, optimal_constant
@@ -274,7 +274,7 @@ def test_answers_and_prefixes() -> None:
 
 def test_what_cannot_be_summed_is_refused_with_the_reason() -> None:
     problem, logits = random_problem(0, 4, 4, 3)
-    with pytest.raises(Refusal, match="batches are too many to sum over"):
+    with pytest.raises(UserError, match="batches are too many to sum over"):
         moments(problem, logits, 8, adv.batch_standardised)
     with pytest.raises(ValueError, match="cannot be written"):
         TokenProblem.exact_match(2, 2, [(5,)])

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from stored import ARRAYS, CONFIG, CURVES, MANIFEST, PROBE, files
 
 from ablate import store
-from ablate.refusal import Refusal
-from ablate.store import Cell, Damaged, cells, config_hash
+from ablate.errors import UserError
+from ablate.store import Cell, CorruptFileError, cells, config_hash
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_a_damaged_checkpoint_is_told_and_set_aside(cell: Cell, how: str) -> Non
     cell.save_checkpoint(7, 1, ARRAYS, CURVES, PROBE)
     path = cell.path / ".unfinished" / "seed=7" / "checkpoint.npz"
     garble(path, how)
-    with pytest.raises(Damaged, match="checkpoint"):
+    with pytest.raises(CorruptFileError, match="checkpoint"):
         cell.load_checkpoint(7)
     (warning,) = cell.repair(7)
     assert str(path) in warning
@@ -308,7 +308,7 @@ def test_any_flipped_byte_of_a_checkpoint_is_found_or_harmless(cell: Cell) -> No
         path.write_bytes(flipped)
         try:
             loaded = cell.load_checkpoint(7)
-        except Damaged:
+        except CorruptFileError:
             found += 1
             continue
         assert loaded is not None
@@ -326,7 +326,7 @@ def test_a_damaged_configuration_is_written_again(cell: Cell, how: str) -> None:
     before = path.read_bytes()
     garble(path, how)
     if how != "half":
-        with pytest.raises(Damaged, match=r"config\.yaml.*same command"):
+        with pytest.raises(CorruptFileError, match=r"config\.yaml.*same command"):
             Cell(cell.path).read_config()
     warnings = cell.prepare()
     assert len(warnings) == (how != "gone")
@@ -452,7 +452,7 @@ def test_a_configuration_on_disk_has_the_hash_of_its_cell(config: dict[str, Any]
 
 
 def test_an_unknown_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"no study 'nope' in .*--outputs"):
+    with pytest.raises(UserError, match=r"no study 'nope' in .*--outputs"):
         cells(tmp_path, "nope")
 
 

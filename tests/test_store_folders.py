@@ -12,51 +12,51 @@ import numpy as np
 import pytest
 from stored import CONFIG, CURVES, MANIFEST, PROBE, files
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.store import Cell, check_writable
 
 
-def assert_one_line(refusal: pytest.ExceptionInfo[Refusal], *parts: str) -> None:
-    text = str(refusal.value)
+def assert_one_line(error: pytest.ExceptionInfo[UserError], *parts: str) -> None:
+    text = str(error.value)
     assert "\n" not in text
     assert all(part in text for part in (*parts, "outputs=")), text
 
 
 @pytest.mark.parametrize("study", ["", "a/b", "..", ".hidden", "/abs", "a\n", "a\0", "-x"])
 def test_a_study_is_one_plain_folder(tmp_path: Path, study: str) -> None:
-    with pytest.raises(Refusal, match="type for example study="):
+    with pytest.raises(UserError, match="type for example study="):
         Cell.at(tmp_path, study, [], CONFIG)
 
 
 @pytest.mark.parametrize("outputs", ["", " ", "a\0b"])
 def test_outputs_must_be_a_folder_name(outputs: str) -> None:
-    with pytest.raises(Refusal, match="type outputs="):
+    with pytest.raises(UserError, match="type outputs="):
         check_writable(outputs)
 
 
 def test_outputs_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
     for outputs in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(Refusal) as refusal:
+        with pytest.raises(UserError) as error:
             check_writable(outputs)
-        assert_one_line(refusal, str(tmp_path / "file"), "file is in the way")
-        with pytest.raises(Refusal) as refusal:
+        assert_one_line(error, str(tmp_path / "file"), "file is in the way")
+        with pytest.raises(UserError) as error:
             Cell.at(outputs, "s", [], CONFIG).prepare()
-        assert_one_line(refusal, str(tmp_path / "file"))
+        assert_one_line(error, str(tmp_path / "file"))
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
 def test_a_file_system_that_takes_no_folders_is_refused() -> None:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as error:
         check_writable("/proc/outputs")
-    assert_one_line(refusal, "permission denied", "/proc/outputs")
+    assert_one_line(error, "permission denied", "/proc/outputs")
 
 
 def test_a_name_too_long_is_refused(tmp_path: Path) -> None:
     for act in (lambda: check_writable(tmp_path / ("x" * 300)), lambda: Cell.at(tmp_path, "x" * 300, [], CONFIG)):
-        with pytest.raises(Refusal) as refusal:
+        with pytest.raises(UserError) as error:
             act()
-        assert_one_line(refusal, "too long")
+        assert_one_line(error, "too long")
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_a_read_only_folder_is_refused(request: pytest.FixtureRequest) -> None:
             lambda: cell.fail(8, "text"),
             lambda: cell.discard(7),
         ):
-            with pytest.raises(Refusal) as refusal:
+            with pytest.raises(UserError) as error:
                 act()
-            assert_one_line(refusal, folder, "permission denied")
+            assert_one_line(error, folder, "permission denied")
         assert files(Path(folder)) == before
         if os.getuid() == 0:
             os.seteuid(0)
@@ -113,9 +113,9 @@ def overfill(folder: Path, big: np.ndarray) -> None:
         lambda: cell.diverge(7, 2, "NaN", curves, [], MANIFEST),
         lambda: cell.fail(7, "x" * big.nbytes),
     ):
-        with pytest.raises(Refusal) as refusal:
+        with pytest.raises(UserError) as error:
             act()
-        assert_one_line(refusal, str(cell.path), "no space is left")
+        assert_one_line(error, str(cell.path), "no space is left")
         assert files(folder) == before
     loaded = cell.load_checkpoint(7)
     assert loaded is not None
@@ -134,9 +134,9 @@ def test_a_full_disk_is_refused(tmp_path: Path) -> None:
     try:
         overfill(tmp_path, np.random.default_rng(0).standard_normal(100_000))
         (tmp_path / "ballast").write_bytes(bytes(shutil.disk_usage(tmp_path).free))
-        with pytest.raises(Refusal) as refusal:
+        with pytest.raises(UserError) as error:
             check_writable(tmp_path)
-        assert_one_line(refusal, "no space is left")
+        assert_one_line(error, "no space is left")
         (tmp_path / "ballast").unlink()
         check_writable(tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == {"s"}

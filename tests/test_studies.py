@@ -12,7 +12,7 @@ from conftest import choices, compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from ablate.configuration import CONF, Impossible
+from ablate.configuration import CONF, IncompatibleSettings
 from ablate.configuration.help import description
 from ablate.runs.train import train
 from ablate.store import Cell, cells
@@ -45,7 +45,7 @@ def test_a_study_composes_and_bears_its_name(study: str) -> None:
     assert len(told) > 1
     composed = []
     for overrides in told if study == "lecture" else {told[0], told[-1]}:
-        with suppress(Impossible):  # a grid of Phi and baselines has cells that cannot be
+        with suppress(IncompatibleSettings):  # a grid of Phi and baselines has cells that cannot be
             composed.append(compose(f"study={study}", *overrides).study)
     assert set(composed) == {study}
     assert len(composed) > 1

@@ -10,7 +10,7 @@ import pytest
 from conftest import compose
 
 from ablate import store
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.store import Cell, study
 
 CONFIG = {"phi": {"name": "rtg"}, "gamma": 0.99, "study": {"name": "s"}}
@@ -154,7 +154,7 @@ def test_a_cell_whose_configuration_is_damaged_is_listed(tmp_path: Path) -> None
 
 
 def test_a_missing_study_is_refused_and_an_empty_one_is_empty(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="no study 'nope'"):
+    with pytest.raises(UserError, match="no study 'nope'"):
         study.load(tmp_path, "nope")
     (tmp_path / "empty").mkdir()
     tables = study.load(tmp_path, "empty")

@@ -15,7 +15,7 @@ from studies import cell, online, run
 from ablate.analysis import frames, tables
 from ablate.analysis.headline import paragraphs
 from ablate.analysis.run_summaries import outcomes, parts
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.statistics.power import power
 
 RISE = [0.0] * 5 + [450.0] * 15
@@ -286,15 +286,15 @@ def test_learners_without_a_return_have_no_row(tmp_path: Path) -> None:
 
 def test_a_study_without_a_complete_run_is_refused_in_one_line(tmp_path: Path) -> None:
     made = cell(tmp_path, "phi=rtg")
-    with pytest.raises(Refusal, match="empty"):
+    with pytest.raises(UserError, match="empty"):
         tables.tables(frames.load(tmp_path, "main"))
     made.fail(0, "boom")
     made.fail(1, "boom")
     study = frames.load(tmp_path, "main")
     for make in (*tables.TABLES.values(), tables.tables):
-        with pytest.raises(Refusal, match=r"2 failed|probed") as refusal:
+        with pytest.raises(UserError, match=r"2 failed|probed") as error:
             make(study)
-        assert "\n" not in str(refusal.value)
+        assert "\n" not in str(error.value)
 
 
 def test_what_is_not_finite_is_written_as_such() -> None:
@@ -336,7 +336,7 @@ def test_csv_keeps_every_column_and_digit(study: frames.Study, tmp_path: Path) -
     assert list(lines[0]) == ["cell", *frame.columns]
     assert float(lines[0]["third"]) == 1 / 3
     (tmp_path / "file").write_text("")
-    with pytest.raises(Refusal, match="--out"):
+    with pytest.raises(UserError, match="--out"):
         tables.save(frame, tmp_path / "file", "side")
 
 

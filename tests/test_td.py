@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from ablate import build, exact
 from ablate.envs.outcomes import from_outcomes
 from ablate.envs.tabular import Tabular
+from ablate.errors import UserError
 from ablate.learners.base import State
 from ablate.learners.schedules import step_sizes
 from ablate.learners.td import TemporalDifference, exact_values
 from ablate.mdp import MDP
-from ablate.refusal import Refusal
 
 GAMMA = 0.5
 SIXTHS = np.arange(1, 6) / 6
@@ -175,13 +175,13 @@ def test_the_exact_values_of_a_random_walk_and_of_a_file_s_own_policy(tmp_path) 
 
 def test_what_has_no_value_is_refused_with_the_gamma_to_type() -> None:
     endless = "algorithm=td", "env=chain", "env.time_limit=true"
-    with pytest.raises(Refusal, match=r"write gamma=0\.99"):
+    with pytest.raises(UserError, match=r"write gamma=0\.99"):
         compose(*endless)
     assert build.learner(compose(*endless, "gamma=0.9").config).values.shape == (1, 5)
 
 
 def test_hidden_states_are_refused() -> None:
-    with pytest.raises(Refusal, match="whose states are seen"):
+    with pytest.raises(UserError, match="whose states are seen"):
         build.learner(compose("algorithm=td", "env=corridor").config)
 
 

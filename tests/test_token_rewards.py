@@ -9,11 +9,11 @@ from conftest import compose
 from ablate import build
 from ablate.envs import tokens as envs
 from ablate.episodes.rollout import rollout
+from ablate.errors import IncompatibleSettings, UserError
 from ablate.gradients import policy_gradient, score_products
 from ablate.phi import Signals
 from ablate.probes import sequences
 from ablate.randomness import streams
-from ablate.refusal import Impossible, Refusal
 from ablate.runs.train import probe
 from ablate.sequences.problem import TokenProblem
 from ablate.sequences.random_prompts import drawn
@@ -67,7 +67,7 @@ def test_a_function_of_ones_own_is_named_on_the_command_line() -> None:
     ],
 )
 def test_a_problem_that_is_none_is_refused(words: str) -> None:
-    with pytest.raises(Refusal, match=r"env\."):
+    with pytest.raises(UserError, match=r"env\."):
         compose(*words.split())
 
 
@@ -132,7 +132,7 @@ def test_plain_reinforce_has_no_bias_and_is_its_own_reference() -> None:
     ],
 )
 def test_what_has_no_exact_values_is_refused(words: str, told: str) -> None:
-    with pytest.raises(Impossible, match=told):
+    with pytest.raises(IncompatibleSettings, match=told):
         compose(*words.split(), "probe=exact")
 
 

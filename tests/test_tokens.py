@@ -10,10 +10,10 @@ from ablate import build
 from ablate.envs.tokens import tokens
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
+from ablate.errors import IncompatibleSettings, UserError
 from ablate.gradients import policy_gradient, score_products
 from ablate.phi import Signals
 from ablate.randomness import streams
-from ablate.refusal import Impossible, Refusal
 from ablate.sequences import advantages, aggregations
 from ablate.sequences.exact import moments
 from ablate.sequences.problem import TokenProblem
@@ -127,7 +127,7 @@ def a_batch(seeds: int) -> tuple[Trajectories, Signals]:
 def test_a_running_mean_is_a_baseline_of_any_environment_too() -> None:
     config = compose("env=chain", "phi=rtg", "baseline=value", "critic=running_mean", "probe=off").config
     assert build.learner(config).critic.decay == 0.9
-    with pytest.raises(Refusal, match="critic=running_mean knows no Q"):
+    with pytest.raises(UserError, match="critic=running_mean knows no Q"):
         build.learner(compose("env=chain", "phi=q", "critic=running_mean", "probe=off").config)
 
 
@@ -161,7 +161,7 @@ def test_left_at_their_defaults_they_are_no_part_of_a_configuration() -> None:
     ],
 )
 def test_what_cannot_be_together_is_refused(words: tuple, told: str) -> None:
-    with pytest.raises(Impossible, match=told):
+    with pytest.raises(IncompatibleSettings, match=told):
         compose(*words)
 
 
@@ -179,5 +179,5 @@ def test_what_cannot_be_together_is_refused(words: tuple, told: str) -> None:
     ],
 )
 def test_a_problem_that_is_none_is_refused(words: str) -> None:
-    with pytest.raises(Refusal, match=r"env\."):
+    with pytest.raises(UserError, match=r"env\."):
         compose("env=tokens", *words.split())

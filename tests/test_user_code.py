@@ -17,8 +17,8 @@ from ablate import build, global_generators
 from ablate.baselines import leave_one_out
 from ablate.configuration import Job
 from ablate.envs.gym import Gymnasium
+from ablate.errors import UserError
 from ablate.phi import Signals, reward_to_go
-from ablate.refusal import Refusal
 from ablate.runs.train import train
 from ablate.store import Cell
 from ablate.user_code import UserBaseline, UserCritic, UserPhi, runs_users
@@ -140,14 +140,14 @@ def test_a_package_that_cannot_be_imported_is_refused_in_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     name = f"package_{abs(hash(code))}"
     (tmp_path / f"{name}.py").write_text(code)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         compose("env=gym", f"env.id={name}:Some-v0")
     assert told.replace("MODULE", name) in str(refused.value)
 
 
 @pytest.mark.parametrize("how", ["RuntimeError", "AssertionError", "KeyError"])
 def test_an_environment_that_cannot_be_made_is_refused_in_one_line(how: str) -> None:
-    with pytest.raises(Refusal, match=f"env.id=Unmakeable-v0 cannot be made with env.kwargs=.*: {how}: "):
+    with pytest.raises(UserError, match=f"env.id=Unmakeable-v0 cannot be made with env.kwargs=.*: {how}: "):
         compose("env=gym", "env.id=odd_environments:Unmakeable-v0", f"+env.kwargs.how={how}")
 
 
@@ -186,7 +186,7 @@ def test_a_users_phi_is_lent_log_probabilities_of_its_own_seed() -> None:
     lent = replace(signals(), log_prob=lambda: found)
     ratio = UserPhi(lambda s: np.exp(s.log_probs) * s.mask, "phi=ratio")
     np.testing.assert_array_equal(ratio(lent), np.exp(found) * mask)
-    with pytest.raises(Refusal, match="read-only"):
+    with pytest.raises(UserError, match="read-only"):
         UserPhi(lambda s: np.negative(s.log_probs, out=s.log_probs), "phi=ratio")(lent)
 
 
@@ -213,7 +213,7 @@ def adds_out(s: Signals) -> Any:
 
 @pytest.mark.parametrize("write", [centres, unmasks, sorts, adds_out])
 def test_writing_into_the_signals_is_refused_in_one_line(write: Callable) -> None:
-    with pytest.raises(Refusal, match="phi=mine writes into what it was handed, which is read-only; let it work on"):
+    with pytest.raises(UserError, match="phi=mine writes into what it was handed, which is read-only; let it work on"):
         UserPhi(write, "phi=mine")(signals())
 
 
@@ -222,7 +222,7 @@ def test_a_baseline_cannot_write_into_phi() -> None:
         phi -= 1
         return phi
 
-    with pytest.raises(Refusal, match="baseline=mine writes into"):
+    with pytest.raises(UserError, match="baseline=mine writes into"):
         UserBaseline(subtracts, "baseline=mine")(np.ones((2, 2, 4)), signals(), lambda u, v: u[..., 0])
 
 
@@ -294,9 +294,9 @@ def test_an_environment_may_use_one_buffer_and_write_into_its_action(tmp_path: P
     ],
 )
 def test_what_is_no_array_of_the_shape_is_refused_in_one_line(given: Any, told: str) -> None:
-    with pytest.raises(Refusal, match=f"phi=mine gave an? .*{told.removeprefix('gave a ')}") as phi:
+    with pytest.raises(UserError, match=f"phi=mine gave an? .*{told.removeprefix('gave a ')}") as phi:
         UserPhi(lambda s: given, "phi=mine")(signals())
-    with pytest.raises(Refusal, match="baseline=mine gave a"):
+    with pytest.raises(UserError, match="baseline=mine gave a"):
         UserBaseline(lambda phi, s, p: given, "baseline=mine")(np.ones((2, 2, 4)), signals(), lambda u, v: u[..., 0])
     assert len(str(phi.value)) <= 300
 

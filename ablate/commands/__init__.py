@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.standard_streams import steady
 
 Main = Callable[[Sequence[str]], int]
@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
     """Bad words are told as everywhere else: in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise Refusal(f"{message}; `python -m {self.prog} --help` tells what there is")
+        raise UserError(f"{message}; `python -m {self.prog} --help` tells what there is")
 
 
 def names() -> list[str]:
@@ -58,8 +58,8 @@ def _run(command: Callable[[], int]) -> int:
     steady()
     try:
         return command()
-    except Refusal as refusal:
-        print(f"ablate: {refusal}", file=sys.stderr)
+    except UserError as error:
+        print(f"ablate: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ablate: interrupted; what is finished is kept, and the same command goes on", file=sys.stderr)

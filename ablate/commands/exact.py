@@ -17,11 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.commands import Parser
+from ablate.errors import UserError
 from ablate.exact.estimators import Variant
 from ablate.exact.table import COLUMNS, NUMBERS, Row, reached, rows, truth_of
 from ablate.files import write
 from ablate.mdp import MDP, load
-from ablate.refusal import Refusal
 
 HEADINGS = ("mean bias\nsquared", "trace\nvariance", "snr", "v s0", "v action", "v tran-\nsition")
 WIDTH = 90  # columns for four digits; with fewer, three are shown
@@ -56,16 +56,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def choose(options: argparse.Namespace) -> tuple[str, MDP]:
-    """The MDP that the command line names, and what to call it. Raises Refusal if it is none, or too large."""
+    """The MDP that the command line names, and what to call it. Raises UserError if it is none, or too large."""
     if options.env is not None:
         name, mdp = options.env, from_environment(options.env, options.what)
     elif len(options.what) == 1:
         name, mdp = options.what[0], load(options.what[0])
     else:
-        raise Refusal("name one MDP: python -m ablate exact FILE.json, or --env NAME")
+        raise UserError("name one MDP: python -m ablate exact FILE.json, or --env NAME")
     if options.horizon is not None:
         if options.horizon < 1:
-            raise Refusal(f"--horizon {options.horizon}: give a whole number of steps of at least 1")
+            raise UserError(f"--horizon {options.horizon}: give a whole number of steps of at least 1")
         mdp = mdp.with_horizon(options.horizon)
     return name, reached(name, mdp)
 
@@ -83,21 +83,21 @@ def from_environment(name: str, overrides: Sequence[str]) -> MDP:
     tabular = [stem for stem, node in nodes.items() if "mdp" in node]
     if name not in tabular:
         problem = "has no finite model" if name in nodes else "is not an environment"
-        raise Refusal(f"--env {name} {problem}; the tabular ones are {', '.join(tabular)}")
+        raise UserError(f"--env {name} {problem}; the tabular ones are {', '.join(tabular)}")
     if wrong := [text for text in overrides if not (text.startswith("env.") and "=" in text)]:
-        raise Refusal(f"{wrong[0]} is not a setting of --env {name}; write env.KEY=VALUE")
+        raise UserError(f"{wrong[0]} is not a setting of --env {name}; write env.KEY=VALUE")
     try:
         merged = OmegaConf.merge({"env": nodes[name]}, OmegaConf.from_dotlist(list(overrides)))
         if missing := sorted(OmegaConf.missing_keys(merged)):
-            raise Refusal(f"--env {name} needs {missing[0]}=...")
+            raise UserError(f"--env {name} needs {missing[0]}=...")
         node = OmegaConf.select(merged, "env")
         mdp = hydra.utils.instantiate({key: value for key, value in node.items() if key != "name"}).mdp
     except (InstantiationException, OmegaConfBaseException, AttributeError, TypeError) as error:
         cause = error.__cause__
-        if isinstance(cause, Refusal):
+        if isinstance(cause, UserError):
             raise cause from None
         typed, detail = " ".join(["--env", name, *overrides]), str(cause or error).splitlines()[0]
-        raise Refusal(f"{typed}: {detail}; its settings are in conf/env/{name}.yaml") from None
+        raise UserError(f"{typed}: {detail}; its settings are in conf/env/{name}.yaml") from None
     assert isinstance(mdp, MDP)
     return mdp
 
@@ -124,15 +124,15 @@ def show(table: Sequence[Row], title: str, rounding: float) -> None:
 
 
 def check_output(path: Path, *endings: str) -> None:
-    """Raise Refusal where nothing could be written, before anything is computed."""
+    """Raise UserError where nothing could be written, before anything is computed."""
     if endings and path.suffix.lower() not in endings:
-        raise Refusal(f"{path}: no such kind of picture; let its name end in {', '.join(endings)}")
+        raise UserError(f"{path}: no such kind of picture; let its name end in {', '.join(endings)}")
     if path.is_dir():
-        raise Refusal(f"{path} is a directory; give the name of a file")
+        raise UserError(f"{path} is a directory; give the name of a file")
     if not path.parent.is_dir():
-        raise Refusal(f"{path.parent} is not a directory; make it first")
+        raise UserError(f"{path.parent} is not a directory; make it first")
     if not os.access(path.parent, os.W_OK):
-        raise Refusal(f"{path.parent} cannot be written to; choose another directory")
+        raise UserError(f"{path.parent} cannot be written to; choose another directory")
 
 
 def as_csv(table: Sequence[Row]) -> str:
@@ -153,7 +153,7 @@ def as_picture(table: Sequence[Row], title: str, kind: str) -> bytes:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table, and write and draw it where asked to. Raises Refusal on bad input."""
+    """Print the table, and write and draw it where asked to. Raises UserError on bad input."""
     options = parse(arguments)
     if options.csv is not None:
         check_output(options.csv)
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str]) -> int:
         truth = truth_of(mdp, options.discount_scores)
         table = rows(truth, bar)
     except MemoryError:
-        raise Refusal(f"{name} does not fit into memory; give a smaller MDP, or a shorter --horizon") from None
+        raise UserError(f"{name} does not fit into memory; give a smaller MDP, or a shorter --horizon") from None
     length = float(np.linalg.norm(truth.gradient))
     title = f"{name}: horizon {mdp.horizon}, gamma {mdp.gamma:g}, J = {truth.J:.6g}, |grad J| = {length:.6g}"
     show(table, title, 1e-20 * length**2)

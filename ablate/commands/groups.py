@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.commands import Parser
+from ablate.errors import UserError
 from ablate.files import write
-from ablate.refusal import Refusal
 from ablate.sequences import pass_rates
 
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         sizes = [int(size) for size in options.sizes.split(",")]
     except ValueError:
-        raise Refusal(f"--sizes {options.sizes} is no list of whole numbers; write --sizes 2,4,8") from None
+        raise UserError(f"--sizes {options.sizes} is no list of whole numbers; write --sizes 2,4,8") from None
     found = pass_rates.read(options.rates)
     table = pass_rates.by_group_size(found, options.budget, sizes)
     console = Console(highlight=False)
@@ -61,7 +61,7 @@ def _draw(table: pd.DataFrame, budget: int, path: Path) -> None:
     from matplotlib.figure import Figure
 
     if path.suffix not in (".png", ".pdf", ".svg"):
-        raise Refusal(f"--plot {path} is no picture; write .png, .pdf or .svg")
+        raise UserError(f"--plot {path} is no picture; write .png, .pdf or .svg")
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     for place, (name, rows) in enumerate(table.groupby("estimator", sort=False)):

@@ -6,4 +6,4 @@ from ablate.configuration.resolve import resolve as resolve
 from ablate.configuration.schema import CONF as CONF
 from ablate.configuration.schema import Config as Config
 from ablate.configuration.seeds import parse_seeds as parse_seeds
-from ablate.refusal import Impossible as Impossible
+from ablate.errors import IncompatibleSettings as IncompatibleSettings

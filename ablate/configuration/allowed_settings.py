@@ -11,7 +11,7 @@ from ablate.configuration.overrides import GROUPS, key
 from ablate.configuration.ranges import TOLD, Allowed, whole
 from ablate.configuration.schema import Config
 from ablate.configuration.settings import choices, meant, node, settings
-from ablate.refusal import Refusal, shown
+from ablate.errors import UserError, shown
 
 Node = Mapping[str, Any]
 INSTANTIATE = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}  # read by Hydra itself
@@ -77,16 +77,16 @@ def check_shape(config: Node, overrides: Sequence[str] = ()) -> None:
     for group in GROUPS:
         own = config.get(group)
         if not isinstance(own, dict) or not own.get("name"):
-            raise Refusal(f"{group} has no choice; write {group}=..., and in a yaml of your own a line `name: ...`")
+            raise UserError(f"{group} has no choice; write {group}=..., and in a yaml of your own a line `name: ...`")
         if not isinstance(own["name"], str):
-            raise Refusal(f"{group}.name={shown(own['name'])} is not a text; write for example {group}.name=mine")
+            raise UserError(f"{group}.name={shown(own['name'])} is not a text; write for example {group}.name=mine")
         _check_about(group, own)
         _check_keys(group, own, group in added)
     for name, variant in (config["probe"].get("variants") or {}).items():
         if not isinstance(variant, dict) or not all(
             isinstance(variant.get(part), dict) for part in ("phi", "baseline")
         ):
-            raise Refusal(f"probe.variants.{name} is no phi and baseline; see conf/probe/variants/standard.yaml")
+            raise UserError(f"probe.variants.{name} is no phi and baseline; see conf/probe/variants/standard.yaml")
         _only(variant, ESTIMATOR, f"probe.variants.{name}.", f"a variant has {_words(ESTIMATOR)}")
 
 
@@ -94,15 +94,15 @@ def _check_about(group: str, own: Node) -> None:
     about, says = own.get("about") or {}, ABOUT.get(group, {})
     example = f"conf/{group}/{EXAMPLES[group]}.yaml" if group in EXAMPLES else f"the yamls of conf/{group}"
     if not isinstance(about, dict):
-        raise Refusal(f"{group}.about={shown(about)} is not what a choice says of itself; see {example}")
+        raise UserError(f"{group}.about={shown(about)} is not what a choice says of itself; see {example}")
     for name, (allowed, what) in says.items():
         if name not in about:
-            raise Refusal(f"{group}={own['name']} does not say about.{name}; add it to its yaml, as in {example}")
+            raise UserError(f"{group}={own['name']} does not say about.{name}; add it to its yaml, as in {example}")
         if not allowed(about[name]):
-            raise Refusal(f"{group}.about.{name}={shown(about[name])} is not {what}; see {example}")
+            raise UserError(f"{group}.about.{name}={shown(about[name])} is not {what}; see {example}")
     for name, (allowed, what) in TOLD.items():
         if name in about and not allowed(about[name]):
-            raise Refusal(f"{group}.about.{name}={shown(about[name])} is not {what}; see {example}")
+            raise UserError(f"{group}.about.{name}={shown(about[name])} is not {what}; see {example}")
     _only(about, {*says, *OPTIONAL}, f"{group}.about.", f"see {example}")
 
 
@@ -122,10 +122,10 @@ def _check_keys(group: str, own: Node, added: bool) -> None:
             _all(own, listed, f"{group}.")
         return
     if "_target_" not in own:
-        raise Refusal(f"{label} has no _target_; add to its yaml which function or class it is")
+        raise UserError(f"{label} has no _target_; add to its yaml which function or class it is")
     module = str(own["_target_"]).rpartition(".")[0]
     if not _exists(module):
-        raise Refusal(f"{label} is in {module}, which is not found; is its folder in PYTHONPATH?")
+        raise UserError(f"{label} is in {module}, which is not found; is its folder in PYTHONPATH?")
     if listed or added:
         takes, must, anything = _parameters(group, own)
         if not anything:
@@ -137,13 +137,13 @@ def _only(own: Node, known: set[str], prefix: str, hint: str) -> None:
     """Refuse the first key that is not known."""
     for name in sorted(map(str, own.keys() - known)):
         guess = meant(f"{prefix}{name}", shown(own.get(name)))
-        raise Refusal(f"{prefix}{name} is not a setting here; {f'did you mean {guess}? ' if guess else ''}{hint}")
+        raise UserError(f"{prefix}{name} is not a setting here; {f'did you mean {guess}? ' if guess else ''}{hint}")
 
 
 def _all(own: Node, wanted: set[str], prefix: str) -> None:
     """Refuse the first key that is missing."""
     for name in sorted(wanted - own.keys()):
-        raise Refusal(f"{prefix}{name} has no value; add {prefix}{name}=...")
+        raise UserError(f"{prefix}{name} has no value; add {prefix}{name}=...")
 
 
 def _words(names: set[str]) -> str:
@@ -194,7 +194,7 @@ def _signature(target: str) -> tuple[set[str], set[str], bool]:
     try:
         parameters = inspect.signature(hydra.utils.get_object(target)).parameters.values()
     except (Exception, SystemExit) as error:  # what a user's module does as it is imported
-        raise Refusal(f"{target} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise UserError(f"{target} cannot be loaded: {type(error).__name__}: {error}") from error
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     must = {p.name for p in named if p.default is p.empty}
     return {p.name for p in named}, must, any(p.kind is p.VAR_KEYWORD for p in parameters)

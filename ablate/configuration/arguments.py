@@ -6,12 +6,12 @@ from difflib import get_close_matches
 from hydra._internal.utils import get_args_parser
 
 from ablate.configuration.overrides import GROUPS, as_text, key, parsed
-from ablate.refusal import Refusal, shown
+from ablate.errors import UserError, shown
 
 
 def arranged(typed: Sequence[str]) -> list[str]:
     """Overrides before options, whatever the order in which they were typed: Hydra's parser stops at an override
-    after an option. Raises Refusal for an option that is not one, or has no value."""
+    after an option. Raises UserError for an option that is not one, or has no value."""
     options = get_args_parser()._option_string_actions
     overrides: list[str] = []
     flags: list[str] = []
@@ -28,17 +28,17 @@ def arranged(typed: Sequence[str]) -> list[str]:
         if len(matches) != 1:
             close = get_close_matches(name, options, n=1)
             guess = f"did you mean {close[0]}? " if close else ""
-            raise Refusal(f"{shown(name)} is not an option; {guess}`python -m ablate --help` tells what there is")
+            raise UserError(f"{shown(name)} is not an option; {guess}`python -m ablate --help` tells what there is")
         option = next(action for action in options.values() if action.dest in matches)
         flags.append(word)
         takes = option.nargs is None or (option.nargs == "?" and rest[:1] and rest[0] in (option.choices or ()))
         if takes and not equals:
             if not rest:
-                raise Refusal(f"{name} has no value; write {name} {' or '.join(option.choices or ['...'])}")
+                raise UserError(f"{name} has no value; write {name} {' or '.join(option.choices or ['...'])}")
             value = rest.pop(0)
             flags.append(value)
         if takes and option.choices and value not in option.choices:
-            raise Refusal(f"{name} {shown(value)} cannot be shown; write {name} {' or '.join(option.choices)}")
+            raise UserError(f"{name} {shown(value)} cannot be shown; write {name} {' or '.join(option.choices)}")
     sweeping = any(flag in ("-m", "--multirun") for flag in flags)
     words = [as_text(word, sweeping) for word in overrides]
     return [*(_with_swept_choices(words) if sweeping else words), *flags]

@@ -1,4 +1,4 @@
-"""What settings cannot be together. Every check only reads, and raises a Refusal with the remedy."""
+"""What settings cannot be together. Every check only reads, and raises a UserError with the remedy."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from ablate.configuration.defaults import PLAIN, USED, needed_by_probe, variants
 from ablate.configuration.schema import CONF
-from ablate.refusal import Impossible, Refusal, shown
+from ablate.errors import IncompatibleSettings, UserError, shown
 
 if TYPE_CHECKING:
     from ablate.envs.base import Environment
@@ -41,9 +41,11 @@ def _budget(asked: dict[str, Any], overrides: Sequence[str]) -> None:
     if env_steps is None:
         return
     if typed := _typed(overrides, "iterations"):
-        raise Refusal(f"{typed} and env_steps={env_steps} are two budgets; leave one out, or write env_steps=null")
+        raise UserError(f"{typed} and env_steps={env_steps} are two budgets; leave one out, or write env_steps=null")
     if algorithm["about"].get("iteration_steps") == []:
-        raise Impossible(f"algorithm={algorithm['name']} makes no env steps; write iterations= in place of env_steps=")
+        raise IncompatibleSettings(
+            f"algorithm={algorithm['name']} makes no env steps; write iterations= in place of env_steps="
+        )
 
 
 def _unused(config: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -52,13 +54,17 @@ def _unused(config: dict[str, Any], overrides: Sequence[str]) -> None:
     for part in USED:
         typed = None if part in uses else _typed(overrides, part)
         if typed and typed != "probe=off":
-            raise Impossible(f"algorithm={name} uses no {part}; leave out {typed}, or write algorithm=policy_gradient")
+            raise IncompatibleSettings(
+                f"algorithm={name} uses no {part}; leave out {typed}, or write algorithm=policy_gradient"
+            )
     for axis, plain in PLAIN.items():
         typed = _typed(overrides, axis)
         if not config["phi"] and typed and typed != f"{axis}={plain}":
-            raise Impossible(f"algorithm={name} uses no {axis}; leave out {typed}, or write algorithm=policy_gradient")
+            raise IncompatibleSettings(
+                f"algorithm={name} uses no {axis}; leave out {typed}, or write algorithm=policy_gradient"
+            )
     if not config["phi"] and config["env"].get("group") is not None:
-        raise Impossible(f"algorithm={name} takes no groups of episodes; leave out env.group")
+        raise IncompatibleSettings(f"algorithm={name} takes no groups of episodes; leave out env.group")
 
 
 def _typed(overrides: Sequence[str], part: str) -> str | None:
@@ -73,37 +79,41 @@ def _answers(config: dict[str, Any]) -> None:
     for axis in PLAIN.keys() & config.keys():
         name, fewest = f"{axis}={config[axis]['name']}", config[axis]["about"]["fewest_episodes"]
         if config["probe"]["name"] == "exact" and group is None:
-            raise Impossible(f"probe=exact judges phi and baseline alone, not {name}; write probe=online")
+            raise IncompatibleSettings(f"probe=exact judges phi and baseline alone, not {name}; write probe=online")
         if batch < fewest:
-            raise Impossible(f"{name} takes groups of {fewest} episodes or more, not {batch}; write {what}={fewest}")
+            raise IncompatibleSettings(
+                f"{name} takes groups of {fewest} episodes or more, not {batch}; write {what}={fewest}"
+            )
     if "advantage" not in config:
         return
     name = f"advantage={config['advantage']['name']}"
     if config["phi"]["name"] != "return" or config["baseline"]["name"] != "none":
         cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
-        raise Impossible(f"{name} stands in the place of Phi - b, not beside {cell}; write phi=return baseline=none")
+        raise IncompatibleSettings(
+            f"{name} stands in the place of Phi - b, not beside {cell}; write phi=return baseline=none"
+        )
     if config["whiten"]:
-        raise Impossible(f"{name} is standardised as its name says; leave out whiten=true")
+        raise IncompatibleSettings(f"{name} is standardised as its name says; leave out whiten=true")
 
 
 def _group(config: dict[str, Any]) -> None:
     group, episodes = config["env"].get("group"), config["episodes"]
     if group is not None and episodes % group:
         more = -(-episodes // group) * group
-        raise Impossible(f"env.group={group} does not divide episodes={episodes}; write episodes={more}")
+        raise IncompatibleSettings(f"env.group={group} does not divide episodes={episodes}; write episodes={more}")
 
 
 def _variant(config: dict[str, Any]) -> None:
     phi, baseline = config["phi"], config["baseline"]
     if baseline["name"] != "none" and not phi["about"]["takes_baseline"]:
-        raise Impossible(
+        raise IncompatibleSettings(
             f"phi={phi['name']} baseline={baseline['name']} cannot be: phi={phi['name']} has V(s_t) in it already; "
             "write baseline=none"
         )
     fewest, group = baseline["about"].get("fewest_episodes", 1), config["env"].get("group")
     size, what = (config["episodes"], "episodes") if group is None else (group, "env.group")
     if size < fewest:
-        raise Impossible(
+        raise IncompatibleSettings(
             f"baseline={baseline['name']} with {what}={size} cannot be: it takes other episodes of "
             f"the batch; write {what}={fewest} or more"
         )
@@ -117,7 +127,7 @@ def _probe(config: dict[str, Any]) -> None:
     judged = list(variants(config))
     allowed = judged if probe["name"] == "exact" else [*judged, None]  # exact ratios have a reference
     if probe["reference"] not in allowed:
-        raise Refusal(
+        raise UserError(
             f"probe.reference={shown(probe['reference'])} is no variant that probe={probe['name']} judges; "
             f"write probe.reference= one of {', '.join(map(shown, allowed))}"
         )
@@ -125,7 +135,7 @@ def _probe(config: dict[str, Any]) -> None:
         return
     _others(config)
     if (probe["fitted"] or {}).get("name") == "exact":
-        raise Impossible(
+        raise IncompatibleSettings(
             "probe.critic=fitted critic=exact cannot be: there is nothing to fit; write probe.critic=exact"
         )
 
@@ -137,7 +147,7 @@ def _others(config: dict[str, Any]) -> None:
     parts = [part for variant in variants(config).values() for part in variant.values() if isinstance(part, dict)]
     fewest = max((part.get("about") or {}).get("fewest_episodes", 1) for part in parts)
     if batch < fewest:
-        raise Impossible(
+        raise IncompatibleSettings(
             f"probe={config['probe']['name']} with {what}={batch} cannot be: it judges baselines of the other "
             f"episodes of the batch; write {what}={fewest} or more"
         )
@@ -152,7 +162,7 @@ def _critic(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[s
     lent = probe.get("critic") == asked["critic"]["name"] == "exact" and needed_by_probe(config)
     if not (probe.get("fitted") or lent):
         cell = f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
-        raise Impossible(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
+        raise IncompatibleSettings(f"{cell} uses no critic; leave out {typed}, or take a phi or baseline that has one")
 
 
 def _environment(config: dict[str, Any]) -> None:
@@ -166,20 +176,20 @@ def _environment(config: dict[str, Any]) -> None:
     wanted = _actions(env)
     if policy.get("about", {}).get("actions", wanted) != wanted:
         right = "categorical" if wanted == "discrete" else "gaussian"
-        raise Impossible(
+        raise IncompatibleSettings(
             f"policy={policy['name']} cannot act in env={name}, which has {env.actions} actions; write policy={right}"
         )
     if policy and not policy["_target_"].startswith("ablate.policies."):
         build.policy(config, env)  # which refuses an environment that it does not read
     first = policy.get("initial_logits")
     if first is not None and isinstance(env.actions, Discrete) and len(first) != env.actions.n:
-        raise Impossible(
+        raise IncompatibleSettings(
             f"policy.initial_logits has {len(first)} numbers and env={name} has {env.actions.n} actions; "
             "give one an action"
         )
     optimizer = config["optimizer"] or {}
     if optimizer.get("about", {}).get("env_has") and not isinstance(env, FiniteModel):
-        raise Impossible(
+        raise IncompatibleSettings(
             f"optimizer={optimizer['name']} needs a known finite MDP, which env={name} does not have; "
             "write optimizer=sgd"
         )
@@ -189,13 +199,13 @@ def _environment(config: dict[str, Any]) -> None:
         critic, wants = {"name": "exact"}, ("mdp", "lqg")
     models: dict[str, Any] = {"mdp": FiniteModel, "lqg": LinearQuadraticModel}
     if wants and not any(isinstance(env, models[what]) for what in wants):
-        raise Impossible(
+        raise IncompatibleSettings(
             f"critic={critic['name']} needs a known model ({' or '.join(wants)}), which env={name} does not have; "
             "write critic=lambda"
         )
     linear = not policy.get("hidden") and policy.get("spread") != "state" and "module" not in policy
     if wants and isinstance(env, LinearQuadraticModel) and not linear:
-        raise Impossible(
+        raise IncompatibleSettings(
             f"critic={critic['name']} needs a linear policy in env={name}, whose sigma does not depend on the state; "
             "write policy=gaussian policy.hidden=[] policy.spread=learned"
         )
@@ -203,7 +213,9 @@ def _environment(config: dict[str, Any]) -> None:
         build.policy(config, env)  # which refuses what is no policy; worth the second that importing torch takes
     mdp = env.mdp if isinstance(env, FiniteModel) else None
     if wants and mdp is not None and not mdp.states_are_seen:
-        raise Impossible(f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda")
+        raise IncompatibleSettings(
+            f"critic={critic['name']} needs to see the state, which env={name} hides; write critic=lambda"
+        )
     if config["probe"]["name"] == "exact":
         _exact_probe(config, mdp)
 
@@ -248,11 +260,11 @@ def _algorithm_fits(algorithm: dict[str, Any], name: str, env: "Environment") ->
     fitting = []
     for path in sorted((CONF / "env").glob("*.yaml")):
         node: Any = OmegaConf.to_container(OmegaConf.load(path))
-        with suppress(Refusal, TypeError):  # it asks for a file or an id, and so is not a choice by itself
+        with suppress(UserError, TypeError):  # it asks for a file or an id, and so is not a choice by itself
             if _fits(about, build.environment(node)):
                 fitting.append(path.stem)
     wants = FITS[about["env"]][1] + (f" with {about['actions'][0]} actions" if len(about["actions"]) == 1 else "")
-    raise Impossible(
+    raise IncompatibleSettings(
         f"algorithm={algorithm['name']} needs {wants}, which env={name} is not; write env= one of {', '.join(fitting)}"
     )
 
@@ -263,21 +275,25 @@ def _exact_probe(config: dict[str, Any], mdp: "MDP | None") -> None:
 
     policy, env = config["policy"], config["env"]["name"]
     if mdp is None:
-        raise Impossible(f"probe=exact needs a finite known model, which env={env} does not have; write probe=matched")
+        raise IncompatibleSettings(
+            f"probe=exact needs a finite known model, which env={env} does not have; write probe=matched"
+        )
     if "group" not in config["env"] and (policy["name"] != "categorical" or policy["hidden"]):
         own = f"policy={policy['name']}" + (f" policy.hidden={shown(policy['hidden'])}" if "hidden" in policy else "")
-        raise Impossible(
+        raise IncompatibleSettings(
             f"probe=exact needs a linear softmax policy, not {own}; write policy=categorical policy.hidden=[]"
         )
     if config["whiten"]:
-        raise Impossible("probe=exact has no values of whitened estimators; write whiten=false, or probe=matched")
+        raise IncompatibleSettings(
+            "probe=exact has no values of whitened estimators; write whiten=false, or probe=matched"
+        )
     if "group" in config["env"]:
         _exact_probe_of_groups(config, mdp)
         return
     try:
         check_size("probe=exact", mdp, mdp.num_states, mdp.num_actions, passes=EXACT_PROBE)
-    except Refusal as refusal:
-        raise Impossible(f"{refusal}, or write probe=matched") from None
+    except UserError as error:
+        raise IncompatibleSettings(f"{error}, or write probe=matched") from None
     _others(config)
 
 
@@ -287,17 +303,21 @@ def _exact_probe_of_groups(config: dict[str, Any], mdp: "MDP") -> None:
 
     env, cell = config["env"]["name"], f"phi={config['phi']['name']} baseline={config['baseline']['name']}"
     if problem_of(mdp) is None:
-        raise Impossible(
+        raise IncompatibleSettings(
             f"probe=exact takes episodes as independent, which they are not in env={env}; write probe=matched"
         )
     if cell != "phi=return baseline=none":
-        raise Impossible(f"probe=exact in env={env} judges advantages, not {cell}; write phi=return baseline=none")
+        raise IncompatibleSettings(
+            f"probe=exact in env={env} judges advantages, not {cell}; write phi=return baseline=none"
+        )
     if (config.get("advantage") or {}).get("about", {}).get("needs"):
         name = config["advantage"]["name"]
-        raise Impossible(f"probe=exact has no values of advantage={name}, which has a past; write probe=online")
+        raise IncompatibleSettings(
+            f"probe=exact has no values of advantage={name}, which has a past; write probe=online"
+        )
     from ablate.probes.sequences import probe
 
     try:
         probe(config).check()
-    except Refusal as refusal:
-        raise Impossible(f"{refusal}, or write probe=online") from None
+    except UserError as error:
+        raise IncompatibleSettings(f"{error}, or write probe=online") from None

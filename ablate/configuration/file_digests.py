@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 
 def digest(path: str) -> str:
@@ -17,7 +17,7 @@ def digest(path: str) -> str:
 
 @contextmanager
 def held(config: Mapping[str, Any]) -> Iterator[None]:
-    """Around the building of whatever reads the files of a configuration. Raises Refusal where a file is not, before
+    """Around the building of whatever reads the files of a configuration. Raises UserError where a file is not, before
     and after, the one that the configuration names."""
     _check(config.get("files") or {})
     yield
@@ -29,6 +29,8 @@ def _check(files: Mapping[str, str]) -> None:
         try:
             changed = digest(path) != named
         except OSError as error:
-            raise Refusal(f"{path}: {error.strerror}; put the file back, as it was when the run began") from error
+            raise UserError(f"{path}: {error.strerror}; put the file back, as it was when the run began") from error
         if changed:
-            raise Refusal(f"{path} was changed during the run; put it back, or run the command again for the new file")
+            raise UserError(
+                f"{path} was changed during the run; put it back, or run the command again for the new file"
+            )

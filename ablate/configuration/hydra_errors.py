@@ -10,8 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 from ablate.configuration.overrides import GROUPS, key, parsed
 from ablate.configuration.ranges import RANGES
 from ablate.configuration.settings import choices, meant, meant_choice
-from ablate.files import TROUBLES
-from ablate.refusal import shown
+from ablate.errors import shown
+from ablate.files import ERRNO_MESSAGES
 
 COMPOSING = HydraException, OmegaConfBaseException, RecursionError
 # Bad input that Hydra answers with an exception of Python's own.
@@ -33,7 +33,7 @@ def told(problem: Exception, words: Sequence[str]) -> str:
     """`words`: the command line."""
     if isinstance(problem, OSError) and not isinstance(problem, COMPOSING):
         if problem.errno in FULL:
-            return f"{TROUBLES[problem.errno]}: {problem.filename or 'here'}; make room and type the same again"
+            return f"{ERRNO_MESSAGES[problem.errno]}: {problem.filename or 'here'}; make room and type the same again"
         if problem.errno == errno.ENAMETOOLONG:
             return f"{shown(max(words, key=len))} is too long to be the name of anything here; {LISTED}"
         word = next(word for word in words if key(word).startswith("hydra."))

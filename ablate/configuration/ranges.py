@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.refusal import Refusal, shown
+from ablate.errors import UserError, shown
 
 Allowed = tuple[Callable[[Any], bool], str]
 
@@ -145,7 +145,7 @@ TOLD: dict[str, Allowed] = {
 
 
 def check_ranges(config: dict[str, Any]) -> None:
-    """Raises Refusal for the first setting that is not in its range: in `RANGES`, or in the algorithm's own yaml."""
+    """Raises UserError for the first setting that is not in its range: in `RANGES`, or in the algorithm's own yaml."""
     said = config["algorithm"]["about"].get("ranges", {})
     own = {f"algorithm.{key}": range_of(kind) for key, kind in said.items()}
     for name, (allowed, what, example) in (RANGES | own).items():
@@ -153,7 +153,7 @@ def check_ranges(config: dict[str, Any]) -> None:
         node = config[group] if group else config
         value = node.get(key)
         if key in node and not (name in DERIVED and value is None) and not allowed(value):
-            raise Refusal(f"{name}={shown(value)} is not {what}; write for example {name}={example}")
+            raise UserError(f"{name}={shown(value)} is not {what}; write for example {name}={example}")
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,12 @@ def processes(value: Any, dask: Mapping[str, Any]) -> int | Dask | None:
     scheduler = dask.get("scheduler")
     if value == "dask":
         if scheduler is not None and not isinstance(scheduler, str):
-            raise Refusal(f"dask.scheduler={shown(scheduler)} is no address; write dask.scheduler=tcp://host:8786")
+            raise UserError(f"dask.scheduler={shown(scheduler)} is no address; write dask.scheduler=tcp://host:8786")
         return Dask(scheduler)
     if scheduler is not None:
-        raise Refusal(f"dask.scheduler is of workers=dask, and workers={shown(value)}; add workers=dask")
+        raise UserError(f"dask.scheduler is of workers=dask, and workers={shown(value)}; add workers=dask")
     if value == "auto":
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise Refusal(f"workers={value} is not a number of processes; write workers=auto, dask, or 1 or more")
+        raise UserError(f"workers={value} is not a number of processes; write workers=auto, dask, or 1 or more")
     return value

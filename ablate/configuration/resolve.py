@@ -12,7 +12,7 @@ from ablate.configuration.defaults import complete
 from ablate.configuration.file_digests import digest
 from ablate.configuration.ranges import Dask, check_ranges, processes
 from ablate.configuration.seeds import parse_seeds
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Job:
 def resolve(composed: DictConfig, overrides: Sequence[str]) -> Job:
     """The job of a configuration that Hydra composed of the typed `overrides`.
 
-    Raises Refusal on every setting that is out of its range or goes with nothing.
+    Raises UserError on every setting that is out of its range or goes with nothing.
     """
     if missing := sorted(OmegaConf.missing_keys(composed)):
-        raise Refusal(f"{missing[0]} has no value; add {missing[0]}=...")
+        raise UserError(f"{missing[0]} has no value; add {missing[0]}=...")
     asked: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     check_shape(asked, overrides)
     check_ranges(asked)

@@ -8,9 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.errors import UserError
 from ablate.lqg import LQG
 from ablate.mdp import MDP
-from ablate.refusal import Refusal
 
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -122,7 +122,7 @@ class Grouped(Environment, Protocol):
 def need(holds: bool, name: str, value: object, wanted: str) -> None:
     """Refuse env.`name`=`value` unless `holds`."""
     if not holds:
-        raise Refusal(f"env.{name}={value!r:.60} cannot be used; give {wanted}")
+        raise UserError(f"env.{name}={value!r:.60} cannot be used; give {wanted}")
 
 
 def need_count(name: str, value: object) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ablate.envs.base import Bools, Continuous, Discrete, Float32, Markov
 from ablate.envs.tabular import Tabular
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -63,14 +63,14 @@ class DiscreteActions(Wrapper):
 
         low + k (high - low) / (bins - 1),  k = 0 .. bins - 1.
 
-    Observations are `env`'s own. Raises Refusal unless `env` has one continuous action, bins >= 2 and low < high.
+    Observations are `env`'s own. Raises UserError unless `env` has one continuous action, bins >= 2 and low < high.
     """
 
     def __init__(self, env: Markov, bins: int, low: float, high: float) -> None:
         if env.actions != Continuous(1):
-            raise Refusal(f"only one continuous action can be cut into bins, not {env.actions}; write env=pendulum")
+            raise UserError(f"only one continuous action can be cut into bins, not {env.actions}; write env=pendulum")
         if bins < 2 or not low < high:
-            raise Refusal(
+            raise UserError(
                 f"algorithm.action_bins={bins} from {low:g} to {high:g} cannot be; write for example "
                 "algorithm.action_bins=9 algorithm.action_range=[-2,2]"
             )
@@ -88,19 +88,19 @@ class GridObservations(Wrapper):
         i_j = floor(bins_j (x_j - low_j) / (high_j - low_j)), held in 0 .. bins_j - 1
 
     What lies beyond low or high is in the outermost bin. Observation size: bins_1 bins_2 ... cells, the last index
-    running fastest. Raises Refusal unless there is a number of bins, a low and a high > low for every dimension, and
+    running fastest. Raises UserError unless there is a number of bins, a low and a high > low for every dimension, and
     LARGEST_GRID cells at most.
     """
 
     def __init__(self, env: Markov, bins: Sequence[int], low: Sequence[float], high: Sequence[float]) -> None:
         size = env.observation_size
         if not len(bins) == len(low) == len(high) == size:
-            raise Refusal(
+            raise UserError(
                 f"algorithm.state_bins and state_range are for {len(bins)} and {len(low)} numbers, and an observation "
                 f"here has {size}; give {size} of each"
             )
         if min(bins) < 1 or prod(bins) > LARGEST_GRID or not all(a < b for a, b in zip(low, high, strict=True)):
-            raise Refusal(
+            raise UserError(
                 f"algorithm.state_bins={list(bins)} from {list(low)} to {list(high)} cannot be; "
                 f"give at least 1 bin a dimension, {LARGEST_GRID} cells at most, and ranges that rise"
             )

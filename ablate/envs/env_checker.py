@@ -1,4 +1,4 @@
-"""What a user's Gymnasium environment hands over, held against what it may: numbers as they stand, or a refusal.
+"""What a user's Gymnasium environment hands over, held against what it may: numbers as they stand, or an error line.
 
 NumPy would read "1.5" as 1.5, drop the imaginary part of a complex number, cut 0.7 to 0 where integers are announced,
 and let state -1 count from the end.
@@ -12,13 +12,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from ablate.refusal import Refusal, one_line
+from ablate.errors import UserError, one_line
 
 TAKEN = {"f": "biuf", "i": "biu", "u": "biu", "b": "b"}  # kind of dtype announced -> kinds that lose nothing in it
 
 
 class Checked(gymnasium.Wrapper):
-    """Raises Refusal for an observation outside its space, for a reward or an end that is no number or flag.
+    """Raises UserError for an observation outside its space, for a reward or an end that is no number or flag.
 
     An observation within the right type and shape may leave the bounds of a Box: many do, and nothing is lost.
     """
@@ -47,11 +47,11 @@ class Checked(gymnasium.Wrapper):
             raise self._refusal("observation", *wrong)
         return observation
 
-    def _refusal(self, what: str, given: Any, wanted: str) -> Refusal:
+    def _refusal(self, what: str, given: Any, wanted: str) -> UserError:
         shape = getattr(given, "shape", ())
         dtype = getattr(given, "dtype", "")
         kind = type(given).__name__ + (f" of {dtype}" if dtype != "" else "") + (f" {shape}" if shape else "")
-        return Refusal(f"env.id={self._id} returned the {what} {one_line(repr(given), 60)} ({kind}); {wanted}")
+        return UserError(f"env.id={self._id} returned the {what} {one_line(repr(given), 60)} ({kind}); {wanted}")
 
 
 def real(value: Any) -> float | None:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from ablate import global_generators
 from ablate.envs.base import Bools, Continuous, Discrete, Float32, need, need_count
 from ablate.envs.env_checker import Checked, fitting
+from ablate.errors import UserError, said
 from ablate.randomness import stream
-from ablate.refusal import Refusal, said
 
 SPACES = "action_space", "observation_space"
 IDS = 'python -c "import gymnasium; print(*gymnasium.registry)"'
@@ -35,7 +35,7 @@ class Gymnasium:
     clipped to their bounds, and those of an integer Box are rounded to the nearest integer. `horizon`
     replaces Gymnasium's time limit, and must be given where there is none.
 
-    Raises Refusal for an id that does not exist or cannot be made, for spaces that do not fit, for a missing horizon.
+    Raises UserError for an id that does not exist or cannot be made, for spaces that do not fit, for a missing horizon.
     """
 
     def __init__(self, id: str, kwargs: Mapping[str, Any] | None = None, horizon: int | None = None) -> None:
@@ -43,7 +43,7 @@ class Gymnasium:
         self._spec, self._kwargs = find(str(id)), dict(kwargs or {})
         limit = self._spec.max_episode_steps if horizon is None else horizon
         if limit is None:
-            raise Refusal(f"env.id={id} has no time limit of its own; give one, as env.horizon=1000")
+            raise UserError(f"env.id={id} has no time limit of its own; give one, as env.horizon=1000")
         need_count("horizon", limit)
         self.horizon = limit
         self._vector = self._vectorise(1)
@@ -98,12 +98,12 @@ class Gymnasium:
         except Exception as error:  # of anybody's code
             given = f" with env.kwargs={self._kwargs!s:.100}" if self._kwargs else ""
             kind = "" if isinstance(error, gymnasium.error.Error | ImportError) else f"{type(error).__name__}: "
-            raise Refusal(f"env.id={id} cannot be made{given}: {kind}{_line(error):.150}") from error
+            raise UserError(f"env.id={id} cannot be made{given}: {kind}{_line(error):.150}") from error
         if not isinstance(env.action_space, spaces.Discrete | spaces.Box):
             kind = type(env.action_space).__name__
-            raise Refusal(f"env.id={id} has {kind} actions; choose an environment with Discrete or Box actions")
+            raise UserError(f"env.id={id} has {kind} actions; choose an environment with Discrete or Box actions")
         if kind := unflattenable(env.observation_space):
-            raise Refusal(
+            raise UserError(
                 f"env.id={id} has {kind} observations, of no fixed size; choose one with Box, Discrete, MultiBinary, "
                 "MultiDiscrete, or Tuple and Dict of these"
             )
@@ -176,7 +176,7 @@ class OneEpisode(gymnasium.Wrapper):
 
 def find(id: str) -> EnvSpec:
     """Gymnasium's entry for `id`, after importing the package in front of a colon, or one for the class or function of
-    that name in it; a Refusal with close matches."""
+    that name in it; a UserError with close matches."""
     package, _, name = id.rpartition(":")
     try:
         if package:
@@ -184,7 +184,7 @@ def find(id: str) -> EnvSpec:
                 importlib.import_module(package)
         return gymnasium.spec(name)
     except (ImportError, TypeError, ValueError) as error:
-        raise Refusal(f"env.id={id}: {_line(error)}; install the package {package}, or correct its name") from error
+        raise UserError(f"env.id={id}: {_line(error)}; install the package {package}, or correct its name") from error
     except gymnasium.error.Error as error:
         if package and callable(getattr(importlib.import_module(package), name, None)):
             return EnvSpec(name, entry_point=f"{package}:{name}")
@@ -192,9 +192,9 @@ def find(id: str) -> EnvSpec:
         close = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3)]
         guess = f"did you mean {' or '.join(close)}? All: `{IDS}`" if close else f"the ids: `{IDS}`"
         hint = "" if package else "; ids of another package take its name in front, env.id=package:Name-v0"
-        raise Refusal(f"env.id={id} is not a Gymnasium id; {guess}{hint}") from error
+        raise UserError(f"env.id={id} is not a Gymnasium id; {guess}{hint}") from error
     except Exception as error:  # of anybody's code
-        raise Refusal(
+        raise UserError(
             f"env.id={id}: importing {package} ends in {type(error).__name__}: {_line(error):.150}"
         ) from error
 

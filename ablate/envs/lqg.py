@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ablate.envs.base import Bools, Continuous, Float32, need_count
+from ablate.errors import UserError
 from ablate.lqg import LQG
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 
@@ -97,23 +97,23 @@ def build(
         try:
             arrays[name] = np.array(value, dtype=np.float64)
         except (TypeError, ValueError):
-            raise Refusal(
+            raise UserError(
                 f"env.{name} is not a regular array of numbers; give nested lists, as [[1, 0], [0, 1]]"
             ) from None
         if not np.isfinite(arrays[name]).all():
-            raise Refusal(f"env.{name} has a NaN or infinite entry; give finite numbers")
+            raise UserError(f"env.{name} has a NaN or infinite entry; give finite numbers")
     n, m = len(np.atleast_1d(arrays["s0_mean"])), np.atleast_2d(arrays["R"]).shape[-1]
     shapes = {"A": (n, n), "B": (n, m), "Q": (n, n), "R": (m, m), "W": (n, n), "s0_mean": (n,), "s0_cov": (n, n)}
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
-            raise Refusal(
+            raise UserError(
                 f"env.{name} has shape {list(arrays[name].shape)}; "
                 f"with {n} states (env.s0_mean) and {m} actions (env.R) it must be {list(shape)}"
             )
     for name in ("Q", "R", "W", "s0_cov"):
         matrix = arrays[name]
         if not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix).min() < -1e-9 * (1 + np.abs(matrix).max()):
-            raise Refusal(
+            raise UserError(
                 f"env.{name} is not symmetric positive semi-definite; give a covariance or cost matrix that is"
             )
     return LinearQuadratic(LQG(**arrays, horizon=horizon))

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.envs.base import need_count
+from ablate.errors import UserError
 from ablate.mdp import MDP, one_hot
-from ablate.refusal import Refusal
 
 MOST_STATES = 10_000  # that are seen one-hot: 400 MB of observations, one of each
 Outcome = tuple[float, int, float, bool]  # probability, s', reward, is s' terminal? -- as in Gymnasium's tables `P`
@@ -29,7 +29,7 @@ def from_outcomes(
     need_count("horizon", horizon)
     if num_states > MOST_STATES:
         remedy = f"make its length, rows or columns smaller, to {MOST_STATES} states at most"
-        raise Refusal(f"an environment of {num_states} states does not fit here; {remedy}")
+        raise UserError(f"an environment of {num_states} states does not fit here; {remedy}")
     merged: list[list[dict[tuple[int, float], float]]] = []
     terminal = np.zeros(num_states, bool)
     for s in range(num_states):

@@ -21,9 +21,9 @@ from ablate.envs.base import (
     need_probability,
 )
 from ablate.envs.outcomes import MOST_STATES, Outcome, from_outcomes
+from ablate.errors import UserError
 from ablate.mdp import MDP, one_hot
 from ablate.randomness import stream
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -44,7 +44,7 @@ class Tabular:
     def __init__(self, mdp: MDP, time_limit: bool) -> None:
         need_flag("time_limit", time_limit)
         if mdp.features.size > MOST_STATES**2:
-            raise Refusal(
+            raise UserError(
                 f"{mdp.num_states} states that are seen as {mdp.features.shape[1]} numbers each do not fit "
                 f"for training; give at most {MOST_STATES} states"
             )

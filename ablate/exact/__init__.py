@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ablate.errors import UserError
 from ablate.exact.enumeration import Enumeration, enumerate_trajectories
 from ablate.exact.estimators import VARIANTS, GroundTruth, Variant
 from ablate.exact.evaluation import (
@@ -38,7 +39,6 @@ from ablate.exact.stationary import backup, optimal_values, stationary_values
 from ablate.exact.table import reached, rows, truth_of
 from ablate.exact.variance import Estimator, Moments, moments
 from ablate.mdp import of_mapping
-from ablate.refusal import Refusal
 
 __all__ = [
     "VARIANTS",
@@ -88,8 +88,8 @@ def variants(
 
     P [S,A,S], R [S,A] or [S,A,S], rho0 [S]; the policy is the softmax of logits [S,A], uniform by default, and what it
     sees are features [S,D], the state itself by default. R_std, of a shape of R's, makes rewards Gaussian. The columns
-    are those of `ablate exact`. Raises Refusal where the arrays are no MDP, where the numbers overflow, and where they
-    would not fit into memory.
+    are those of `ablate exact`. Raises UserError where the arrays are no MDP, where the numbers overflow, and where
+    they would not fit into memory.
     """
     import pandas as pd
 
@@ -105,8 +105,8 @@ def _listed(x: Any) -> Any:
     return x
 
 
-def _refused(problem: str, remedy: str) -> Refusal:
-    return Refusal(f"ablate.exact: {problem}; {remedy}")
+def _refused(problem: str, remedy: str) -> UserError:
+    return UserError(f"ablate.exact: {problem}; {remedy}")
 
 
 class _Callable(ModuleType):

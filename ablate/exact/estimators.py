@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ablate.errors import UserError
 from ablate.exact import baselines
 from ablate.exact.batch_covariance import Coupling, Lasting, Signal, mean_of_others, time_coupling
 from ablate.exact.evaluation import (
@@ -24,7 +25,6 @@ from ablate.exact.evaluation import (
 )
 from ablate.exact.variance import Estimator, Moments, moments
 from ablate.mdp import MDP
-from ablate.refusal import Refusal
 
 PHIS = ("return", "rtg", "q", "td", "advantage", "all-action")
 BASELINES = ("none", "mean", "loo", "time", "value", *(f"optimal {cell}" for cell in baselines.CELLS), "textbook")
@@ -149,7 +149,7 @@ class GroundTruth:
         is uncorrelated with it and has mean 0. N Var of the latter is `v_coupling`:
         (N - 1)/N^2, or 1/(N - 1), times E[F F'] Var R + E[F R] E[F R]'. `time`: `batch_covariance.time_coupling`.
 
-        Raises Refusal for a variant that does not exist.
+        Raises UserError for a variant that does not exist.
         """
         self._check(phi, baseline, critic, episodes)
         in_batch = baseline in IN_BATCH and isfinite(episodes)
@@ -230,17 +230,17 @@ class GroundTruth:
     def _check(self, phi: str, baseline: str, critic: str, episodes: float) -> None:
         for name, given, choices in (("phi", phi, PHIS), ("baseline", baseline, BASELINES)):
             if given not in choices:
-                raise Refusal(f"{name}={given} is not known here; choose one of {', '.join(choices)}")
+                raise UserError(f"{name}={given} is not known here; choose one of {', '.join(choices)}")
         if baseline != "none" and phi not in BASELINED:
-            raise Refusal(f"phi={phi} takes no baseline; use baseline=none, or phi={', '.join(BASELINED)}")
+            raise UserError(f"phi={phi} takes no baseline; use baseline=none, or phi={', '.join(BASELINED)}")
         needs = phi not in ("return", "rtg") or baseline == "value"
         allowed = CRITICS if needs else ("none",)
         if critic not in allowed:
-            raise Refusal(f"phi={phi} baseline={baseline} critic={critic}: choose critic={' or '.join(allowed)}")
+            raise UserError(f"phi={phi} baseline={baseline} critic={critic}: choose critic={' or '.join(allowed)}")
         if baseline == "mean" and isfinite(episodes) and phi == "q":
-            raise Refusal("phi=q baseline=mean of a finite batch has no closed form here; use baseline=loo")
+            raise UserError("phi=q baseline=mean of a finite batch has no closed form here; use baseline=loo")
         if baseline in ("loo", "time") and episodes < 2:
-            raise Refusal(f"baseline={baseline} with episodes={episodes:g}: leaving one out needs at least 2")
+            raise UserError(f"baseline={baseline} with episodes={episodes:g}: leaving one out needs at least 2")
 
     def _weights(self, phi: str) -> Floats:
         """w_t, [H]."""

@@ -1,7 +1,7 @@
 """What exact values take, and which models are too large for them."""
 
+from ablate.errors import UserError
 from ablate.mdp import MDP
-from ablate.refusal import Refusal
 
 LARGEST = 25_000_000  # numbers in one array: some 20 of them are held at a time, 4 GiB
 SECONDS, STEP, CELL = 600.0, 2e-3, 4e-7  # the longest run, and what a step and a number of it take on one core
@@ -23,11 +23,11 @@ def check_size(name: str, mdp: MDP, states: int, directions: int, *, passes: flo
         fit = min(
             int((LARGEST / (A * directions)) ** 0.5) if one_hot else states * LARGEST // scores, LARGEST // (A * K)
         )
-        raise Refusal(f"{about} do not fit into memory; give at most {fit} states that can be reached")
+        raise UserError(f"{about} do not fit into memory; give at most {fit} states that can be reached")
     step = passes * (STEP + CELL * (scores + tables))
     longest = min(int(SECONDS / step), LARGEST // (states * A))
     if mdp.horizon > longest:
         minutes = mdp.horizon * step / 60
-        raise Refusal(
+        raise UserError(
             f"{about} x {mdp.horizon} steps take about {minutes:.0f} minutes; give a horizon of {longest} or less"
         )

@@ -7,9 +7,9 @@ going round where nothing is earned. pi is [S,A], as in `ablate.exact.evaluation
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.errors import UserError
 from ablate.exact.evaluation import expect, transitions
 from ablate.mdp import MDP
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -25,7 +25,7 @@ def backup(mdp: MDP, V: Floats) -> Floats:
 def stationary_values(mdp: MDP, pi: Floats) -> Floats:
     """V = (I - gamma P_pi)^-1 r_pi, the V^pi(s) of an endless horizon, by a linear solve: [S].
 
-    Raises Refusal with gamma = 1 where a state never comes to an end and goes on to earn something.
+    Raises UserError with gamma = 1 where a state never comes to an end and goes on to earn something.
     Source: Sutton & Barto (2018), eq. 4.4.
     """
     flow = pi[..., None] * transitions(mdp)  # [S,A,K]
@@ -36,7 +36,7 @@ def stationary_values(mdp: MDP, pi: Floats) -> Floats:
     if mdp.gamma == 1:
         going = _reaching(((flow > 0) & (mdp.rewards != 0)).any((1, 2)), P > 0)  # elsewhere nothing is earned any more
         if not (ends := _reaching(~going, P > 0)).all():
-            raise Refusal(
+            raise UserError(
                 f"with gamma=1 the values are not finite: from state {int(ends.argmin())} on nothing ends and rewards "
                 "go on; write gamma=0.99"
             )
@@ -51,7 +51,7 @@ def optimal_values(mdp: MDP) -> Floats:
     By policy iteration: V of a policy by a linear solve, then the best action wherever it is better than the policy's
     own. With gamma = 1 it starts from a policy that comes to an end, or to a place to stay at no cost, from wherever
     that is possible. An improvement on such a policy is another one, unless it found a round trip that pays for ever.
-    Raises Refusal with gamma = 1 where there is such a trip, or no such policy.
+    Raises UserError with gamma = 1 where there is such a trip, or no such policy.
     Source: Howard (1960); Bertsekas & Tsitsiklis (1991), stochastic shortest paths.
     """
     states, every = np.arange(mdp.num_states), np.eye(mdp.num_actions)
@@ -82,7 +82,7 @@ def _ending(mdp: MDP) -> NDArray[np.int64]:
         towards = (possible & there[mdp.successors]).any(-1)  # [S,A]
         new = towards.any(-1) & ~there
         if not new.any():
-            raise Refusal(
+            raise UserError(
                 f"with gamma=1 the values are not finite: from state {int(there.argmin())} on no episode ever ends; "
                 "write gamma=0.99"
             )

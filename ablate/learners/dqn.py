@@ -14,19 +14,19 @@ from ablate import build
 from ablate.envs.base import Continuous, Environment, Markov
 from ablate.envs.discretised import DiscreteActions
 from ablate.episodes.online import Online, Walk
+from ablate.errors import UserError
 from ablate.learners.base import Record, State, mean_of_updates, part, prefixed
 from ablate.learners.schedules import linear
 from ablate.networks import Network
 from ablate.optimizers import Adam
 from ablate.policies import Actor, GreedyValues
 from ablate.randomness import streams
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 
 
 def learner(config: Mapping[str, Any]) -> "DQN":
-    """The learner of a resolved configuration. Raises Refusal where the buffer cannot hold an iteration's steps, or
+    """The learner of a resolved configuration. Raises UserError where the buffer cannot hold an iteration's steps, or
     learning would not start."""
     env: Any = build.environment(config)
     settings = config["algorithm"]
@@ -34,13 +34,13 @@ def learner(config: Mapping[str, Any]) -> "DQN":
         env = DiscreteActions(env, settings["action_bins"], *settings["action_range"])
     new = settings["steps"] * settings["environments"]
     if settings["buffer_size"] < new:
-        raise Refusal(
+        raise UserError(
             f"algorithm.buffer_size={settings['buffer_size']} cannot hold the {new} steps of an iteration; "
             f"write algorithm.buffer_size={new} or more"
         )
     total = config["iterations"] * new
     if settings["learning_starts"] >= total:
-        raise Refusal(
+        raise UserError(
             f"algorithm.learning_starts={settings['learning_starts']} is past the run's {total} steps, so nothing "
             f"would be learnt; write iterations={settings['learning_starts'] // new + 2} or more"
         )

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ablate import build, exact
 from ablate.envs.tabular import Tabular
+from ablate.errors import UserError
 from ablate.learners.base import Record, State
 from ablate.networks import Network
 from ablate.policies import GreedyValues
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def with_states_seen(env: Any, config: Mapping[str, Any]) -> Tabular:
     """The same MDP with the state itself, one-hot, for an observation. Refuses where states in which one acts look
     alike: what is computed of the states would be out of an agent's reach."""
     if not env.mdp.states_are_seen:
-        raise Refusal(
+        raise UserError(
             f"algorithm={config['algorithm']['name']} needs to see the state, which env={config['env']['name']} "
             "hides; write algorithm=q_learning, or env=chain"
         )

@@ -14,12 +14,12 @@ from ablate.envs.base import Discrete, Markov
 from ablate.envs.discretised import DiscreteActions, GridObservations, one_hot
 from ablate.envs.tabular import Tabular
 from ablate.episodes.online import Online
+from ablate.errors import UserError
 from ablate.learners.base import Record, State, part, prefixed
 from ablate.learners.schedules import linear, step_sizes
 from ablate.networks import Network
 from ablate.policies import GreedyValues
 from ablate.randomness import streams
-from ablate.refusal import Refusal
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def tabulated(env: Any, settings: Mapping[str, Any]) -> Markov:
     size, ranges, bins = env.observation_size, settings["state_range"], settings["state_bins"]
     if ranges is None:
         example = ",".join(["[-1,1]"] * size)
-        raise Refusal(
+        raise UserError(
             f"algorithm={settings['name']} keeps a table, and observations here are {size} real numbers; say between "
             f"which limits to cut them into bins, as algorithm.state_range=[{example}] (a speed may need more than a "
             "sine)"

@@ -25,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ablate.errors import UserError
 from ablate.probes.per_sample import AT_ONCE, Loss, per_sample_gradients, samples, to_numpy
-from ablate.refusal import Refusal
 from ablate.statistics import noise
 from ablate.statistics.block_sums import blocks_of, gradients_of_gram
 from ablate.statistics.interval import inverse
@@ -118,17 +118,17 @@ def probe(
     random numbers (dropout). With an ``optimizer`` that keeps second moments (Adam,
     AdamW, RMSprop) noise is also told in its metric, each parameter divided by sqrt(v) + eps.
 
-    Raises Refusal for fewer than 16 samples, a loss that fails, a loss or gradient that is not finite, one that needs
+    Raises UserError for fewer than 16 samples, a loss that fails, a loss or gradient that is not finite, one that needs
     no gradient, sums over samples, and batch normalisation in training mode, where a sample has no gradient of its own.
     """
     losses = dict(loss) if isinstance(loss, Mapping) else {getattr(loss, "__name__", "loss"): loss}
     _check_callable(model, losses)
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
-        raise Refusal("no parameter of the model requires a gradient; call requires_grad_() on those to judge")
+        raise UserError("no parameter of the model requires a gradient; call requires_grad_() on those to judge")
     if (count := samples(batch)) < FEWEST:
         hint = "; a list is one of samples, tensors of all samples go in a tuple" if isinstance(batch, list) else ""
-        raise Refusal(f"{count} samples are too few to tell noise from; give at least {FEWEST}{hint}")
+        raise UserError(f"{count} samples are too few to tell noise from; give at least {FEWEST}{hint}")
     scales = _scales(optimizer, parameters)
     with tempfile.TemporaryFile() as file:
         rows = _Rows(file, sum(p.numel() for p in parameters.values()))
@@ -139,7 +139,7 @@ def probe(
                 for i, gradient in enumerate(per_sample_gradients(model, each, batch, parameters, name)):
                     row = np.concatenate([g.ravel() for g in gradient])
                     if not np.isfinite(row).all():
-                        raise Refusal(f"the gradient of {name} is not finite at sample {i} of its batch")
+                        raise UserError(f"the gradient of {name} is not finite at sample {i} of its batch")
                     sums.add(gradient)
                     rows.append(row)
             layers += sums.table(name)
@@ -168,22 +168,24 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
 
 def _check_callable(model: Any, losses: Mapping[str, Loss]) -> None:
     if not isinstance(model, nn.Module):
-        raise Refusal(f"a {type(model).__name__} is no torch.nn.Module; give the model, then the loss, then the batch")
+        raise UserError(
+            f"a {type(model).__name__} is no torch.nn.Module; give the model, then the loss, then the batch"
+        )
     if not losses:
-        raise Refusal("there is no loss to judge; give loss(model, batch), or several by name")
+        raise UserError("there is no loss to judge; give loss(model, batch), or several by name")
     for name, loss in losses.items():
         try:
             inspect.signature(loss).bind(model, None)
         except TypeError:
-            raise Refusal(f"{name} is called as loss(model, batch); it takes other arguments") from None
+            raise UserError(f"{name} is called as loss(model, batch); it takes other arguments") from None
         except ValueError:  # a function without a signature
             continue
     norms = torch.nn.modules.batchnorm._BatchNorm
     coupled = [name for name, module in model.named_modules() if isinstance(module, norms) and module.training]
     if coupled:
-        raise Refusal(f"batch normalisation in training mode ({coupled[0]}) mixes samples; call model.eval() first")
+        raise UserError(f"batch normalisation in training mode ({coupled[0]}) mixes samples; call model.eval() first")
     if strange := [name for name, p in model.named_parameters() if p.requires_grad and p.is_complex()]:
-        raise Refusal(f"the parameter {strange[0]} is complex; give real ones")
+        raise UserError(f"the parameter {strange[0]} is complex; give real ones")
 
 
 def _scales(optimizer: torch.optim.Optimizer | None, parameters: Mapping[str, Tensor]) -> list[NDArray[np.float32]]:
@@ -191,7 +193,7 @@ def _scales(optimizer: torch.optim.Optimizer | None, parameters: Mapping[str, Te
     if optimizer is None:
         return []
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise Refusal(
+        raise UserError(
             f"a {type(optimizer).__name__} is no torch optimizer; give Adam, AdamW or RMSprop, or leave it out"
         )
     settings = {id(p): group for group in optimizer.param_groups for p in group["params"]}
@@ -200,7 +202,7 @@ def _scales(optimizer: torch.optim.Optimizer | None, parameters: Mapping[str, Te
         state = optimizer.state.get(p, {})
         v = state.get("exp_avg_sq", state.get("square_avg"))
         if v is None:
-            raise Refusal(
+            raise UserError(
                 f"the optimizer has no second moment of {name} yet; give Adam, AdamW or RMSprop that has taken a step, "
                 "or leave it out"
             )

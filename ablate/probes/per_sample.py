@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 Loss = Callable[[nn.Module, Any], Tensor]
 
@@ -38,7 +38,7 @@ def per_sample_gradients(
                 yield [_array(g, p) for g, p in zip(gradients, parameters.values(), strict=True)]
             return
     elif whole is not None and not whole.requires_grad:
-        raise Refusal(DETACHED.format(name))
+        raise UserError(DETACHED.format(name))
     del whole
     start = 0
     if not isinstance(batch, list):
@@ -48,7 +48,7 @@ def per_sample_gradients(
     for i in range(start, number):
         value = _losses(model, loss, _sample(batch, i), name)
         if value.numel() != 1:
-            raise Refusal(
+            raise UserError(
                 f"{name} returned shape {tuple(value.shape)}; return the losses of the {number} samples, [{number}], "
                 "or a single number of one sample"
             )
@@ -111,17 +111,17 @@ def _together(
 
 
 def samples(batch: Any) -> int:
-    """N. Raises Refusal where the parts of a batch differ in it."""
+    """N. Raises UserError where the parts of a batch differ in it."""
     if isinstance(batch, list):
         return len(batch)
     parts = _leaves(batch)
     if not parts:
         return 0
     if scalar := [part for part in parts if part.ndim == 0]:
-        raise Refusal(f"the batch holds a single number ({scalar[0].item():g}); give tensors of N rows each")
+        raise UserError(f"the batch holds a single number ({scalar[0].item():g}); give tensors of N rows each")
     sizes = {len(part) for part in parts}
     if len(sizes) != 1:
-        raise Refusal(
+        raise UserError(
             f"the parts of the batch have {sorted(sizes)} rows; give tensors of N rows each, or a list of samples"
         )
     return sizes.pop()
@@ -134,7 +134,7 @@ def _leaves(batch: Any) -> list[Tensor]:
         return [leaf for part in batch.values() for leaf in _leaves(part)]
     if isinstance(batch, tuple):
         return [leaf for part in batch for leaf in _leaves(part)]
-    raise Refusal(
+    raise UserError(
         f"a batch is a list of samples, or tensors of N rows in a tuple or a dictionary; it has {type(batch).__name__}"
         + ("; write torch.from_numpy(x)" if isinstance(batch, np.ndarray) else "")
     )
@@ -153,29 +153,29 @@ def _sample(batch: Any, i: int | slice) -> Any:
 
 
 def _losses(model: nn.Module, loss: Loss, batch: Any, name: str) -> Tensor:
-    """What the loss returns. Raises Refusal, with the fault as its cause, where it fails or returns no real numbers."""
+    """What the loss returns. Raises UserError, with the fault as its cause, where it fails or returns no numbers."""
     try:
         value = loss(model, batch)
-    except Refusal:
+    except UserError:
         raise
     except Exception as error:
         told = (str(error).splitlines() or [""])[0]
-        raise Refusal(
+        raise UserError(
             f"{name}(model, batch) fails with {type(error).__name__}: {told}; a loss of outputs and targets goes into "
             "a function of the model and the batch, lambda m, b: loss(m(b[0]), b[1])"
         ) from error
     if not isinstance(value, Tensor):
-        raise Refusal(f"{name} returned {type(value).__name__}; return a tensor, the loss of each sample or of one")
+        raise UserError(f"{name} returned {type(value).__name__}; return a tensor, the loss of each sample or of one")
     if value.is_complex():
-        raise Refusal(f"{name} returned complex numbers; return real ones")
+        raise UserError(f"{name} returned complex numbers; return real ones")
     return value
 
 
 def _check(value: Tensor, name: str) -> None:
     if not value.requires_grad:
-        raise Refusal(DETACHED.format(name))
+        raise UserError(DETACHED.format(name))
     if not value.isfinite().all():
-        raise Refusal(
+        raise UserError(
             f"{name} is not finite at sample {int((~value.reshape(-1).isfinite()).nonzero()[0])} of its batch"
         )
 

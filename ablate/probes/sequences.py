@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ablate import build
 from ablate.envs.tokens import problem_of
+from ablate.errors import UserError
 from ablate.models import TabularModel
 from ablate.probes.exact import ratios
 from ablate.probes.schedule import Schedule
-from ablate.refusal import Refusal
 from ablate.sequences import advantages, aggregations
 from ablate.sequences.exact import OfBatch
 from ablate.sequences.problem import TokenProblem
@@ -29,7 +29,7 @@ def probe(config: Mapping[str, Any]) -> "SequenceProbe":
     made = {axis: build.part(config[axis]) for axis in ("advantage", "aggregation") if axis in config}
     size, problem = config["env"]["group"], problem_of(env.mdp)  # type: ignore[attr-defined]
     if problem is None:
-        raise Refusal(f"env={config['env']['name']} is no token problem")
+        raise UserError(f"env={config['env']['name']} is no token problem")
     return SequenceProbe(
         model=TabularModel(env.mdp, build.policy(config, env)),  # type: ignore[attr-defined]
         problem=problem,
@@ -83,7 +83,7 @@ class SequenceProbe(Schedule):
         return {"phi": "return", "baseline": "none", "critic": "none"} | numbers
 
     def check(self) -> None:
-        """Raises Refusal where there are too many batches to sum over."""
+        """Raises UserError where there are too many batches to sum over."""
         self.row(np.zeros((self.problem.prompts, len(self.problem.prefixes), self.problem.vocabulary)))
 
     def _jacobians(self, theta: Tensor) -> Sequence[np.ndarray | None]:

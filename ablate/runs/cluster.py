@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ablate.configuration.ranges import Dask
-from ablate.refusal import Refusal, one_line
+from ablate.errors import UserError, one_line
 from ablate.runs.progress import Screen
 from ablate.runs.resources import cores
 from ablate.runs.run import blocks, standing
@@ -43,7 +43,7 @@ class Progress(NamedTuple):
 class Cluster:
     """The workers of a Dask cluster, with the verbs of `Workers`; where no scheduler is named, one on this machine.
 
-    Raises Refusal where Dask is not installed, where the scheduler does not answer, and where it has no worker.
+    Raises UserError where Dask is not installed, where the scheduler does not answer, and where it has no worker.
     """
 
     def __init__(self, dask: Dask, screen: Screen) -> None:
@@ -59,7 +59,7 @@ class Cluster:
             self._client.wait_for_workers(1, CONNECT_SECONDS)
         except TimeoutError as error:
             self.kill()
-            raise Refusal(
+            raise UserError(
                 f"{_told(dask)} has no worker; start some, as by `dask worker ADDRESS --nthreads 1`"
             ) from error
         self._look()
@@ -73,7 +73,7 @@ class Cluster:
         try:
             future = self._client.submit(work, *ticket.task, self._name, pure=False, key=f"{self._name}-{slot}")
         except Exception as error:
-            raise Refusal(f"the scheduler is gone ({_said(error)}); start it again and type the same") from error
+            raise UserError(f"the scheduler is gone ({_said(error)}); start it again and type the same") from error
         self._futures[future] = ticket
         future.add_done_callback(self._ended.put)
         return ticket
@@ -224,7 +224,7 @@ def _connected(dask: Dask) -> tuple[Any, Any]:
         settings.set({"distributed.scheduler.allowed-failures": 0})  # of our own scheduler; another has its own
         import distributed
     except ImportError as error:
-        raise Refusal('workers=dask needs Dask; type pip install -c constraints.txt -e ".[cluster]"') from error
+        raise UserError('workers=dask needs Dask; type pip install -c constraints.txt -e ".[cluster]"') from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with deaf():  # the threads of Dask, and so the processes that they start
         if dask.scheduler is None:
@@ -234,12 +234,12 @@ def _connected(dask: Dask) -> tuple[Any, Any]:
             return distributed.Client(local), local
         is_file = "://" not in dask.scheduler
         if is_file and not os.path.isfile(dask.scheduler):
-            raise Refusal(f"{_told(dask)} is neither an address such as tcp://host:8786 nor a scheduler file")
+            raise UserError(f"{_told(dask)} is neither an address such as tcp://host:8786 nor a scheduler file")
         where = {"scheduler_file": dask.scheduler} if is_file else {"address": dask.scheduler}
         try:
             return distributed.Client(timeout=CONNECT_SECONDS, **where), None
         except Exception as error:
-            raise Refusal(f"{_told(dask)} does not answer ({_said(error)}); is `dask scheduler` running?") from error
+            raise UserError(f"{_told(dask)} does not answer ({_said(error)}); is `dask scheduler` running?") from error
 
 
 def _told(dask: Dask) -> str:

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from ablate.envs.base import Discrete, Environment
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 PROCESS = 120e6  # bytes of a process that has loaded PyTorch and does nothing
 STEP = (
@@ -37,7 +37,7 @@ def check(config: Mapping[str, Any], env: Environment, block: int, processes: in
         remedy = f"smaller layers in {name}"
     elif fitting >= 1 and processes > 1:
         remedy += ", or workers=1"
-    raise Refusal(
+    raise UserError(
         f"{name}={value if value < 10**15 else f'{value:.3g}'} needs about {_gib(total)} of memory{seeds}, and "
         f"{_gib(at_hand)} are at hand; write {remedy}"
     )

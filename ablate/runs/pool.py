@@ -12,10 +12,10 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ablate.configuration import Impossible, Job
+from ablate.configuration import IncompatibleSettings, Job
 from ablate.configuration.overrides import ranges
 from ablate.configuration.ranges import Dask
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs.cluster import Cluster
 from ablate.runs.progress import Line, Screen
 from ablate.runs.resources import cores
@@ -34,7 +34,7 @@ _workers: dict[int | Dask, Workers | Cluster] = {}  # started by the first pool 
 def run(job: Job, label: str, screen: Screen) -> Summary:
     """Bring every seed of one job to its end, and tell what became of each. What is done already is left alone.
 
-    Raises Refusal where the outputs folder cannot be written, KeyboardInterrupt after saving all that is under way.
+    Raises UserError where the outputs folder cannot be written, KeyboardInterrupt after saving all that is under way.
     """
     pool = Pool(screen)
     summary = pool.add(job, label)
@@ -49,7 +49,7 @@ class Pool:
         self.screen = screen
         self._processes: int | Dask = 1
         self._works: dict[Path, Work] = {}
-        self._taken: list[tuple[Path, str, Job | Refusal]] = []
+        self._taken: list[tuple[Path, str, Job | UserError]] = []
         self._records: dict[Path, Summary] = {}
 
     def take(self, record: Path, label: str, resolved: Callable[[], Job]) -> None:
@@ -57,8 +57,8 @@ class Pool:
         nothing."""
         try:
             self._taken.append((record, label, resolved()))
-        except Refusal as refusal:
-            self._taken.append((record, label, refusal))
+        except UserError as error:
+            self._taken.append((record, label, error))
 
     def _take_on(self) -> None:
         """The jobs that were taken down; those of one cell have one record."""
@@ -70,18 +70,18 @@ class Pool:
             told.add(id(summary))
         self._taken = []
 
-    def _added(self, job: Job | Refusal, label: str) -> Summary:
+    def _added(self, job: Job | UserError, label: str) -> Summary:
         try:
-            if isinstance(job, Refusal):
+            if isinstance(job, UserError):
                 raise job
             return self.add(job, label)
-        except Refusal as refusal:
-            return Summary(label, refused=str(refusal), impossible=isinstance(refusal, Impossible))
+        except UserError as error:
+            return Summary(label, refused=str(error), impossible=isinstance(error, IncompatibleSettings))
         except SystemExit as left:  # user code is tried before the workers get it
             return Summary(label, refused=f"its code raised SystemExit({left}), as sys.exit does, as it was set up")
 
     def add(self, job: Job, label: str) -> Summary:
-        """Take on a job; jobs of the same cell are one. Raises Refusal where it cannot be run."""
+        """Take on a job; jobs of the same cell are one. Raises UserError where it cannot be run."""
         check_writable(job.outputs)
         cell = Cell.at(job.outputs, job.study, job.overrides, job.config)
         processes = job.workers or cores()
@@ -99,9 +99,9 @@ class Pool:
             self._take_on()
             if todo := [work for work in self._works.values() if work.at]:
                 _Training(todo, _started(self._processes, self.screen), self.screen).run()
-        except Refusal as refusal:  # nothing can be started
+        except UserError as error:  # nothing can be started
             for work in todo:
-                work.summary.refused = str(refusal)
+                work.summary.refused = str(error)
         finally:
             for folder, summary in self._records.items():
                 record_job(folder, asdict(summary))
@@ -148,10 +148,10 @@ class _Training:
                     self._collect()
                     patience.look({ticket: self.at_work[ticket] for ticket in self.workers.at_work})
                 self._show(line)
-            except Refusal as refusal:  # no process can be started
+            except UserError as error:  # no process can be started
                 self._drop()
                 for work in {block.work for block in (*self.waiting, *self.at_work.values())}:
-                    work.summary.refused = str(refusal)
+                    work.summary.refused = str(error)
             except BaseException:
                 self._drop()
                 raise

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Column
 
-from ablate.refusal import one_line
+from ablate.errors import one_line
 
 SECONDS = "ABLATE_PROGRESS_SECONDS"  # the variable that says how far two plain lines are apart
 LOG_SECONDS = 10  # where it says nothing

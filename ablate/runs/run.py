@@ -9,7 +9,7 @@ from ablate import build
 from ablate.configuration import Job
 from ablate.configuration.overrides import ranges
 from ablate.configuration.ranges import Dask
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs import memory, resources
 from ablate.runs.budget import Budget
 from ablate.runs.progress import Screen
@@ -96,7 +96,7 @@ class Work:
         self.outcomes: dict[int, str] = {}
 
     def add(self, job: Job) -> None:
-        """Take on the seeds of a job of this cell. Raises Refusal where they do not fit in memory."""
+        """Take on the seeds of a job of this cell. Raises UserError where they do not fit in memory."""
         seeds = [seed for seed in job.seeds if seed not in self.at]
         if job.overwrite:
             for seed in seeds:
@@ -186,6 +186,6 @@ def blocks(todo: Mapping[int, Standing], widest: int) -> list[tuple[int, ...]]:
 def _divergence(cell: Cell, seed: int) -> str:
     try:
         manifest = cell.manifest(seed)
-    except Refusal:
+    except UserError:
         return "diverged, and was then taken away by another process; run the command again"
     return f"diverged at iteration {manifest['iteration']}: {manifest['reason']}"

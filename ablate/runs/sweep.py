@@ -19,7 +19,7 @@ from ablate import store
 from ablate.configuration import parse_seeds
 from ablate.configuration.overrides import parsed, ranges
 from ablate.configuration.ranges import TRACKERS
-from ablate.refusal import Refusal, one_line
+from ablate.errors import UserError, one_line
 from ablate.runs import progress
 from ablate.runs.pool import Pool
 from ablate.runs.run import Summary
@@ -104,8 +104,8 @@ def _refuse_early(config: DictConfig) -> None:
         for override in filter(None, map(parsed, words)):
             if override.key_or_group == "seed" and override.is_sweep_override():
                 parse_seeds([seed for part in override.sweep_iterator() for seed in parse_seeds(part)])
-    except Refusal as refusal:
-        progress.error(str(refusal))
+    except UserError as error:
+        progress.error(str(error))
         raise SystemExit(2) from None
 
 
@@ -214,7 +214,7 @@ def _readable(read: "Callable[[int], pd.DataFrame]", summary: Summary) -> "list[
     for seed in sorted(summary.complete + summary.skipped):
         try:
             found.append(read(seed))
-        except Refusal:
+        except UserError:
             summary.failed[seed] = "finished, and then taken away or damaged by another process; run the command again"
             summary.complete, summary.skipped = (
                 [left for left in seeds if left != seed] for seeds in (summary.complete, summary.skipped)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ablate.refusal import Refusal, said
+from ablate.errors import UserError, said
 from ablate.standard_streams import steady
 from ablate.store import Cell
 
@@ -121,8 +121,8 @@ def came_to(call: Callable[[], Any]) -> tuple[str, Any]:
     """What a block came to: done with what became of each seed, or refused or raised with why, and a stack trace."""
     try:
         return "done", call()
-    except Refusal as refusal:  # a full disk, say, which another try does not mend
-        return "refused", (str(refusal), "")
+    except UserError as error:  # a full disk, say, which another try does not mend
+        return "refused", (str(error), "")
     except BaseException as error:  # user code may raise SystemExit and the like
         return "raised", (_one_line(error), traceback.format_exc())
 

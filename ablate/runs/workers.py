@@ -20,7 +20,7 @@ from multiprocessing.util import Finalize
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.runs.worker import serve
 from ablate.store import Cell
 
@@ -232,7 +232,7 @@ class Workers:
     def wait(self, seconds: float) -> None:
         """Hand out blocks to processes that are free, and take what has come to an end within so many seconds.
 
-        Raises Refusal where no process can be started.
+        Raises UserError where no process can be started.
         """
         self._hand_out()
         at_work = {worker.connection: worker for worker in self._workers}
@@ -265,7 +265,7 @@ class Workers:
             except OSError as error:
                 if any(worker.ticket for worker in self._workers):
                     return None
-                raise Refusal(
+                raise UserError(
                     f"no process can be started: {error.strerror or error}; allow more (`ulimit -a` shows the limits), "
                     "or write workers=1"
                 ) from error

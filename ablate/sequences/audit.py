@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.sequences.definitions import EXPECTED, SAME, Definition, definitions, mixed
 from ablate.sequences.exact import Moments
 from ablate.sequences.problem import END, TokenProblem
@@ -63,18 +63,18 @@ class Subject:
         if not self.is_loss:
             A = _numbers(self.function(r))
             if A.shape != rewards.shape:
-                raise Refusal(f"{self.name} returned shape {A.shape} for rewards of shape {rewards.shape}")
+                raise UserError(f"{self.name} returned shape {A.shape} for rewards of shape {rewards.shape}")
             return A[..., None] / rewards.size * mask
         given = np.where(mask, -0.7, 0.0) if log_probs is None else log_probs
         leaf = torch.from_numpy(given.copy()).requires_grad_()
         value = self.function(log_probs=leaf, rewards=r, mask=self._mask(mask))
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
             shape = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
-            raise Refusal(
+            raise UserError(
                 f"{self.name} returned {shape}, not one number to descend; take the mean as your trainer does"
             )
         if not value.requires_grad:
-            raise Refusal(f"{self.name} does not depend on log_probs: was it detached?")
+            raise UserError(f"{self.name} does not depend on log_probs: was it detached?")
         (gradient,) = torch.autograd.grad(value.reshape(()), leaf)
         return -gradient.double().numpy()
 
@@ -83,22 +83,22 @@ def load(path: str) -> Subject:
     """The function that `module:function` names, looked for in the present folder too."""
     module, _, name = path.partition(":")
     if not name:
-        raise Refusal(f"{path} names no function; write module:function, as in my_trainer:advantages")
+        raise UserError(f"{path} names no function; write module:function, as in my_trainer:advantages")
     if module.endswith(".py"):
-        raise Refusal(f"{path} names a file; write {module.removesuffix('.py').replace('/', '.')}:{name}")
+        raise UserError(f"{path} names a file; write {module.removesuffix('.py').replace('/', '.')}:{name}")
     sys.path.insert(0, os.getcwd())
     try:
         function: Any = importlib.import_module(module)
         for part in name.split("."):
             function = getattr(function, part)
     except (ImportError, AttributeError) as missing:
-        raise Refusal(f"{path} is not found: {missing}") from None
+        raise UserError(f"{path} is not found: {missing}") from None
     except Exception as error:
-        raise Refusal(f"{module} cannot be imported: {type(error).__name__}: {error}") from None
+        raise UserError(f"{module} cannot be imported: {type(error).__name__}: {error}") from None
     finally:
         sys.path.remove(os.getcwd())
     if not callable(function):
-        raise Refusal(f"{path} is no function but a {type(function).__name__}; write module:function")
+        raise UserError(f"{path} is no function but a {type(function).__name__}; write module:function")
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # a function without a signature takes rewards
@@ -112,7 +112,7 @@ def load(path: str) -> Subject:
             "rewards",
             "mask",
         }:
-            raise Refusal(
+            raise UserError(
                 f"{path} takes {', '.join(names)}; an advantage takes rewards alone, a loss takes log_probs, rewards "
                 "and mask by these names"
             )
@@ -123,10 +123,10 @@ def load(path: str) -> Subject:
 def audit(subject: Subject, expected: str | None = None) -> list[Finding]:
     """Every check, in order. ``expected`` is a name in EXPECTED: another definition is then a fault.
 
-    Raises Refusal for a function that cannot be called as it must.
+    Raises UserError for a function that cannot be called as it must.
     """
     if expected is not None and expected not in EXPECTED:
-        raise Refusal(f"{expected} is no estimator known here; write one of {', '.join(EXPECTED)}")
+        raise UserError(f"{expected} is no estimator known here; write one of {', '.join(EXPECTED)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the deviation of one number
         subject = _callable(subject)
@@ -145,14 +145,14 @@ def _callable(subject: Subject) -> Subject:
     try:
         subject.multipliers(rewards, mask)
         return subject
-    except Refusal:
+    except UserError:
         raise
     except Exception as error:
         with suppress(Exception):
             other = replace(subject, mask_type=torch.bool)
             other.multipliers(rewards, mask)
             return other
-        raise Refusal(f"{subject.name} cannot be called on 2 prompts of 2 answers: {error}") from None
+        raise UserError(f"{subject.name} cannot be called on 2 prompts of 2 answers: {error}") from None
 
 
 def _again(subject: Subject) -> Finding:
@@ -328,7 +328,7 @@ def _degenerate(subject: Subject) -> list[Finding]:
         r = np.array(rewards)
         try:
             c = subject.multipliers(r, np.ones((*r.shape, 1), bool))
-        except Refusal:
+        except UserError:
             raise
         except Exception as error:
             return f"{type(error).__name__}: {error}"

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.sequences import advantages, aggregations
 from ablate.sequences.problem import TokenProblem
 
@@ -136,7 +136,7 @@ def moments(
     The parameters are the logits, each prompt's its own; with a ``jacobian`` d logits / d theta [P, prefixes, V, D]
     they are theta, of a network that all prompts share.
 
-    Raises Refusal where there are more batches to sum over than memory stands.
+    Raises UserError where there are more batches to sum over than memory stands.
     """
     kinds = kinds_of(problem, logits, surrogate, "norms" in advantages.takes(advantage), jacobian)
     mean, variance = kind_moments(kinds, size, advantage, aggregation, shared=jacobian is not None)
@@ -246,7 +246,7 @@ def _batches(
     cells = [(x, n) for x in prompts for n in _shares(x, size, len(kinds) * size // micro_batches)]
     number = prod(comb(np.count_nonzero(kinds[x].chances) + n - 1, n) for x, n in cells)
     if number > MOST_BATCHES:
-        raise Refusal(
+        raise UserError(
             f"{number:.3g} batches are too many to sum over (at most {MOST_BATCHES:,}): take fewer prompts, answers or "
             "kinds of answer, or an estimator that takes prompts one at a time"
         )

@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, sparse, special, stats
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.sequences import advantages
 from ablate.sequences.exact import OfBatch
 from ablate.statistics.formatting import counted
@@ -75,22 +75,22 @@ class Rates:
 def read(path: str | Path) -> Rates:
     """A CSV with a row a prompt: prompt, k, n (k of n answers were right) or prompt, p.
 
-    Raises Refusal for other columns, a number out of its range, a prompt named twice, and an empty file.
+    Raises UserError for other columns, a number out of its range, a prompt named twice, and an empty file.
     """
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as problem:
-        raise Refusal(f"{path} cannot be read as CSV: {problem}") from None
+        raise UserError(f"{path} cannot be read as CSV: {problem}") from None
     table.columns = table.columns.map(lambda column: str(column).strip())
     columns = set(table.columns)
     if not ({"prompt", "k", "n"} <= columns or {"prompt", "p"} <= columns):
-        raise Refusal(f"{path} has the columns {', '.join(map(str, table.columns))}; it needs prompt,k,n or prompt,p")
+        raise UserError(f"{path} has the columns {', '.join(map(str, table.columns))}; it needs prompt,k,n or prompt,p")
     if table.empty:
-        raise Refusal(f"{path} names no prompt; write a row a prompt")
+        raise UserError(f"{path} names no prompt; write a row a prompt")
     if not isinstance(table.index, pd.RangeIndex):  # pandas then takes the first column for labels
-        raise Refusal(f"{path} has rows with more fields than its first line names; name every column")
+        raise UserError(f"{path} has rows with more fields than its first line names; name every column")
     if twice := list(table["prompt"][table["prompt"].duplicated()]):
-        raise Refusal(f"{path} names prompt {twice[0]} twice; write a row a prompt")
+        raise UserError(f"{path} names prompt {twice[0]} twice; write a row a prompt")
     counted = {"k", "n"} <= columns
     numbers = table[["k", "n"] if counted else ["p"]].apply(pd.to_numeric, errors="coerce")
     if counted:
@@ -102,7 +102,7 @@ def read(path: str | Path) -> Rates:
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         wanted = "whole numbers 0 <= k <= n, n >= 1" if counted else "0 <= p <= 1"
-        raise Refusal(f"{path}, prompt {table['prompt'].iloc[row]}: {wanted} does not hold")
+        raise UserError(f"{path}, prompt {table['prompt'].iloc[row]}: {wanted} does not hold")
     return observed(k, n) if counted else known(p)
 
 
@@ -191,12 +191,12 @@ def by_group_size(rates: Rates, budget: int, sizes: Sequence[int]) -> pd.DataFra
     update, and nsr_low, nsr_high: 95% limits of a bootstrap over prompts, 0 and inf of fewer than FEWEST prompts, inf
     where the signal may be 0.
 
-    Raises Refusal for a size that is not from 2 to MOST or larger than the budget.
+    Raises UserError for a size that is not from 2 to MOST or larger than the budget.
     """
     if budget < 2:
-        raise Refusal(f"--budget {budget} makes no group; write --budget 2 or more")
+        raise UserError(f"--budget {budget} makes no group; write --budget 2 or more")
     if bad := [N for N in sizes if not 2 <= N <= min(MOST, budget)]:
-        raise Refusal(f"a group of {bad[0]} is not from 2 to {min(MOST, budget)} answers; the budget is {budget}")
+        raise UserError(f"a group of {bad[0]} is not from 2 to {min(MOST, budget)} answers; the budget is {budget}")
     rows = []
     resamples = _resampled(rates) if rates.prompts >= FEWEST and _bounded(rates) else None
     for N in sizes:

@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.sequences import advantages, aggregations
 from ablate.sequences.exact import Accept, Floats, Moments, OfBatch, couples_prompts, gradient, kinds_of, sums
 from ablate.sequences.problem import TokenProblem
@@ -44,13 +44,13 @@ def drawn(
     """Exact moments for G = `groups` groups of N = `size` answers; ``accept=advantages.differ`` is dynamic sampling. A
     ``jacobian`` is that of a policy whose parameters all prompts share, as in `exact.moments`.
 
-    Raises Refusal where there are too many batches to sum over, or where no group is ever accepted.
+    Raises UserError where there are too many batches to sum over, or where no group is ever accepted.
     """
     kinds = kinds_of(problem, logits, by_norm="norms" in advantages.takes(advantage), jacobian=jacobian)
     P = problem.prompts
     together = groups if couples_prompts(advantage, aggregation) else 1
     if P**together > MOST_DRAWS:
-        raise Refusal(
+        raise UserError(
             f"{P} prompts in {groups} groups are {P**together:.3g} batches of prompts, at most {MOST_DRAWS} are summed "
             "over: take fewer groups, or an estimator that takes groups one at a time"
         )
@@ -65,7 +65,7 @@ def drawn(
         mean[own] += first / P**together
         square += second / P**together
     if accepted == 0:
-        raise Refusal("no group is ever accepted: every answer to a prompt has the same reward")
+        raise UserError("no group is ever accepted: every answer to a prompt has the same reward")
     mean, square = mean / accepted, square / accepted
     variance = (square - float(np.square(mean).sum())) * together / groups
     return Drawn(mean, variance, gradient(problem, logits, jacobian), accepted ** (1 / together))

@@ -3,7 +3,7 @@
 from ablate.store.cell import Cell, Status
 from ablate.store.checkpoint import Checkpoint
 from ablate.store.columns import COUNTS, CURVES, PROBE
-from ablate.store.errors import Damaged
+from ablate.store.errors import CorruptFileError
 from ablate.store.jobs import check_writable, forget_jobs, read_jobs, record_job
 from ablate.store.layout import PRESENTATION, RUNTIME, config_digest, config_hash, names_cell, study_folder
 from ablate.store.manifest import FIELDS, READ, SCHEMA
@@ -21,7 +21,7 @@ __all__ = [
     "SCHEMA",
     "Cell",
     "Checkpoint",
-    "Damaged",
+    "CorruptFileError",
     "Status",
     "Stray",
     "cells",

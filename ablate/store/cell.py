@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ablate.files import create, entries, make_folder, move_folder, put, refusing, retrying, sync_folder
-from ablate.refusal import Refusal
+from ablate.errors import UserError
+from ablate.files import create, entries, make_folder, move_folder, put, retrying, sync_folder, user_errors
 from ablate.store import checkpoint as npz
 from ablate.store.checkpoint import Checkpoint
 from ablate.store.config_file import Description, read_description, written
-from ablate.store.errors import Damaged, reading
+from ablate.store.errors import CorruptFileError, reading
 from ablate.store.layout import (
     CONFIG_DIR,
     HASH_LENGTH,
@@ -56,7 +56,7 @@ class Cell:
         """The cell of a resolved configuration: the folder that has it already, else a name made of the overrides."""
         folder, kept = study_folder(outputs, study), tuple(sorted(filter(names_cell, overrides)))
         digest = config_digest(config)
-        with refusing(folder):
+        with user_errors(folder):
             ranks = [_rank(path, kept, digest) for path in _named(folder, digest)]
         known = min(filter(None, ranks), default=None)
         name = known[-1] if known else cell_name(kept, digest[:HASH_LENGTH])
@@ -77,7 +77,7 @@ class Cell:
             return config_digest(self.config)
         digits = hash_in(self.name) or ""
         if len(digits) < HASH_LENGTH:
-            with suppress(Refusal):
+            with suppress(UserError):
                 return self.read_description().digest
         return digits
 
@@ -92,19 +92,19 @@ class Cell:
                     return []
                 if stored.digest != self.digest:
                     warnings = self._set_aside(path, "config.yaml", f"{path} is another configuration")
-            except Damaged as damage:
+            except CorruptFileError as damage:
                 if os.path.lexists(path):
                     warnings = self._set_aside(path, "config.yaml", damage.flaw)
             self._write(path, "config.yaml", written(self.overrides, config))
         return warnings
 
     def read_description(self) -> Description:
-        """The overrides and the resolved configuration on disk. Raises Damaged where they are not as written, or are of
-        another cell than the folder's name says."""
+        """The overrides and the resolved configuration on disk. Raises CorruptFileError where they are not as written,
+        or are of another cell than the folder's name says."""
         with self._refusing():
             found = read_description(self.path / "config.yaml")
         if not found.digest.startswith(hash_in(self.name) or ""):
-            raise Damaged(f"{self.path / 'config.yaml'} is another configuration than the folder's name says")
+            raise CorruptFileError(f"{self.path / 'config.yaml'} is another configuration than the folder's name says")
         return found
 
     def read_config(self) -> dict[str, Any]:
@@ -114,14 +114,14 @@ class Cell:
     def seeds(self) -> list[int]:
         """Every seed that has left anything here, in order."""
         work = self.path / ".unfinished"
-        with refusing(self.path):
+        with user_errors(self.path):
             folders = [*entries(self.path), *([] if work.is_symlink() else entries(work))]
         return sorted({seed for path in folders if (seed := seed_in(path.name)) is not None})
 
     def status(self, seed: int) -> Status:
         """What a seed has on disk; only reads. "damaged" becomes one of the others by `repair`, links apart."""
         work = self._work(seed)
-        with refusing(self.path):
+        with user_errors(self.path):
             if self._link(seed):
                 return "damaged"
             for folder, status in self._published(seed).items():
@@ -133,7 +133,7 @@ class Cell:
     def repair(self, seed: int) -> list[str]:
         """Set aside whatever of a seed is damaged, the checkpoint included. Returns warnings, a line each.
 
-        Raises Refusal where a folder is a link, which is left alone."""
+        Raises UserError where a folder is a link, which is left alone."""
         warnings = []
         with self._refusing(seed):
             for folder in self._published(seed):
@@ -141,7 +141,7 @@ class Cell:
                     warnings += self._set_aside(folder, f"seed={seed}", flaw)
             try:
                 self.load_checkpoint(seed)
-            except Damaged as damage:
+            except CorruptFileError as damage:
                 warnings += self._set_aside(self._work(seed) / "checkpoint.npz", f"seed={seed}", damage.flaw)
             if self.status(seed) == "complete":
                 self._clear(seed)
@@ -155,12 +155,12 @@ class Cell:
         self._write(self._work(seed) / "checkpoint.npz", f"seed={seed}", data)
 
     def load_checkpoint(self, seed: int) -> Checkpoint | None:
-        """The checkpoint of a seed, None where there is none. Raises Damaged where it cannot be read, or is of another
-        cell or seed."""
+        """The checkpoint of a seed, None where there is none. Raises CorruptFileError where it cannot be read, or is
+        of another cell or seed."""
         try:
             with self._refusing(seed), reading(self._work(seed) / "checkpoint.npz") as path:
                 return npz.load(path, seed, self.digest)
-        except Damaged as damage:
+        except CorruptFileError as damage:
             if isinstance(damage.__cause__, FileNotFoundError):
                 return None
             raise
@@ -200,35 +200,35 @@ class Cell:
     def contents(self, seed: int) -> tuple[dict[str, Any], dict[str, bytes]] | None:
         """The manifest of a complete or diverged run and the bytes of its files, checked; None where there is neither.
 
-        Raises Damaged where a file is not what its manifest describes.
+        Raises CorruptFileError where a file is not what its manifest describes.
         """
         with self._refusing(seed):
             published = next((folder for folder in self._published(seed) if folder.exists()), None)
             return sound(published, seed, lambda: self.digest) if published else None
 
     def manifest(self, seed: int) -> dict[str, Any]:
-        """What a complete or diverged run says of itself. Raises Damaged."""
+        """What a complete or diverged run says of itself. Raises CorruptFileError."""
         return self._sound(seed)[0]
 
     def curves(self, seed: int) -> pd.DataFrame:
-        """A row per iteration of a complete or diverged run. Raises Damaged."""
+        """A row per iteration of a complete or diverged run. Raises CorruptFileError."""
         return self._frame(seed, "curves.parquet")
 
     def probe(self, seed: int) -> pd.DataFrame:
-        """A row per (iteration, estimator) of a complete or diverged run that was probed. Raises Damaged."""
+        """A row per (iteration, estimator) of a complete or diverged run that was probed. Raises CorruptFileError."""
         return self._frame(seed, "probe.parquet")
 
     def _sound(self, seed: int) -> tuple[dict[str, Any], dict[str, bytes]]:
         found = self.contents(seed)
         if found is None:
-            raise Damaged(f"{self._run(seed)} is missing")
+            raise CorruptFileError(f"{self._run(seed)} is missing")
         return found
 
     def _frame(self, seed: int, name: str) -> pd.DataFrame:
         _, files = self._sound(seed)
         with reading(self._run(seed) / name):
             if name not in files:
-                raise Damaged(f"{self._run(seed) / name} is missing")
+                raise CorruptFileError(f"{self._run(seed) / name} is missing")
             return from_parquet(files[name]).to_pandas(use_threads=False)
 
     def _flaw(self, folder: Path, seed: int) -> str | None:
@@ -245,8 +245,8 @@ class Cell:
     def _refusing(self, seed: int | None = None) -> Iterator[None]:
         """Refuse links, through which nothing is read, written, moved or removed, and what the user can mend."""
         if link := self._link(seed):
-            raise Refusal(f"{link} is a link, and is left alone; put the folder itself there, or remove the link")
-        with refusing(self.path):
+            raise UserError(f"{link} is a link, and is left alone; put the folder itself there, or remove the link")
+        with user_errors(self.path):
             yield
 
     def _run(self, seed: int) -> Path:
@@ -356,7 +356,7 @@ def _rank(path: Path, overrides: Sequence[str], digest: str) -> tuple[bool, bool
     is made of the overrides; then one whose config.yaml can be read."""
     try:
         found = read_description(path / "config.yaml")
-    except Refusal:
+    except UserError:
         return not is_original(path.name, overrides), True, path.name
     return (not is_original(path.name, found.overrides), False, path.name) if found.digest == digest else None
 

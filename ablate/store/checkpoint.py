@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ablate.files import opened
-from ablate.store.errors import Damaged
+from ablate.store.errors import CorruptFileError
 from ablate.store.parquet import Columns, Rows, as_columns, from_parquet, table, to_parquet
 
 LARGEST = 1 << 36  # bytes: the replay buffer of a DQN is in it
@@ -42,14 +42,14 @@ def dump(
 
 
 def load(path: Path, seed: int, digest: str) -> Checkpoint:
-    """Raises Damaged where it is of another seed or configuration; whatever a damaged file may raise, too."""
+    """Raises CorruptFileError where it is of another seed or configuration; whatever a damaged file may raise, too."""
     with opened(path, LARGEST) as file, zipfile.ZipFile(file) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("a compressed member, which may be of any size")
         members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}  # checks the CRC
     loaded = {name: np.load(io.BytesIO(data), allow_pickle=False) for name, data in members.items()}
     if not str(loaded.get("config", digest)).startswith(digest) or int(loaded.get("seed", seed)) != seed:
-        raise Damaged(f"{path} is of another cell or seed")  # earlier versions named neither
+        raise CorruptFileError(f"{path} is of another cell or seed")  # earlier versions named neither
     curves, probe = (from_parquet(loaded[name].tobytes()) for name in ("curves", "probe"))
     return Checkpoint(
         iteration=int(loaded["iteration"]),

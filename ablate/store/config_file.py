@@ -13,7 +13,7 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
 from ablate.files import read
-from ablate.store.errors import Damaged, reading
+from ablate.store.errors import CorruptFileError, reading
 from ablate.store.layout import config_digest
 
 LARGEST = 1 << 23  # bytes
@@ -52,22 +52,22 @@ def _check_shape(text: bytes) -> None:
 
 
 def read_description(path: Path) -> Description:
-    """Raises Damaged where it is not as it was written, or is no configuration."""
+    """Raises CorruptFileError where it is not as it was written, or is no configuration."""
     with reading(path):
         data = read(path, LARGEST)
         seal = SEAL.fullmatch(data)
         if seal and hashlib.sha256(seal[1]).hexdigest() != seal[2].decode():
-            raise Damaged(f"{path} is not as it was written")
+            raise CorruptFileError(f"{path} is not as it was written")
         text = seal[1] if seal else data
         _check_shape(text)
         stored = yaml.load(text, LOADER)
         if not isinstance(stored, dict) or stored.keys() != {"overrides", "config"}:
-            raise Damaged(f"{path} is damaged")
+            raise CorruptFileError(f"{path} is damaged")
         overrides, config = stored["overrides"], stored["config"]
         if not isinstance(config, dict) or not isinstance(overrides, list):
-            raise Damaged(f"{path} is damaged")
+            raise CorruptFileError(f"{path} is damaged")
         if not all(isinstance(override, str) for override in overrides):
-            raise Damaged(f"{path} is damaged")
+            raise CorruptFileError(f"{path} is damaged")
         found = Description(overrides, config, seal is not None)
         found.digest  # noqa: B018  what JSON cannot hold, as a date, has no place in it
         return found

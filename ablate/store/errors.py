@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ablate.files import NotPlain, refusing
-from ablate.refusal import Refusal
+from ablate.errors import UserError
+from ablate.files import UnsafeFileError, user_errors
 
 
-class Damaged(Refusal):
+class CorruptFileError(UserError):
     """A file of the store is not what it should be: `flaw` says which and how."""
 
     def __init__(self, flaw: str) -> None:
@@ -18,15 +18,15 @@ class Damaged(Refusal):
 
 @contextmanager
 def reading(path: Path) -> Iterator[Path]:
-    """Whatever a parser makes of a damaged file becomes Damaged; trouble with the machine stays what it is."""
+    """Whatever a parser makes of a damaged file becomes CorruptFileError; trouble with the machine stays what it is."""
     try:
-        with refusing(path):
+        with user_errors(path):
             yield path
-    except NotPlain as error:
-        raise Damaged(str(error)) from error
+    except UnsafeFileError as error:
+        raise CorruptFileError(str(error)) from error
     except FileNotFoundError as error:
-        raise Damaged(f"{error.filename or path} is missing") from error
+        raise CorruptFileError(f"{error.filename or path} is missing") from error
     except Exception as error:
-        if isinstance(error, Refusal | MemoryError) or getattr(error, "errno", None):
+        if isinstance(error, UserError | MemoryError) or getattr(error, "errno", None):
             raise
-        raise Damaged(f"{path} is damaged ({type(error).__name__})") from error
+        raise CorruptFileError(f"{path} is damaged ({type(error).__name__})") from error

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ablate.files import OUTPUTS, create, entries, make_folder, read, refusing, write
-from ablate.refusal import Refusal
+from ablate.errors import UserError
+from ablate.files import OUTPUTS, create, entries, make_folder, read, user_errors, write
 from ablate.store.layout import root_folder
 
 LARGEST = 1 << 26  # bytes of a record
@@ -22,7 +22,7 @@ def record_job(folder: Path, summary: Mapping[str, Any]) -> None:
     """Keep what became of one job of a sweep, in a folder of the sweep's records; in memory where the disk is full."""
     try:
         write(folder / "summary.json", json.dumps(summary, indent=1), OUTPUTS)
-    except Refusal:
+    except UserError:
         _kept[folder] = json.loads(json.dumps(summary))
 
 
@@ -61,9 +61,11 @@ def check_writable(outputs: str | Path) -> None:
     """Refuse an outputs folder that cannot be written, by writing to it; and one whose records lead elsewhere."""
     root = root_folder(outputs)
     probe = root / f".writable~{os.getpid()}-{secrets.token_hex(4)}"
-    with refusing(root):
+    with user_errors(root):
         if (root / ".sweeps").is_symlink():
-            raise Refusal(f"{root / '.sweeps'} is a link, and is left alone; remove the link, or type another outputs=")
+            raise UserError(
+                f"{root / '.sweeps'} is a link, and is left alone; remove the link, or type another outputs="
+            )
         try:
             make_folder(root)
         except FileNotFoundError as error:  # a file system that takes no folders, such as /proc

@@ -37,7 +37,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 RUNTIME = frozenset({"seed", "workers", "outputs", "overwrite", "checkpoint_seconds", "study", "dask", "tracking"})
 PRESENTATION = frozenset({"label", "symbol", "order", "description"})
@@ -101,17 +101,19 @@ def seed_in(name: str) -> int | None:
 
 def root_folder(outputs: str | Path) -> Path:
     if not str(outputs).strip() or "\0" in str(outputs):
-        raise Refusal(f"outputs={str(outputs)!r} is not a folder; type outputs=outputs or outputs=/somewhere/writable")
+        raise UserError(
+            f"outputs={str(outputs)!r} is not a folder; type outputs=outputs or outputs=/somewhere/writable"
+        )
     return Path(outputs).expanduser()
 
 
 def study_folder(outputs: str | Path, study: str) -> Path:
-    """Where a study is, whether or not there is one. Raises Refusal for a name that no folder can have, and for a link:
-    outputs may be one, nothing inside it."""
+    """Where a study is, whether or not there is one. Raises UserError for a name that no folder can have, and for a
+    link: outputs may be one, nothing inside it."""
     if not re.fullmatch(r"\w[\w.,=+ -]*", study):
         allowed = "letters, digits, spaces and _ . , = + - (not first)"
-        raise Refusal(f"study={study!r} is not a folder name: {allowed}; type for example study=pilot")
+        raise UserError(f"study={study!r} is not a folder name: {allowed}; type for example study=pilot")
     folder = root_folder(outputs) / study
     if os.path.islink(folder):
-        raise Refusal(f"{folder} is a link; name the folder that holds the study itself with outputs=")
+        raise UserError(f"{folder} is a link; name the folder that holds the study itself with outputs=")
     return folder

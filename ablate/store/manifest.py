@@ -9,8 +9,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from ablate.files import NotPlain, read
-from ablate.store.errors import Damaged
+from ablate.files import UnsafeFileError, read
+from ablate.store.errors import CorruptFileError
 from ablate.store.parquet import Columns, Rows, as_columns, table, to_parquet
 from ablate.store.provenance import git_revision, processor, versions
 
@@ -53,27 +53,27 @@ def sealed(manifest: Mapping[str, Any]) -> bytes:
 def read_manifest(path: Path, seed: int, digest: Callable[[], str | None]) -> dict[str, Any]:
     """The manifest of a run of `seed`, of the cell whose configuration has the digest, or begins with it.
 
-    Raises Damaged where it is anything else.
+    Raises CorruptFileError where it is anything else.
     """
     try:
         data = read(path, LARGEST_MANIFEST)
         manifest = json.loads(data)
         seal = SEAL.fullmatch(data)
         if seal and hashlib.sha256(seal[1]).hexdigest() != seal[2].decode():
-            raise Damaged(f"{path} is not as it was written")
+            raise CorruptFileError(f"{path} is not as it was written")
         if not seal and manifest["schema"] != 1:
-            raise Damaged(f"{path} has no checksum")
+            raise CorruptFileError(f"{path} has no checksum")
         if problem := _problem(manifest, seed):
-            raise Damaged(f"{path} is not a manifest of seed {seed}: {problem}")
+            raise CorruptFileError(f"{path} is not a manifest of seed {seed}: {problem}")
     except FileNotFoundError as error:
-        raise Damaged(f"{error.filename} is missing") from error
-    except NotPlain as error:
-        raise Damaged(str(error)) from error
+        raise CorruptFileError(f"{error.filename} is missing") from error
+    except UnsafeFileError as error:
+        raise CorruptFileError(str(error)) from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise Damaged(f"{path} is damaged") from error
+        raise CorruptFileError(f"{path} is damaged") from error
     cell = manifest.get("config")
     if cell is not None and not (isinstance(cell, str) and cell.startswith(digest() or "")):
-        raise Damaged(f"{path} is of another cell")
+        raise CorruptFileError(f"{path} is of another cell")
     return manifest
 
 
@@ -115,18 +115,18 @@ def _problem(manifest: Mapping[str, Any], seed: int) -> str | None:
 
 
 def sound(folder: Path, seed: int, digest: Callable[[], str | None]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest of a run, and the bytes of the files that it vouches for. Raises Damaged where they differ."""
+    """A run's manifest, and the bytes of the files that it vouches for. Raises CorruptFileError where they differ."""
     manifest = read_manifest(folder / "manifest.json", seed, digest)
     files = {}
     for name, told in manifest["files"].items():
         try:
             files[name] = read(folder / name, LARGEST_TABLE)
         except FileNotFoundError as error:
-            raise Damaged(f"{folder / name} is missing") from error
-        except NotPlain as error:
-            raise Damaged(str(error)) from error
+            raise CorruptFileError(f"{folder / name} is missing") from error
+        except UnsafeFileError as error:
+            raise CorruptFileError(str(error)) from error
         if hashlib.sha256(files[name]).hexdigest() != told["sha256"]:
-            raise Damaged(f"{folder / name} is not the file that its manifest describes")
+            raise CorruptFileError(f"{folder / name} is not the file that its manifest describes")
     return manifest, files
 
 
@@ -134,6 +134,6 @@ def flaw_of(folder: Path, seed: int, digest: Callable[[], str | None]) -> str | 
     """What is wrong with a run, whose manifest vouches for the files beside it; None for a sound one."""
     try:
         sound(folder, seed, digest)
-    except Damaged as damage:
+    except CorruptFileError as damage:
         return damage.flaw
     return None

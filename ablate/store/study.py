@@ -43,8 +43,8 @@ import numpy as np
 import pyarrow as pa
 
 from ablate import store
-from ablate.files import NotPlain, opened, put, read, scratch_name
-from ablate.refusal import Refusal
+from ablate.errors import UserError
+from ablate.files import UnsafeFileError, opened, put, read, scratch_name
 from ablate.store.columns import COUNTS
 from ablate.store.parquet import from_parquet
 from ablate.store.scan import Stray, scan
@@ -80,7 +80,7 @@ class Tables:
 def load(outputs: str | Path, study: str) -> Tables:
     """The tables of a study, from its compacted file where that is up to date; writes it where it is not.
 
-    Raises Refusal where there is no such study or it may not be read.
+    Raises UserError where there is no such study or it may not be read.
     """
     folder = store.study_folder(outputs, study)
     state = _state(folder)
@@ -184,10 +184,10 @@ def _contents(cell: store.Cell, seed: int) -> tuple[dict[str, Any], dict[str, by
                 return {}, {}
             failure = _last_line(cell.failure(seed))
             return name | {"status": "failed" if failure else "unfinished", "reason": failure}, {}
-    except store.Damaged as damage:
+    except store.CorruptFileError as damage:
         return name | {"status": "damaged", "reason": _text(damage.flaw)}, {}
-    except Refusal as refusal:
-        return name | {"status": "damaged", "reason": _text(str(refusal))}, {}
+    except UserError as error:
+        return name | {"status": "damaged", "reason": _text(str(error))}, {}
     manifest, files = found
     name["schema"] = str(manifest["schema"])
     if manifest["schema"] not in store.READ:
@@ -203,7 +203,7 @@ def _last_line(path: Path) -> str:
         lines = read(path, 1 << 24).decode(errors="replace").strip().splitlines()
     except FileNotFoundError:
         return ""
-    except (NotPlain, OSError):
+    except (UnsafeFileError, OSError):
         lines = []
     return lines[-1][:1000] if lines else "it left no message"
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ablate.errors import UserError
 from ablate.files import write
-from ablate.refusal import Refusal
 
 from ..verdicts import study
 from ..verdicts.command import engine
@@ -42,7 +42,7 @@ def _measured(entry: Entry, outputs: str, say: Console) -> Mapping[str, list[Mea
         say.print(escape(told), soft_wrap=True)
         code, last = engine(["-m", f"study.name={STUDY}", f"outputs={outputs}", *shlex.split(command)], say)
         if code:
-            raise Refusal(f"{entry.name}: its runs did not end well: {last}")
+            raise UserError(f"{entry.name}: its runs did not end well: {last}")
     study.forget()
     return entry.measure(outputs)
 

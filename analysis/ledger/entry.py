@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 from ..verdicts.study import Study
 from . import entries as package
@@ -51,7 +51,7 @@ class Module(Protocol):
     """What an entry's module offers."""
 
     def measure(self, study: Study) -> Mapping[str, list[Measured]]:
-        """Our numbers by the name of the published ones. Raises Refusal where runs are missing."""
+        """Our numbers by the name of the published ones. Raises UserError where runs are missing."""
         ...
 
 
@@ -141,12 +141,12 @@ def read(name: str, text: str) -> Entry:
 
 
 def entries(only: str | None = None) -> list[Entry]:
-    """All entries, or those named `a,b`. Raises Refusal for a name that is none."""
+    """All entries, or those named `a,b`. Raises UserError for a name that is none."""
     paths = sorted(
         (path for path in files(package).iterdir() if path.name.endswith(".yaml")), key=lambda path: path.name
     )
     every = {path.name.removesuffix(".yaml"): path for path in paths}
     names = list(every) if only is None else [name.strip() for name in only.split(",")]
     if unknown := [name for name in names if name not in every]:
-        raise Refusal(f"{unknown[0]!r} is no entry of the ledger; write some of {', '.join(every)}")
+        raise UserError(f"{unknown[0]!r} is no entry of the ledger; write some of {', '.join(every)}")
     return [read(name, every[name].read_text(encoding="utf-8")) for name in names]

@@ -11,7 +11,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 from ..figures import COMPUTED, FIGURES, function
 from ..frames import Study, finished
@@ -22,15 +22,15 @@ __all__ = ["compute", "draw", "figures", "formats", "made_for", "save", "theme"]
 
 
 def draw(name: str, study: Study) -> Figure:
-    """A figure by its name. Raises Refusal where the study has nothing complete, or not what the figure shows."""
+    """A figure by its name. Raises UserError where the study has nothing complete, or not what the figure shows."""
     if lack := lacks(name, study):
-        raise Refusal(lack)
+        raise UserError(lack)
     drawn: Figure = function(FIGURES[name].draw)(_drawable(study))
     return drawn
 
 
 def lacks(name: str, study: Study) -> str:
-    """Why a study cannot show a figure, "" where it can. Raises Refusal where no run is complete."""
+    """Why a study cannot show a figure, "" where it can. Raises UserError where no run is complete."""
     return str(function(FIGURES[name].lacks)(finished(study)))
 
 
@@ -64,7 +64,7 @@ def in_words(seen: str, study: Study) -> str:
 def figures(study: Study) -> dict[str, tuple[Callable[[], Figure], str]]:
     """The figures that the study has data for: how to draw each, and its alternative text. Call `theme` before.
 
-    Raises Refusal where no run is complete.
+    Raises UserError where no run is complete.
     """
     finished(study)
     return {

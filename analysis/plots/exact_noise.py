@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 from ..frames import Study
 from ..statistics import against_reference, wilson
@@ -186,7 +186,7 @@ def _varying(frame: pd.DataFrame, but: str) -> str | None:
     """The one setting of the environment, besides `but`, that the study sweeps over."""
     swept = [key for key in frame if key.startswith("env.") and key != but and len(frame[key].unique()) > 1]
     if len(swept) > 1:
-        raise Refusal(f"the study sweeps over {', '.join(swept)} at once; show one sweep a figure")
+        raise UserError(f"the study sweeps over {', '.join(swept)} at once; show one sweep a figure")
     return swept[0] if swept else None
 
 

@@ -9,8 +9,8 @@ import matplotlib
 import matplotlib.font_manager
 from matplotlib.figure import Figure
 
+from ablate.errors import UserError, shown
 from ablate.files import OUT, write
-from ablate.refusal import Refusal, shown
 
 from .. import escaping
 from .data import drawn
@@ -25,7 +25,7 @@ GENERIC = ("serif", "sans-serif", "monospace")
 
 def made_for(width: str | None, font: str | None, title: str) -> Paper:
     """What figures are drawn for: a width by its name or in cm, a family of letters that is installed, and a title or
-    none. Raises Refusal for what cannot be."""
+    none. Raises UserError for what cannot be."""
     chosen = WIDTHS.get(width or "", Paper())
     if width and width not in WIDTHS:
         try:
@@ -33,7 +33,7 @@ def made_for(width: str | None, font: str | None, title: str) -> Paper:
         except ValueError:
             inches = 0.0
         if not 1.5 <= inches <= 40:
-            raise Refusal(
+            raise UserError(
                 f"--width {shown(width)} is none of column, page, slide, or 4 to 100 in cm; write --width 8.5"
             )
         chosen = Paper(inches)
@@ -44,20 +44,20 @@ def _known(font: str) -> str:
     names = {name.casefold(): name for name in (*GENERIC, *matplotlib.font_manager.get_font_names())}
     if font.casefold() not in names:
         close = get_close_matches(font.casefold(), names, n=3, cutoff=0.3) or GENERIC
-        raise Refusal(f"--font {shown(font)} is not installed; near are {', '.join(names[name] for name in close)}")
+        raise UserError(f"--font {shown(font)} is not installed; near are {', '.join(names[name] for name in close)}")
     return names[font.casefold()]
 
 
 def formats(text: str) -> list[str]:
-    """Of --formats pdf,svg. Raises Refusal for another."""
+    """Of --formats pdf,svg. Raises UserError for another."""
     found = list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     if not found or set(found) - set(FORMATS):
-        raise Refusal(f"--formats {shown(text)} is not of {', '.join(FORMATS)}; write --formats pdf,svg")
+        raise UserError(f"--formats {shown(text)} is not of {', '.join(FORMATS)}; write --formats pdf,svg")
     return found
 
 
 def save(figure: Figure, folder: Path, name: str, endings: Sequence[str] = FORMATS) -> list[Path]:
-    """Write NAME in each format, and NAME.csv with what is drawn; returns the paths. Raises Refusal where the folder
+    """Write NAME in each format, and NAME.csv with what is drawn; returns the paths. Raises UserError where the folder
     does not take them."""
     if ratio := paper().ratio:
         figure.set_size_inches(figure.get_figwidth(), figure.get_figwidth() * ratio)

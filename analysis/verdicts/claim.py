@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import pandas as pd
 import yaml  # type: ignore[import-untyped]
 
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 from ablate.statistics.power import samples_needed
 
 from .. import claims as package
@@ -127,14 +127,14 @@ def family_size() -> int:
 
 
 def chosen(only: str | None) -> tuple[Claim, ...]:
-    """The claims named `C4,C7`, or all. Raises Refusal for a name that is none."""
+    """The claims named `C4,C7`, or all. Raises UserError for a name that is none."""
     known = {claim.id.upper(): claim for claim in claims()}
     if only is None:
         return tuple(known.values())
     wanted = [word.strip().upper() for word in only.split(",") if word.strip()]
     if unknown := [word for word in wanted if word not in known] or ([only] if not wanted else []):
         names = ", ".join(claim.id for claim in known.values())
-        raise Refusal(f"--only {unknown[0]}: no such claim; choose from {names}")
+        raise UserError(f"--only {unknown[0]}: no such claim; choose from {names}")
     return tuple(claim for name, claim in known.items() if name in wanted)
 
 

@@ -19,8 +19,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import ablate
+from ablate.errors import UserError
 from ablate.files import write
-from ablate.refusal import Refusal
 from ablate.statistics.formatting import counted
 
 from .. import claims as package
@@ -212,7 +212,7 @@ def engine(words: Sequence[str], say: Console) -> tuple[int, str]:
             process.wait()  # it was interrupted too, and saves what is under way
             exit_code = INTERRUPTED
     if exit_code == INTERRUPTED:
-        raise Refusal("interrupted; what is finished is kept, and the same command goes on")
+        raise UserError("interrupted; what is finished is kept, and the same command goes on")
     return exit_code, last
 
 
@@ -231,8 +231,8 @@ def _judged(
     wrong = [troubles[command] for command in claim.commands(scale) if command in troubles]
     try:
         evidence = _evidence(claim, outputs, scale, say)
-    except Refusal as refusal:
-        return Verdict(claim.id, remark=f"no data: {wrong[0] if wrong else refusal}"), None
+    except UserError as error:
+        return Verdict(claim.id, remark=f"no data: {wrong[0] if wrong else error}"), None
     verdict, missing = claim.judge(evidence), _study(claim, outputs, scale).missing()
     if missing:
         verdict = replace(verdict, remark=f"{missing:,} of its runs are not complete. {verdict.remark}")
@@ -252,7 +252,7 @@ def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.Data
     evidence = claim.module.evidence(study)
     for old in path.parent.glob(f"{claim.id}-*.parquet"):
         old.unlink(missing_ok=True)
-    with suppress(Refusal):  # what cannot be kept is computed again
+    with suppress(UserError):  # what cannot be kept is computed again
         write(path, evidence.to_parquet(index=False))
     return evidence
 

@@ -12,8 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate import exact
+from ablate.errors import UserError
 from ablate.mdp import MDP
-from ablate.refusal import Refusal
 from ablate.statistics.learning_curves import FINAL, final_return
 
 from . import draw
@@ -54,12 +54,12 @@ def optimal(mdp: MDP) -> float:
 
 def best_rate(table: pd.DataFrame, column: str) -> Any:
     """The rate with the best mean of a column over the tuning seeds, of those that have all of them: a rate at which a
-    run diverged is not chosen. Raises Refusal where none has."""
+    run diverged is not chosen. Raises UserError where none has."""
     tuning = table[table["seed"] >= TUNING]
     counts = tuning.groupby("rate")["seed"].nunique()
     whole = counts.index[counts == tuning["seed"].nunique()]
     if not len(whole):
-        raise Refusal("every step size lacks tuning seeds, so none can be chosen; run the claim's commands again")
+        raise UserError("every step size lacks tuning seeds, so none can be chosen; run the claim's commands again")
     return tuning[tuning["rate"].isin(whole)].groupby("rate")[column].mean().idxmax()
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml  # type: ignore[import-untyped]
 
 from ablate import store
-from ablate.refusal import Refusal
+from ablate.errors import UserError
 
 Wanted = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ class Study:
         asked = [asked_for(command) for command in self.commands]
         try:
             cells = _cells(self.outputs, self.name)
-        except Refusal:
+        except UserError:
             return
         for cell, config in cells:
             if not all(_matches(_get(config, key), value) for key, value in (wanted or {}).items()):
@@ -60,8 +60,8 @@ class Study:
     def _table(self, wanted: Wanted, keep: Sequence[str], kind: str) -> pd.DataFrame:
         """Rows of all chosen runs with their `seed` and the settings `keep`, a column each by its dotted name.
 
-        wanted: {"env.name": "chain", "env.slip": [0.2, 0.4]}: one value, or any of a list. Raises Refusal where nothing
-        is found: a verdict on no data would look like one on data.
+        wanted: {"env.name": "chain", "env.slip": [0.2, 0.4]}: one value, or any of a list. Raises UserError where
+        nothing is found: a verdict on no data would look like one on data.
         """
         frames = []
         for cell, config, seed in self.runs(wanted):
@@ -69,7 +69,7 @@ class Study:
             frames.append(rows.assign(seed=seed, **{key: _get(config, key) for key in keep}))
         if not frames:
             chosen = ", ".join(f"{key}={value}" for key, value in wanted.items())
-            raise Refusal(f"no complete run with {chosen} in study {self.name}; run the claim's command again")
+            raise UserError(f"no complete run with {chosen} in study {self.name}; run the claim's command again")
         return pd.concat(frames, ignore_index=True)
 
 
@@ -152,7 +152,7 @@ def manifests(outputs: str, name: str) -> Iterator[str]:
     """cell/seed=k of every complete run of a study; nothing where there is no such study."""
     try:
         found = store.cells(outputs, name)
-    except Refusal:
+    except UserError:
         return
     for cell in found:
         for seed in cell.seeds():

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from ablate import exact
 from ablate.envs import tabular
+from ablate.errors import UserError
 from ablate.lqg import LQG, evaluate, scalar_moments
 from ablate.randomness import stream
-from ablate.refusal import Refusal
 from ablate.statistics.formatting import counted
 
 from . import draw
@@ -86,7 +86,7 @@ class Unbiased:
         asked = {"probe.name": "online", "probe.episodes": study.size["episodes"], "phi.name": self.phi}
         try:
             return study.probes({**asked, **wanted})[columns]
-        except Refusal:  # exact values decide; the samples only check
+        except UserError:  # exact values decide; the samples only check
             return pd.DataFrame([dict.fromkeys(columns, np.nan)])
 
     def measure(self, evidence: pd.DataFrame) -> Finding:

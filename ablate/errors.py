@@ -2,11 +2,11 @@
 
 from typing import Any
 
-LONGEST = 280  # of a refusal, so that with "ablate: " in front of it the line stays below 300
+LONGEST = 280  # of a message, so that with "ablate: " in front of it the line stays below 300
 VALUE = 60  # of a value that is quoted in it
 
 
-class Refusal(Exception):
+class UserError(Exception):
     """Bad input, told in one line: what was wrong, what is allowed, what to type instead.
 
     The command line prints the line and exits with 2; every other exception is a bug and keeps its stack trace.
@@ -16,7 +16,7 @@ class Refusal(Exception):
         return one_line(super().__str__())
 
 
-class Impossible(Refusal):
+class IncompatibleSettings(UserError):
     """A combination that cannot exist, though each of its settings can: a sweep goes on without it."""
 
 
