@@ -139,7 +139,7 @@ class RMSProp:
 
 
 MOST_PARAMETERS = 1024  # of which a matrix is inverted for every seed at every step
-CUT = 1e-12  # of the largest eigenvalue: below it is rounding
+LEAST = 1e-6  # probability of an action, below which the rounding of float32 scores, 6e-8, is no longer small beside it
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,12 @@ class Natural:
 
         F = sum_t w^t sum_s P(s_t = s) sum_a pi(a|s) z(s,a) z(s,a)',    z(s,a) = grad log pi(a|s)
 
-    w, the ``discount``, is the weight of scores: gamma with `discount_scores`, else 1. F^+ is the pseudo-inverse: theta
-    stays as it is along directions that change no policy, such as the same number more for every logit of a state. On
-    a table of logits the natural gradient of J is the advantage A(s,a) less its mean over actions, whatever pi is.
+    w, the ``discount``, is the weight of scores: gamma with `discount_scores`, else 1. On a table of logits the natural
+    gradient of J is the advantage A(s,a) less its mean over actions, whatever pi is.
+
+    F^+ is the pseudo-inverse. theta stays as it is along directions that change no policy, such as the same number more
+    for every logit of a state, and along those that hardly do, whose eigenvalue is at most 1e-6 x horizon: of an action
+    so rare the rounding of g, which F^+ multiplies with 1 / pi(a), would decide.
 
     theta and g are [S, P], F is [S, P, P] in float64. Source: Kakade (2001), A natural policy gradient, NeurIPS.
     """
@@ -163,8 +166,10 @@ class Natural:
         return {}
 
     def ascend(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Moments]:
-        inverse = np.linalg.pinv(self.model.fisher(theta, self.discount), rcond=CUT, hermitian=True)
-        natural = (inverse @ gradient.double().numpy()[..., None])[..., 0]
+        size, axes = np.linalg.eigh(self.model.fisher(theta, self.discount))  # F = axes diag(size) axes'
+        inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > LEAST * self.model.mdp.horizon)
+        along = (gradient.double().numpy()[:, None] @ axes)[:, 0] * inverse
+        natural = (axes @ along[..., None])[..., 0]
         return theta + self.lr * torch.from_numpy(natural).to(theta.dtype), moments
 
     def scale(self, theta: Tensor, moments: Moments, steps: int) -> Tensor | None:

@@ -42,6 +42,19 @@ def test_two_arms_by_hand() -> None:
     assert moments == {}
 
 
+def test_rounding_of_rare_actions_decides_nothing() -> None:
+    """Scores are float32: 1 - pi(a) is off by up to 6e-8, which 1 / 1e-9 would make 60. The exact step of an arm that
+    is drawn has no number longer than 1 / pi(a)."""
+    model, seeds = model_of(bandit([1.0, 1.0, 1.0])), 100
+    rare = torch.linspace(-22, -12, seeds)
+    theta = torch.stack([torch.full((seeds,), -7.0), torch.zeros(seeds), rare], 1)
+    drawn = torch.ones(seeds, 1, dtype=torch.int64)
+    scores = model.policy.score(theta[:, None], drawn)[:, 0]
+    moved = (Natural(model, 1.0, lr=1.0).ascend(theta, scores, {}, 1)[0] - theta).abs().amax(1).numpy()
+    assert (moved <= 1.01 / model.policies(theta)[:, 0, 1]).all()
+    assert (moved > 0.3).all()
+
+
 @pytest.mark.parametrize("discount", [1.0, 0.7])
 @pytest.mark.parametrize("mdp", [corridor(horizon=4), chain(length=3, horizon=4)], ids=["states alike", "a table"])
 def test_the_fisher_matrix_is_that_of_every_trajectory(mdp: MDP, discount: float) -> None:
