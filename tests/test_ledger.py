@@ -116,7 +116,7 @@ def test_what_is_asked_for_is_written_or_refused(tmp_path: Path, capsys: pytest.
 
 
 def test_an_unknown_entry_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(UserError, match=r"'cliffs' is no entry of the ledger; write some of cliff, "):
+    with pytest.raises(UserError, match=r"'cliffs' is no entry of the ledger; write some of chain, cliff, "):
         entries("cliffs")
 
 
