@@ -1,8 +1,9 @@
 """Critics: V_w(s) and Q_w(s, a), learnt from the policy's own episodes, after the policy step that used them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, Self
+from itertools import repeat
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ablate.discounted_sums import first_plus_mean, lambda_returns, ordered_sum
 from ablate.envs.base import Continuous, Discrete, Environment
-from ablate.episodes.trajectories import Trajectories
+from ablate.episodes.trajectories import Rows, Trajectories
 from ablate.errors import UserError
 from ablate.models import Model, known
 from ablate.networks import Network
@@ -82,8 +83,8 @@ class LearnedCritic:
     """V_w and Q_w regressed on lambda-returns: w <- w - lr grad (1/2) mean (V_w(s_t) - G^lambda_t)^2.
 
     ``td_lambda`` is lambda: 0 is TD(0), 1 is Monte Carlo, between them TD(lambda). Each iteration takes `updates` Adam
-    steps on `batch_size` steps of the batch, drawn with replacement; the targets are those of the critic at the
-    start of the iteration (semi-gradient). Termination stops the bootstrap, truncation does not.
+    steps on `batch_size` steps of the batch, drawn with replacement, or on "all" of them; the targets are those of the
+    critic at the start of the iteration (semi-gradient). Termination stops the bootstrap, truncation does not.
 
     ``clock`` shows the critic the time, which a horizon that belongs to the problem asks for: "append" adds t / H to
     the observation, "product" gives every t its own weights (the table V_t(s) on one-hot states).
@@ -98,7 +99,7 @@ class LearnedCritic:
     td_lambda: float
     lr: float
     updates: int
-    batch_size: int
+    batch_size: int | Literal["all"]
     hidden: Sequence[int]
     clock: Literal["none", "append", "product"] = "none"
     optimizer: Adam = field(init=False)
@@ -134,7 +135,6 @@ class LearnedCritic:
         self, state: State, episodes: Trajectories, signals: Signals, seeds: Sequence[int], iteration: int
     ) -> tuple[State, dict[str, Floats]]:
         rows = episodes.rows
-        first_rows = rows.size * np.arange(len(seeds))[:, None]  # of each seed, where all seeds' rows are one list
         steps = [torch.from_numpy(x) for x in episodes.steps]
         said = {
             "V": (signals.values, signals.next_values),
@@ -150,19 +150,37 @@ class LearnedCritic:
             y = torch.from_numpy(rows.pack(targets).astype(np.float32))
             w = state[name]
             moments = {k: state[f"{name}.{k}"] for k in self.optimizer.initial(w[:0])}
-            drawn = streams(seeds, f"critic {name}", iteration)
-            shape = self.updates, self.batch_size
-            draws = np.stack([d.integers(0, n, shape) for d, n in zip(drawn, rows.counts, strict=True)], axis=1)
-            taken = torch.from_numpy(draws + first_rows)
-            batches = zip(*(_at(x.flatten(0, 1), taken) for x in (*steps, y)), strict=True)
             first = (iteration - 1) * self.updates + 1
-            for update, (observations, times, actions, target) in enumerate(batches, start=first):
-                predicted, inputs = approximator.predict(w, self._features(observations, times), actions)
-                errors = (target - predicted) / self.batch_size
-                gradient = approximator.gradient(w, inputs, actions, errors)
+            for update, parts in enumerate(self._batches(name, (*steps, y), rows, seeds, iteration), start=first):
+                gradient, *more = (self._gradient(approximator, w[part.seeds], part) for part in parts)
+                for part, other in zip(parts[1:], more, strict=True):
+                    gradient[part.seeds] += other
                 w, moments = self.optimizer.ascend(w, gradient, moments, update)
             state = state | _named(name, w, moments)
         return state, record
+
+    def _batches(
+        self, name: str, steps: Sequence[Tensor], rows: Rows, seeds: Sequence[int], iteration: int
+    ) -> Iterator[list["_Part"]]:
+        """The steps of every update, in one or more parts, the first of them of all seeds."""
+        if self.batch_size == "all":
+            each = torch.from_numpy(np.where(rows.valid, rows.counts[:, None], np.inf).astype(np.float32))
+            blocks = [(torch.from_numpy(active), block) for block, active in rows.blocks()]
+            parts = [_Part(s, [x[s, block] for x in steps], each[s, block]) for s, block in blocks]
+            yield from repeat(parts, self.updates)
+            return
+        shape = self.updates, self.batch_size
+        drawn = streams(seeds, f"critic {name}", iteration)
+        draws = np.stack([d.integers(0, n, shape) for d, n in zip(drawn, rows.counts, strict=True)], axis=1)
+        taken = torch.from_numpy(draws + rows.size * np.arange(len(seeds))[:, None])  # all seeds' rows as one list
+        for batch in zip(*(_at(x.flatten(0, 1), taken) for x in steps), strict=True):
+            yield [_Part(slice(None), batch, self.batch_size)]
+
+    def _gradient(self, approximator: Approximator, w: Tensor, part: "_Part") -> Tensor:
+        """-grad (1/2) mean (V_w(s_t) - y_t)^2, what the part adds to it; w of the part's seeds."""
+        observations, times, actions, targets = part.steps
+        predicted, inputs = approximator.predict(w, self._features(observations, times), actions)
+        return approximator.gradient(w, inputs, actions, (targets - predicted) / part.divisor)
 
     def _judge(self, name: str, w: Tensor, episodes: Trajectories) -> tuple[Floats, Floats]:
         """V_w (Q_w) of each step, and of the step after it: 0 where the episode terminated. [S,N,T] both."""
@@ -192,6 +210,14 @@ class LearnedCritic:
                 features = observations.new_zeros(*times.shape, self.horizon + 1, observations.shape[-1])
                 at = times[..., None, None].expand(*times.shape, 1, observations.shape[-1])
                 return features.scatter_(-2, at, observations[..., None, :]).flatten(-2)
+
+
+class _Part(NamedTuple):
+    """Some steps of an update."""
+
+    seeds: slice | Tensor
+    steps: Sequence[Tensor]  # observations, times, actions, targets, [S, R, ...] each
+    divisor: Tensor | int  # of each step in the mean: how many there are, infinity where there is none
 
 
 @dataclass(frozen=True)

@@ -106,14 +106,15 @@ def test_a_critic_says_its_networks_output_and_bootstraps_where_an_episode_was_c
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 @pytest.mark.parametrize(
-    ("clock", "hidden", "td_lambda"), [("none", [8, 5], 0.0), ("product", [], 0.7), ("append", [6], 1.0)]
+    ("clock", "hidden", "td_lambda", "size"),
+    [("none", [8, 5], 0.0, 32), ("product", [], 0.7, 32), ("append", [6], 1.0, 32), ("none", [6], 0.7, "all")],
 )
 def test_fitting_is_adam_on_half_the_mean_squared_error(
-    clock: str, hidden: list[int], td_lambda: float, policy: Policy
+    clock: str, hidden: list[int], td_lambda: float, size: int | str, policy: Policy
 ) -> None:
-    """Two iterations of three updates each by autograd and torch.optim, on the draws of the critic's own streams; the
-    targets stay those of an iteration's start."""
-    env, updates, size = space(policy), 3, 32
+    """Two iterations of three updates each by autograd and torch.optim, on the draws of the critic's own streams or on
+    all steps; the targets stay those of an iteration's start."""
+    env, updates = space(policy), 3
     job = both(clock=clock, hidden=hidden, td_lambda=td_lambda, updates=updates, batch_size=size, lr=0.02)
     critic, state = critic_and_state(job, env, policy)
     theta = parameters(policy.network, SEEDS)
@@ -135,7 +136,9 @@ def test_fitting_is_adam_on_half_the_mean_squared_error(
             y = lambda_returns(episodes.rewards[s], values[s], following[s], GAMMA, td_lambda)[mask]
             observations, times = episodes.observations[s][mask], np.nonzero(mask)[1]
             x, actions = plain_features(clock, observations, times, env.horizon), episodes.actions[s][mask]
-            draws = stream(SEEDS[s], f"critic {name}", iteration).integers(0, mask.sum(), (updates, size))
+            n = int(mask.sum())
+            drawn = stream(SEEDS[s], f"critic {name}", iteration)
+            draws = drawn.integers(0, n, (updates, size)) if isinstance(size, int) else [np.arange(n)] * updates
             for draw in draws:
                 optimizers[s, name].zero_grad()
                 errors = torch.from_numpy(y[draw]) - plain_value(critic, name, at[s, name], x[draw], actions[draw])
@@ -248,12 +251,17 @@ def test_a_table_of_state_and_time_learns_the_exact_values(td_lambda: float) -> 
     assert np.abs(of_Q).max() < 0.02
 
 
-@pytest.mark.parametrize("case", ["discrete", "continuous"])
-def test_a_seeds_critic_is_the_same_bits_alone_and_among_others(case: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "size", "longer"),
+    [("discrete", 64, 1), ("continuous", 64, 1), ("discrete", "all", 1), ("continuous", "all", 12)],
+)
+def test_a_seeds_critic_is_the_same_bits_alone_and_among_others(case: str, size: int | str, longer: int) -> None:
+    """Also where one seed has a block of rows more than the others: 60 x 12 steps."""
     policy = POLICIES[case]
-    critic, state = critic_and_state(both(hidden=[8, 5], updates=2, batch_size=64), space(policy), policy)
+    critic, state = critic_and_state(both(hidden=[8, 5], updates=2, batch_size=size), space(policy), policy)
     theta = parameters(policy.network, SEEDS)
-    episodes = episodes_of(policy, theta, LENGTHS)
+    lengths = [*LENGTHS[:2], [longer * length for length in LENGTHS[2]]]
+    episodes = episodes_of(policy, theta, lengths)
 
     def judged_and_fitted(
         critic: Critic, state: dict[str, Tensor], theta: Tensor, episodes: Trajectories, seeds: tuple[int, ...]
@@ -263,7 +271,7 @@ def test_a_seeds_critic_is_the_same_bits_alone_and_among_others(case: str) -> No
 
     said, after, record = judged_and_fitted(critic, state, theta, episodes, SEEDS)
     for s, seed in enumerate(SEEDS):
-        own, T = slice(s, s + 1), max(LENGTHS[s])
+        own, T = slice(s, s + 1), max(lengths[s])
         alone = {name: x[own] for name, x in state.items()}
         its = judged_and_fitted(critic, alone, theta[own], episodes.of(s), (seed,))
         for field in ("values", "next_values", "action_values", "next_action_values"):

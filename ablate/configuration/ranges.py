@@ -90,7 +90,7 @@ RANGES: dict[str, Range] = {
     "optimizer.max_grad_norm": (lambda x: x is None or _positive(x), "above 0 or null", "0.5"),
     "critic.lr": (_positive, "above 0", "0.01"),
     "critic.updates": (whole, "a whole number of at least 1", "16"),
-    "critic.batch_size": (whole, "a whole number of at least 1", "512"),
+    "critic.batch_size": (lambda x: x == "all" or whole(x), "a whole number of at least 1, or all", "512"),
     "critic.td_lambda": (_share, "in [0, 1]", "0.95"),
     "critic.clock": (lambda x: x in ("none", "append", "product"), "none, append or product", "none"),
     "phi.gae_lambda": (_share, "in [0, 1]", "0.95"),
