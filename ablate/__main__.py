@@ -25,8 +25,8 @@ from ablate.configuration.hydra_errors import COMPOSING, is_bad_input, told
 from ablate.configuration.overrides import key
 from ablate.configuration.sweeper import compose_once
 from ablate.errors import UserError
-from ablate.runs.progress import Screen, error
-from ablate.standard_streams import steady
+from ablate.runs.progress import ProgressReporter, error
+from ablate.standard_streams import install_safe_streams
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -50,7 +50,7 @@ def job(composed: DictConfig) -> None:
     number = str(context.job.num) if context.mode == RunMode.MULTIRUN else ""
     record = Path(context.callbacks["sweep"].records) / number
     here = launcher.endswith("BasicLauncher")  # it runs nothing at once: all jobs are composed first
-    pool = Sweep.pool if here else Pool(Screen(live=False))
+    pool = Sweep.pool if here else Pool(ProgressReporter(live=False))
     pool.take(record, label, lambda: _resolved(composed, overrides, _own_folder(context)))
     if not here:
         pool.finish()
@@ -119,7 +119,7 @@ def _main() -> None:
     traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
-    steady()
+    install_safe_streams()
     typed = sys.argv[1:]
     if typed in (["-sc", "install=bash"], ["-sc", "query=bash"]):
         _complete(typed[1])

@@ -1,4 +1,4 @@
-"""Standard output and error that cannot fail: what a run comes to does not depend on who reads what it prints."""
+"""Standard output and error that cannot fail: the result of a run does not depend on who reads what it prints."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 
-class Steady:
+class SafeStream:
     """A text stream that shows another character for one that it cannot, and forgets what nobody takes any more."""
 
     def __init__(self, stream: Any) -> None:
@@ -38,8 +38,8 @@ class Steady:
             os.close(nowhere)
 
 
-def steady() -> None:
-    """Make both streams steady, and open those that are closed, whose numbers another file would get."""
+def install_safe_streams() -> None:
+    """Put a SafeStream in the place of both, and open those that are closed, whose numbers another file would get."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -47,5 +47,5 @@ def steady() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if not isinstance(stream, Steady):
-            setattr(sys, name, Steady(stream or open(os.devnull, "w")))  # noqa: SIM115
+        if not isinstance(stream, SafeStream):
+            setattr(sys, name, SafeStream(stream or open(os.devnull, "w")))  # noqa: SIM115

@@ -16,7 +16,7 @@ from conftest import compose
 from ablate.errors import UserError
 from ablate.runs import cluster, pool
 from ablate.runs.pool import run
-from ablate.runs.progress import Screen
+from ablate.runs.progress import ProgressReporter
 from ablate.store import Cell, names_cell
 
 pytest.importorskip("distributed")
@@ -109,18 +109,18 @@ def test_a_cluster_of_this_machine_and_seeds_that_end_its_workers(
     monkeypatch.setattr(cluster, "machine", lambda: {"processor": f"kind {os.getpid()}"})
     odd = "env=gym", "env.id=odd_environments:Ends-v0", "+env.kwargs.kind=os._exit", "+env.kwargs.one_in=40"
     words = "iterations=3", "episodes=3", "probe=off", "policy.hidden=[]", "seed=1-2"
-    both = pool.Pool(Screen(live=False))
+    both = pool.Pool(ProgressReporter(live=False))
     ends = both.add(compose(*words, *odd, f"outputs={tmp_path / 'dask'}", "workers=dask"), "odd")
     chain = "env=chain", "iterations=200", "episodes=3", "probe=off", "policy.hidden=[]", "seed=0-3"
     goes = both.add(compose(*chain, f"outputs={tmp_path / 'dask'}", "workers=dask"), "chain")
     both.finish()
     assert goes.complete == [0, 1, 2, 3]
-    here = run(compose(*words, *odd, f"outputs={tmp_path / 'here'}", "workers=2"), "odd", Screen(live=False))
+    here = run(compose(*words, *odd, f"outputs={tmp_path / 'here'}", "workers=2"), "odd", ProgressReporter(live=False))
     assert ends.complete
     assert ends.failed
     assert (ends.complete, list(ends.failed)) == (here.complete, list(here.failed))
     assert all("its worker of Dask died" in text for text in ends.failed.values())
-    run(compose(*chain, f"outputs={tmp_path / 'here'}", "workers=2"), "chain", Screen(live=False))
+    run(compose(*chain, f"outputs={tmp_path / 'here'}", "workers=2"), "chain", ProgressReporter(live=False))
     assert numbers(tmp_path / "dask") == numbers(tmp_path / "here")
     assert "the workers differ in processor" in capsys.readouterr().err
 
@@ -135,7 +135,7 @@ REFUSED = {
 def test_a_scheduler_that_is_not_there(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     work = compose("env=bandit", "iterations=1", *SMALL, *words, f"outputs={tmp_path}")
-    refused = run(work, "bandit", Screen(live=False)).refused
+    refused = run(work, "bandit", ProgressReporter(live=False)).refused
     assert refused
     assert REFUSED[words] in refused
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from ablate.runs.progress import Screen, plain
+from ablate.runs.progress import ProgressReporter, plain
 
 
 @given(st.text() | st.sampled_from(["\x1b[31mred", "[red]a[/]", "\u202edlrow", "a\0b", "\x9b31m", "\\\\"]))
@@ -25,10 +25,10 @@ def test_no_text_is_markup_or_an_order_to_the_terminal(text: str) -> None:
     ("name", "jobs"), [("phi=rtg", 1), ("phi=rtg " + "optimizer.lr=0.001 " * 12, 1), ("30 jobs", 30)]
 )
 def test_the_live_line_is_one_line_with_whole_numbers(width: int, name: str, jobs: int) -> None:
-    screen = Screen(True)
+    reporter = ProgressReporter(True)
     file = io.StringIO()
-    screen.console = Console(file=file, width=width, force_terminal=True, color_system=None, highlight=False)
-    with screen.sweep(name, jobs, 1000, 100) as line:
+    reporter.console = Console(file=file, width=width, force_terminal=True, color_system=None, highlight=False)
+    with reporter.sweep(name, jobs, 1000, 100) as line:
         line.update(0, 100, 0, float("nan"))
         line.update(7, 550, 1_000_000, 123.456)
     last = [part for part in file.getvalue().replace("\r", "\n").splitlines() if "%" in part][-1]
@@ -42,11 +42,11 @@ def test_the_live_line_is_one_line_with_whole_numbers(width: int, name: str, job
 
 
 def test_lines_of_a_log_have_no_nan() -> None:
-    screen = Screen(False)
-    screen.console = Console(file=io.StringIO(), width=80)
-    with screen.sweep("phi=td", 1, 10, 0) as line:
+    reporter = ProgressReporter(False)
+    reporter.console = Console(file=io.StringIO(), width=80)
+    with reporter.sweep("phi=td", 1, 10, 0) as line:
         line.update(0, 10, 100, float("nan"))
-    first, last = screen.console.file.getvalue().splitlines()
+    first, last = reporter.console.file.getvalue().splitlines()
     assert first == "phi=td: training"
     assert last.startswith("phi=td: 100%, ")
     assert "nan" not in last

@@ -14,7 +14,7 @@ import pytest
 from commands import Running, ablate, at_seed, checkpoints, manifests, numbers, row
 from conftest import choices
 
-from ablate.runs.run import Standing, blocks
+from ablate.runs.run import SeedProgress, blocks
 from ablate.store import cells
 
 LONG = ("-m", "env=chain", "phi=td,advantage", "seed=0-3", "iterations=400", "episodes=8", "probe=off")
@@ -69,7 +69,7 @@ def test_every_seed_is_the_same_with_one_worker_and_with_two(found: dict) -> Non
 
 
 def test_blocks_share_out_all_seeds_that_stand_at_the_same_iteration() -> None:
-    todo = dict.fromkeys(range(10), Standing(0, 0)) | dict.fromkeys(range(20, 23), Standing(5, 5))
+    todo = dict.fromkeys(range(10), SeedProgress(0, 0)) | dict.fromkeys(range(20, 23), SeedProgress(5, 5))
     assert sorted(seed for block in blocks(todo, 4) for seed in block) == sorted(todo)
     assert all(len({todo[seed] for seed in block}) == 1 for block in blocks(todo, 4))
     assert sorted(map(len, blocks(todo, 4))) == [3, 3, 3, 4]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from commands import PATIENCE, command, row
 
-from ablate.standard_streams import Steady
+from ablate.standard_streams import SafeStream
 
-STEADY = "from ablate.standard_streams import steady; steady(); import sys;"
+INSTALL = "from ablate.standard_streams import install_safe_streams; install_safe_streams(); import sys;"
 WORDS = "env=gym", "iterations=2", "episodes=2", "probe=off", "workers=1", "threshold=9"
 
 
@@ -18,7 +18,7 @@ WORDS = "env=gym", "iterations=2", "episodes=2", "probe=off", "workers=1", "thre
 def test_a_character_that_cannot_be_shown_is_another(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "out"
     with path.open("w", encoding=encoding) as stream:
-        Steady(stream).write("\u03b3 \u221e \udcff\U0001f600 x\n")
+        SafeStream(stream).write("\u03b3 \u221e \udcff\U0001f600 x\n")
     shown = path.read_bytes().decode(encoding)
     assert shown.endswith(" x\n")
     assert "?" in shown
@@ -28,16 +28,16 @@ def test_what_nobody_takes_is_forgotten() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     stream = os.fdopen(writing, "w")
-    steady = Steady(stream)
+    safe = SafeStream(stream)
     for _ in range(3):
-        assert steady.write("x" * 100_000) == 100_000
-        steady.flush()
+        assert safe.write("x" * 100_000) == 100_000
+        safe.flush()
     stream.close()  # which flushes too
 
 
 @pytest.mark.parametrize("shell", [">/dev/full", ">&-", "2>&-", ">&- 2>&- <&-", "| true", "2>/dev/full"])
 def test_python_ends_with_the_exit_code_that_was_meant(shell: str) -> None:
-    code = f"{STEADY} print('x' * 100000); print('y', file=sys.stderr); sys.exit(7)"
+    code = f"{INSTALL} print('x' * 100000); print('y', file=sys.stderr); sys.exit(7)"
     done = subprocess.run(
         ["bash", "-c", f'set -o pipefail; "$0" -c "$1" {shell}', sys.executable, code],
         timeout=PATIENCE,
@@ -48,7 +48,7 @@ def test_python_ends_with_the_exit_code_that_was_meant(shell: str) -> None:
 
 def test_a_file_that_is_opened_does_not_become_standard_output(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    code = f"{STEADY} f = open({str(path)!r}, 'w'); print('shown'); import os; os.write(1, b'shown'); sys.exit(7)"
+    code = f"{INSTALL} f = open({str(path)!r}, 'w'); print('shown'); import os; os.write(1, b'shown'); sys.exit(7)"
     assert subprocess.run(["bash", "-c", '"$0" -c "$1" >&-', sys.executable, code], timeout=PATIENCE).returncode == 7
     assert path.read_text() == ""
 

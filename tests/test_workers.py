@@ -17,8 +17,8 @@ from conftest import compose
 from ablate.configuration import Job
 from ablate.runs import pool, workers
 from ablate.runs.pool import run
-from ablate.runs.progress import Screen
-from ablate.runs.run import Work
+from ablate.runs.progress import ProgressReporter
+from ablate.runs.run import CellScheduler
 from ablate.runs.workers import ended
 from ablate.store import Cell
 
@@ -56,12 +56,12 @@ ENDS = {
 @pytest.mark.parametrize("kind", ENDS)
 def test_every_end_is_its_seeds_failure_and_told_as_it_was(kind: str, tmp_path: Path) -> None:
     """Of seeds 0 to 3 some are guilty; the others come to their end, and so does the next job."""
-    summary = run(odd(tmp_path, kind, 40), "odd", Screen(live=False))
+    summary = run(odd(tmp_path, kind, 40), "odd", ProgressReporter(live=False))
     assert summary.failed
     assert summary.complete
     assert sorted([*summary.failed, *summary.complete]) == [0, 1, 2, 3]
     assert set(summary.failed.values()) == {ENDS[kind]}
-    assert run(job(tmp_path, "env=bandit"), "next", Screen(live=False)).complete == [0, 1, 2, 3]
+    assert run(job(tmp_path, "env=bandit"), "next", ProgressReporter(live=False)).complete == [0, 1, 2, 3]
 
 
 def test_only_sigkill_may_be_memory() -> None:
@@ -71,11 +71,11 @@ def test_only_sigkill_may_be_memory() -> None:
     assert told[-signal.SIGBUS] == "its process was ended by SIGBUS"
 
 
-class Interrupting(Screen):
+class Interrupting(ProgressReporter):
     """Ctrl-C, as by the user who has just been told that a block is at the same iteration for long."""
 
-    def say(self, line: str) -> None:
-        super().say(line)
+    def info(self, line: str) -> None:
+        super().info(line)
         if "seeds 0,2 are at the same iteration since " in line:
             signal.setitimer(signal.ITIMER_REAL, 0.01)
 
@@ -106,27 +106,27 @@ def test_a_stop_in_the_middle_of_an_iteration_keeps_those_before_it(tmp_path: Pa
     cell = Cell.at(tmp_path, "main", work.overrides, work.config)
     cell.prepare()
     processes = workers.Workers(1)
-    ticket = processes.submit(cell, (1,), 1e9)
+    handle = processes.submit(cell, (1,), 1e9)
     deadline = time.monotonic() + PATIENCE
-    while ticket.progress()[0] < 1 and time.monotonic() < deadline:
+    while handle.progress()[0] < 1 and time.monotonic() < deadline:
         processes.wait(0.1)
     time.sleep(0.5)  # so that the second has begun; had it not, the same were saved
     assert processes.stop(PATIENCE) == []
     saved = cell.load_checkpoint(1)
     assert saved is not None
-    assert saved.iteration == ticket.progress()[0] == len(saved.curves["iteration"]) == 1
+    assert saved.iteration == handle.progress()[0] == len(saved.curves["iteration"]) == 1
 
 
 def test_another_process_may_finish_the_seeds_of_a_block_that_failed_here(tmp_path: Path) -> None:
     """They are done, and no failures."""
     work = job(tmp_path, "env=bandit")
     cell = Cell.at(tmp_path, "main", work.overrides, work.config)
-    here = Work(cell, work, "here", Screen(live=False))
+    here = CellScheduler(cell, work, "here", ProgressReporter(live=False))
     here.add(work)
     (block,) = here.blocks()
-    failed = workers.Ticket((cell, block.seeds, 1e9, 0), None)
-    failed.trouble = workers.Trouble("raised", "a bug", "")
-    assert run(work, "there", Screen(live=False)).complete == [0, 1, 2, 3]
+    failed = workers.TaskHandle((cell, block.seeds, 1e9, 0), None)
+    failed.failure = workers.TaskFailure("raised", "a bug", "")
+    assert run(work, "there", ProgressReporter(live=False)).complete == [0, 1, 2, 3]
     assert here.settle(block, failed) == []
     here.conclude()
     assert here.summary.complete == [0, 1, 2, 3]
@@ -141,18 +141,18 @@ def test_a_process_that_is_free_gets_a_share_of_a_block_under_way(
     short ones have ended and each process has got on with its share, or was left without one for a while."""
     monkeypatch.setattr(pool, "SPLIT_SECONDS", 0.0 if shared else float("inf"))
     monkeypatch.setattr(pool, "STOP_SECONDS", PATIENCE)
-    handed: list[workers.Ticket] = []
+    handed: list[workers.TaskHandle] = []
     looks = 0
     submit, wait = workers.Workers.submit, workers.Workers.wait
 
-    def submitted(self: workers.Workers, *task: Any) -> workers.Ticket:
+    def submitted(self: workers.Workers, *task: Any) -> workers.TaskHandle:
         handed.append(submit(self, *task))
         return handed[-1]
 
     def waited(self: workers.Workers, seconds: float) -> None:
         nonlocal looks
         wait(self, seconds)
-        seeds = [ticket.seeds for ticket in self.at_work if ticket.progress()[0]]
+        seeds = [handle.seeds for handle in self.at_work if handle.progress()[0]]
         if looks < 3 and len(handed) >= 3 and sorted(seeds) == ([(0, 2), (1, 3)] if shared else [(0, 1, 2, 3)]):
             looks += 1
             if looks == 3:
@@ -162,19 +162,19 @@ def test_a_process_that_is_free_gets_a_share_of_a_block_under_way(
     monkeypatch.setattr(workers.Workers, "wait", waited)
     long = job(tmp_path, "env=chain", "iterations=1000000")
     short = [job(tmp_path, "env=bandit", f"optimizer.lr={lr}") for lr in (0.1, 0.2)]
-    both = pool.Pool(Screen(live=False))
+    both = pool.Pool(ProgressReporter(live=False))
     for k, work in enumerate((long, *short)):
         both.add(work, f"{k}")
     with pytest.raises(KeyboardInterrupt):
         both.finish()
-    assert [ticket.outcomes for ticket in handed if ticket.task[0] != handed[0].task[0]]
-    assert [ticket.seeds for ticket in handed[:2]] == [(0, 1, 2, 3)] * 2, "one block while there is enough for all"
-    assert any(len(ticket.seeds) < 4 for ticket in handed) == shared
+    assert [handle.outcomes for handle in handed if handle.task[0] != handed[0].task[0]]
+    assert [handle.seeds for handle in handed[:2]] == [(0, 1, 2, 3)] * 2, "one block while there is enough for all"
+    assert any(len(handle.seeds) < 4 for handle in handed) == shared
     cell = Cell.at(tmp_path, "main", long.overrides, long.config)
     parts = [cell.load_checkpoint(seed) for seed in range(4)]
     assert all(parts)
     whole = job(tmp_path, "env=chain", f"iterations={max(part.iteration for part in parts)}")
-    assert run(whole, "whole", Screen(live=False)).complete == [0, 1, 2, 3]
+    assert run(whole, "whole", ProgressReporter(live=False)).complete == [0, 1, 2, 3]
     found = Cell.at(tmp_path, "main", whole.overrides, whole.config)
     for seed, part in enumerate(parts):
         wanted = columns(found.path / f"seed={seed}")
@@ -185,7 +185,7 @@ def test_a_process_that_is_free_gets_a_share_of_a_block_under_way(
 
 def test_jobs_of_one_cell_share_a_block(tmp_path: Path) -> None:
     """`seed=0,1` of Hydra is two jobs of one cell."""
-    one = pool.Pool(Screen(live=False))
+    one = pool.Pool(ProgressReporter(live=False))
     summaries = [one.add(job(tmp_path, "env=bandit", seeds=seeds), "cell") for seeds in ("0", "1-2", "2")]
     one.finish()
     assert summaries[0] is summaries[1] is summaries[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ablate.errors import UserError
-from ablate.standard_streams import steady
+from ablate.standard_streams import install_safe_streams
 
 Main = Callable[[Sequence[str]], int]
 OWN = {path.stem: path for path in sorted(Path(__file__).parent.glob("[!_]*.py"))}
@@ -55,7 +55,7 @@ def run_of_analysis(words: Sequence[str]) -> int:
 
 
 def _run(command: Callable[[], int]) -> int:
-    steady()
+    install_safe_streams()
     try:
         return command()
     except UserError as error:

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from ablate.configuration.ranges import Dask
 from ablate.errors import UserError, one_line
-from ablate.runs.progress import Screen
+from ablate.runs.progress import ProgressReporter
 from ablate.runs.resources import cores
-from ablate.runs.run import blocks, standing
-from ablate.runs.worker import came_to
-from ablate.runs.workers import Ticket, Trouble, deaf
+from ablate.runs.run import blocks, progress_of
+from ablate.runs.worker import run_and_capture
+from ablate.runs.workers import TaskFailure, TaskHandle, block_signals
 from ablate.store import Cell, machine
 
 CONNECT_SECONDS = 30  # for the scheduler to answer, and for a first worker to be there
@@ -46,37 +46,37 @@ class Cluster:
     Raises UserError where Dask is not installed, where the scheduler does not answer, and where it has no worker.
     """
 
-    def __init__(self, dask: Dask, screen: Screen) -> None:
-        self._screen, self._name = screen, f"ablate-{secrets.token_hex(8)}"
+    def __init__(self, dask: Dask, reporter: ProgressReporter) -> None:
+        self._reporter, self._name = reporter, f"ablate-{secrets.token_hex(8)}"
         self._client, self._local = _connected(dask)
-        self._futures: dict[Any, Ticket] = {}
+        self._futures: dict[Any, TaskHandle] = {}
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._progress: dict[int, Progress] = {}
         self._machines: dict[str, dict[str, str | None]] = {}
         self._looked, self.processes = 0.0, 0
-        self._client.subscribe_topic(self._name, self._hear)
+        self._client.subscribe_topic(self._name, self._on_progress)
         try:
             self._client.wait_for_workers(1, CONNECT_SECONDS)
         except TimeoutError as error:
             self.kill()
             raise UserError(
-                f"{_told(dask)} has no worker; start some, as by `dask worker ADDRESS --nthreads 1`"
+                f"{_typed(dask)} has no worker; start some, as by `dask worker ADDRESS --nthreads 1`"
             ) from error
-        self._look()
+        self._update_workers()
 
-    def submit(self, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> Ticket:
+    def submit(self, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> TaskHandle:
         slot = len(self._progress)
         self._progress[slot] = Progress()
         there = replace(cell, path=cell.path.absolute())
-        ticket = Ticket((there, tuple(seeds), checkpoint_seconds, slot), self)
-        ticket.began = ticket.since = time.monotonic()
+        handle = TaskHandle((there, tuple(seeds), checkpoint_seconds, slot), self)
+        handle.began = handle.since = time.monotonic()
         try:
-            future = self._client.submit(work, *ticket.task, self._name, pure=False, key=f"{self._name}-{slot}")
+            future = self._client.submit(train_block, *handle.task, self._name, pure=False, key=f"{self._name}-{slot}")
         except Exception as error:
-            raise UserError(f"the scheduler is gone ({_said(error)}); start it again and type the same") from error
-        self._futures[future] = ticket
+            raise UserError(f"the scheduler is gone ({_reason(error)}); start it again and type the same") from error
+        self._futures[future] = handle
         future.add_done_callback(self._ended.put)
-        return ticket
+        return handle
 
     def progress(self, slot: int) -> tuple[int, int, float]:
         return self._progress[slot]
@@ -89,22 +89,22 @@ class Cluster:
     def wait(self, seconds: float) -> None:
         """Take what has come to an end within so many seconds."""
         with suppress(queue.Empty):
-            self._settle(self._ended.get(timeout=seconds))
+            self._collect(self._ended.get(timeout=seconds))
             while True:
-                self._settle(self._ended.get_nowait())
+                self._collect(self._ended.get_nowait())
         if time.monotonic() - self._looked > LOOK_SECONDS:
-            self._look()
+            self._update_workers()
 
     @property
-    def at_work(self) -> list[Ticket]:
+    def at_work(self) -> list[TaskHandle]:
         return list(self._futures.values())
 
-    def stop(self, seconds: float) -> list[Ticket]:
+    def stop(self, seconds: float) -> list[TaskHandle]:
         """Ask all blocks to save where they stand and to return. Returns those that do not within so many seconds."""
         deadline = time.monotonic() + seconds
         try:
-            for ticket in self.at_work:
-                ticket.divide()
+            for handle in self.at_work:
+                handle.divide()
             while self._futures and (left := deadline - time.monotonic()) > 0:
                 self.wait(left)
             return self.at_work
@@ -120,30 +120,30 @@ class Cluster:
                 each.close(timeout=10)
         self._futures.clear()
 
-    def _hear(self, event: tuple[float, Sequence[Any]]) -> None:
+    def _on_progress(self, event: tuple[float, Sequence[Any]]) -> None:
         slot, *progress = event[1]
         self._progress[slot] = Progress(*progress)
 
-    def _settle(self, future: Any) -> None:
+    def _collect(self, future: Any) -> None:
         from distributed import KilledWorker
 
-        if not (ticket := self._futures.pop(future, None)):
+        if not (handle := self._futures.pop(future, None)):
             return
         try:
             (kind, said), progress = future.result()
         except KilledWorker:
             text = "its worker of Dask died, as by a signal, by os._exit or out of memory; its log may say more"
-            ticket.trouble = Trouble("died", text, text)
+            handle.failure = TaskFailure("died", text, text)
         except Exception as error:
-            ticket.trouble = Trouble("died", f"Dask lost it: {_said(error)}", "")
+            handle.failure = TaskFailure("died", f"Dask lost it: {_reason(error)}", "")
         else:
-            self._progress[ticket.task[-1]] = Progress(*progress)
+            self._progress[handle.task[-1]] = Progress(*progress)
             if kind == "done":
-                ticket.outcomes = said
+                handle.outcomes = said
             else:
-                ticket.trouble = Trouble(kind, *said)
+                handle.failure = TaskFailure(kind, *said)
 
-    def _look(self) -> None:
+    def _update_workers(self) -> None:
         """See which workers there are, and tell where bits may differ."""
         self._looked = time.monotonic()
         with suppress(Exception):  # the scheduler may be gone; the next block tells
@@ -152,17 +152,19 @@ class Cluster:
             new = [address for address in threads if address not in self._machines]
             if not new:
                 return
-            before = _kinds(self._machines)
+            before = _differing(self._machines)
             self._machines |= self._client.run(machine, workers=new, on_error="ignore")
-            if (after := _kinds(self._machines)) != before:
+            if (after := _differing(self._machines)) != before:
                 for name in after:
                     what = f"{name}: {' and '.join(after[name])}"
-                    self._screen.warn(f"the workers differ in {what}; between those, last bits of a number may differ")
+                    self._reporter.warning(
+                        f"the workers differ in {what}; between those, last bits of a number may differ"
+                    )
             if any(threads[address] > 1 for address in new):
-                self._screen.warn("a worker trains one block at a time; start workers with --nthreads 1")
+                self._reporter.warning("a worker trains one block at a time; start workers with --nthreads 1")
 
 
-def work(
+def train_block(
     cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int, name: str
 ) -> tuple[tuple[str, Any], Progress]:
     """In a worker of Dask: train a block; gives what became of it and how far it came.
@@ -186,17 +188,17 @@ def work(
 
     def all_blocks() -> dict[int, str]:
         nonlocal ended
-        outcomes, todo = standing(cell, seeds, Screen(live=False))
+        outcomes, todo = progress_of(cell, seeds, ProgressReporter(live=False))
         for block in blocks(todo, len(seeds)):
-            outcomes |= train(cell, block, checkpoint_seconds, report, _seldom(asked.is_set))
+            outcomes |= train(cell, block, checkpoint_seconds, report, _rate_limited(asked.is_set))
             ended = now
         return outcomes
 
     with _one_at_a_time:
-        return came_to(all_blocks), now
+        return run_and_capture(all_blocks), now
 
 
-def _seldom(ask: Callable[[], bool]) -> Callable[[], bool]:
+def _rate_limited(ask: Callable[[], bool]) -> Callable[[], bool]:
     """The answer as it was, but for a new one now and then; no where there is nobody to ask."""
     answer, asked = False, 0.0
 
@@ -226,7 +228,7 @@ def _connected(dask: Dask) -> tuple[Any, Any]:
     except ImportError as error:
         raise UserError('workers=dask needs Dask; type pip install -c constraints.txt -e ".[cluster]"') from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with deaf():  # the threads of Dask, and so the processes that they start
+    with block_signals():  # the threads of Dask, and so the processes that they start
         if dask.scheduler is None:
             local = distributed.LocalCluster(
                 n_workers=cores(), threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
@@ -234,23 +236,25 @@ def _connected(dask: Dask) -> tuple[Any, Any]:
             return distributed.Client(local), local
         is_file = "://" not in dask.scheduler
         if is_file and not os.path.isfile(dask.scheduler):
-            raise UserError(f"{_told(dask)} is neither an address such as tcp://host:8786 nor a scheduler file")
+            raise UserError(f"{_typed(dask)} is neither an address such as tcp://host:8786 nor a scheduler file")
         where = {"scheduler_file": dask.scheduler} if is_file else {"address": dask.scheduler}
         try:
             return distributed.Client(timeout=CONNECT_SECONDS, **where), None
         except Exception as error:
-            raise UserError(f"{_told(dask)} does not answer ({_said(error)}); is `dask scheduler` running?") from error
+            raise UserError(
+                f"{_typed(dask)} does not answer ({_reason(error)}); is `dask scheduler` running?"
+            ) from error
 
 
-def _told(dask: Dask) -> str:
+def _typed(dask: Dask) -> str:
     return f"dask.scheduler={one_line(dask.scheduler, 100)}" if dask.scheduler else "workers=dask"
 
 
-def _said(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {error}", 100)
 
 
-def _kinds(machines: dict[str, dict[str, str | None]]) -> dict[str, list[str]]:
+def _differing(machines: dict[str, dict[str, str | None]]) -> dict[str, list[str]]:
     """What differs between machines, and the values that there are."""
     names = {name for machine in machines.values() for name in machine}
     found = {name: sorted({str(machine.get(name)) for machine in machines.values()}) for name in sorted(names)}

@@ -17,10 +17,10 @@ from ablate.configuration.overrides import ranges
 from ablate.configuration.ranges import Dask
 from ablate.errors import UserError
 from ablate.runs.cluster import Cluster
-from ablate.runs.progress import Line, Screen
+from ablate.runs.progress import Line, ProgressReporter
 from ablate.runs.resources import cores
-from ablate.runs.run import Block, Summary, Work
-from ablate.runs.workers import Ticket, Workers, uninterrupted
+from ablate.runs.run import Block, CellScheduler, Summary
+from ablate.runs.workers import TaskHandle, Workers, uninterrupted
 from ablate.store import Cell, check_writable, record_job
 
 TICK = 0.1  # seconds between two looks at the workers
@@ -31,12 +31,12 @@ SPLIT_SECONDS = 2.0  # that a block must have left for its split to be worth the
 _workers: dict[int | Dask, Workers | Cluster] = {}  # started by the first pool that trains, kept for the next
 
 
-def run(job: Job, label: str, screen: Screen) -> Summary:
+def run(job: Job, label: str, reporter: ProgressReporter) -> Summary:
     """Bring every seed of one job to its end, and tell what became of each. What is done already is left alone.
 
     Raises UserError where the outputs folder cannot be written, KeyboardInterrupt after saving all that is under way.
     """
-    pool = Pool(screen)
+    pool = Pool(reporter)
     summary = pool.add(job, label)
     pool.finish()
     return summary
@@ -45,10 +45,10 @@ def run(job: Job, label: str, screen: Screen) -> Summary:
 class Pool:
     """The jobs of a sweep that were taken on and not run yet."""
 
-    def __init__(self, screen: Screen) -> None:
-        self.screen = screen
+    def __init__(self, reporter: ProgressReporter) -> None:
+        self.reporter = reporter
         self._processes: int | Dask = 1
-        self._works: dict[Path, Work] = {}
+        self._schedulers: dict[Path, CellScheduler] = {}
         self._taken: list[tuple[Path, str, Job | UserError]] = []
         self._records: dict[Path, Summary] = {}
 
@@ -87,33 +87,33 @@ class Pool:
         processes = job.workers or cores()
         if not isinstance(self._processes, Dask):
             self._processes = processes if isinstance(processes, Dask) else max(self._processes, processes)
-        self.screen.warn(*cell.prepare())
-        work = self._works.get(cell.path) or Work(cell, job, label, self.screen)
-        work.add(job)
-        self._works[cell.path] = work
-        return work.summary
+        self.reporter.warning(*cell.prepare())
+        scheduler = self._schedulers.get(cell.path) or CellScheduler(cell, job, label, self.reporter)
+        scheduler.add(job)
+        self._schedulers[cell.path] = scheduler
+        return scheduler.summary
 
     def finish(self) -> None:
         """Bring all seeds to their ends, and record what became of each job."""
         try:
             self._take_on()
-            if todo := [work for work in self._works.values() if work.at]:
-                _Training(todo, _started(self._processes, self.screen), self.screen).run()
+            if todo := [scheduler for scheduler in self._schedulers.values() if scheduler.at]:
+                _Training(todo, _started(self._processes, self.reporter), self.reporter).run()
         except UserError as error:  # nothing can be started
-            for work in todo:
-                work.summary.refused = str(error)
+            for scheduler in todo:
+                scheduler.summary.refused = str(error)
         finally:
             for folder, summary in self._records.items():
                 record_job(folder, asdict(summary))
-            self._works, self._records = {}, {}
+            self._schedulers, self._records = {}, {}
             for kept in [kept for kept in _workers if isinstance(kept, Dask)]:
                 _workers.pop(kept).kill()
 
 
-def _started(processes: int | Dask, screen: Screen) -> Workers | Cluster:
+def _started(processes: int | Dask, reporter: ProgressReporter) -> Workers | Cluster:
     with uninterrupted():
         if processes not in _workers:
-            made = Cluster(processes, screen) if isinstance(processes, Dask) else Workers(processes)
+            made = Cluster(processes, reporter) if isinstance(processes, Dask) else Workers(processes)
             _workers[processes] = made
     return _workers[processes]
 
@@ -121,42 +121,44 @@ def _started(processes: int | Dask, screen: Screen) -> Workers | Cluster:
 class _Training:
     """Blocks that wait, and blocks that are under way."""
 
-    def __init__(self, works: Sequence[Work], workers: Workers | Cluster, screen: Screen) -> None:
-        self.works, self.workers, self.screen = works, workers, screen
-        self.label = works[0].summary.label if len(works) == 1 else f"{len(works)} jobs"
-        blocks = [block for work in works for block in work.blocks()]
+    def __init__(
+        self, schedulers: Sequence[CellScheduler], workers: Workers | Cluster, reporter: ProgressReporter
+    ) -> None:
+        self.schedulers, self.workers, self.reporter = schedulers, workers, reporter
+        self.label = schedulers[0].summary.label if len(schedulers) == 1 else f"{len(schedulers)} jobs"
+        blocks = [block for scheduler in schedulers for block in scheduler.blocks()]
         self.waiting = deque(sorted(blocks, key=lambda block: -len(block.seeds)))
-        self.at_work: dict[Ticket, Block] = {}
-        self.divided: set[Ticket] = set()  # asked to return their seeds
-        self.used = sum(work.share for work in works)  # counted in seeds
+        self.at_work: dict[TaskHandle, Block] = {}
+        self.divided: set[TaskHandle] = set()  # asked to return their seeds
+        self.used = sum(scheduler.share for scheduler in schedulers)  # counted in seeds
         self.env_steps = self.ended = 0
         self.mean_return = float("nan")  # of the seeds under way, where there is one job
-        self.under_way = Counter(block.work for block in blocks)  # blocks of each cell
+        self.under_way = Counter(block.scheduler for block in blocks)  # blocks of each cell
 
     def run(self) -> None:
-        seeds = sum(len(work.at) for work in self.works)
-        patience, seen = _Patience(self.screen), time.monotonic()
-        with self.screen.sweep(self.label, len(self.works), seeds, self.used) as line:
+        seeds = sum(len(scheduler.at) for scheduler in self.schedulers)
+        patience, seen = _Patience(self.reporter), time.monotonic()
+        with self.reporter.sweep(self.label, len(self.schedulers), seeds, self.used) as line:
             try:
                 while self.waiting or self.at_work:
                     self._hand_out()
                     self.workers.wait(TICK)
                     before, seen = seen, time.monotonic()
-                    for work in {block.work for block in self.at_work.values()}:
-                        work.summary.seconds += seen - before
+                    for scheduler in {block.scheduler for block in self.at_work.values()}:
+                        scheduler.summary.seconds += seen - before
                     self._show(line)
                     self._collect()
-                    patience.look({ticket: self.at_work[ticket] for ticket in self.workers.at_work})
+                    patience.look({handle: self.at_work[handle] for handle in self.workers.at_work})
                 self._show(line)
             except UserError as error:  # no process can be started
                 self._drop()
-                for work in {block.work for block in (*self.waiting, *self.at_work.values())}:
-                    work.summary.refused = str(error)
+                for scheduler in {block.scheduler for block in (*self.waiting, *self.at_work.values())}:
+                    scheduler.summary.refused = str(error)
             except BaseException:
                 self._drop()
                 raise
-        for work in self.works:
-            work.conclude()
+        for scheduler in self.schedulers:
+            scheduler.conclude()
 
     def _hand_out(self) -> None:
         while self.waiting and (free := self.workers.processes - len(self.at_work)) > 0:
@@ -165,47 +167,49 @@ class _Training:
                 seeds = len(block.seeds) + sum(len(other.seeds) for other in self.waiting)
                 block, *left = block.cut(-(-seeds // free))
                 self.waiting.extendleft(left)
-                self.under_way[block.work] += len(left)
-            self.at_work[self.workers.submit(block.work.cell, block.seeds, block.work.checkpoint_seconds)] = block
+                self.under_way[block.scheduler] += len(left)
+            self.at_work[self.workers.submit(block.scheduler.cell, block.seeds, block.scheduler.checkpoint_seconds)] = (
+                block
+            )
         if not self.waiting and len(self.at_work) < self.workers.processes and not self.divided:
             self._divide()
 
     def _divide(self) -> None:
         """Ask the block with most left for its seeds, to share them out."""
         left = {
-            ticket: self._seconds_left(ticket, block)
-            for ticket, block in self.at_work.items()
-            if len(block.seeds) > 1 and block.work.divisible
+            handle: self._seconds_left(handle, block)
+            for handle, block in self.at_work.items()
+            if len(block.seeds) > 1 and block.scheduler.divisible
         }
         if left and max(left.values()) > SPLIT_SECONDS:
-            longest = max(left, key=lambda ticket: left[ticket])
+            longest = max(left, key=lambda handle: left[handle])
             longest.divide()
             self.divided.add(longest)
 
-    def _seconds_left(self, ticket: Ticket, block: Block) -> float:
-        done, began = ticket.progress()[0], ticket.began
-        return (time.monotonic() - began) * (block.work.left(block.seeds) / done - 1) if done and began else 0.0
+    def _seconds_left(self, handle: TaskHandle, block: Block) -> float:
+        done, began = handle.progress()[0], handle.began
+        return (time.monotonic() - began) * (block.scheduler.left(block.seeds) / done - 1) if done and began else 0.0
 
     def _collect(self) -> None:
-        for ticket in [ticket for ticket in self.at_work if not ticket.pending]:
-            block, steps = self.at_work.pop(ticket), ticket.progress()[1]
-            self.divided.discard(ticket)
+        for handle in [handle for handle in self.at_work if not handle.pending]:
+            block, steps = self.at_work.pop(handle), handle.progress()[1]
+            self.divided.discard(handle)
             self.env_steps += steps
-            block.work.summary.env_steps += steps
-            self.used -= block.work.share
-            again = block.work.settle(block, ticket)
-            self.used += block.work.share
+            block.scheduler.summary.env_steps += steps
+            self.used -= block.scheduler.share
+            again = block.scheduler.settle(block, handle)
+            self.used += block.scheduler.share
             self.waiting.extend(again)
-            self.under_way[block.work] += len(again) - 1
-            self.ended += not self.under_way[block.work]
+            self.under_way[block.scheduler] += len(again) - 1
+            self.ended += not self.under_way[block.scheduler]
 
     def _show(self, line: Line) -> None:
         used, steps, returns = self.used, self.env_steps, []
-        for ticket, block in self.at_work.items():
-            done, taken, mean_return = ticket.progress()
-            used, steps = used + done / block.work.budget.size, steps + taken
+        for handle, block in self.at_work.items():
+            done, taken, mean_return = handle.progress()
+            used, steps = used + done / block.scheduler.budget.size, steps + taken
             returns += [mean_return] if mean_return == mean_return else []
-        if returns and len(self.works) == 1:
+        if returns and len(self.schedulers) == 1:
             self.mean_return = sum(returns) / len(returns)
         line.update(self.ended, used, steps, self.mean_return)
 
@@ -213,14 +217,16 @@ class _Training:
         """Save what is under way; a second interrupt ends it as it is."""
         for processes in [processes for processes, kept in _workers.items() if kept is self.workers]:
             del _workers[processes]
-        seeds = [seed for ticket in self.workers.at_work for seed in ticket.seeds]
+        seeds = [seed for handle in self.workers.at_work for seed in handle.seeds]
         try:
             if seeds:
-                what = f"seeds {ranges(sorted(seeds))}" if len(self.works) == 1 else f"{len(seeds)} seeds under way"
-                self.screen.say(f"{self.label}: saving {what}; once more stops at once")
+                what = (
+                    f"seeds {ranges(sorted(seeds))}" if len(self.schedulers) == 1 else f"{len(seeds)} seeds under way"
+                )
+                self.reporter.info(f"{self.label}: saving {what}; once more stops at once")
             if left := self.workers.stop(STOP_SECONDS):
-                told = "; ".join(self.at_work[ticket].name for ticket in left)
-                self.screen.warn(f"{told} did not answer in {STOP_SECONDS} s; they go on where they were saved")
+                told = "; ".join(self.at_work[handle].name for handle in left)
+                self.reporter.warning(f"{told} did not answer in {STOP_SECONDS} s; they go on where they were saved")
         except KeyboardInterrupt:
             self.workers.kill()
             raise
@@ -229,19 +235,19 @@ class _Training:
 class _Patience:
     """Tells of blocks that have not finished an iteration for long, and then at ever longer intervals."""
 
-    def __init__(self, screen: Screen) -> None:
-        self.screen = screen
-        self.told: dict[Ticket, float] = {}
+    def __init__(self, reporter: ProgressReporter) -> None:
+        self.reporter = reporter
+        self.told: dict[TaskHandle, float] = {}
 
-    def look(self, at_work: dict[Ticket, Block]) -> None:
+    def look(self, at_work: dict[TaskHandle, Block]) -> None:
         now = time.monotonic()
-        for ticket, block in at_work.items():
-            waited = now - (ticket.since or now)
+        for handle, block in at_work.items():
+            waited = now - (handle.since or now)
             if waited < PATIENCE_SECONDS:
-                self.told.pop(ticket, None)
-            elif waited >= 2 * self.told.get(ticket, 0.0):
-                self.told[ticket] = waited
+                self.told.pop(handle, None)
+            elif waited >= 2 * self.told.get(handle, 0.0):
+                self.told[handle] = waited
                 began = f"{datetime.now() - timedelta(seconds=waited):%H:%M:%S}"
-                self.screen.say(
+                self.reporter.info(
                     f"{block.name} are at the same iteration since {began}, for {waited:.0f} s; Ctrl-C stops"
                 )

@@ -26,17 +26,17 @@ class Line(Protocol):
         ...
 
 
-class Screen:
+class ProgressReporter:
     """Writes to standard error, so that the table alone is on standard output."""
 
     def __init__(self, live: bool | None = None) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.live = sys.stderr.isatty() if live is None else live  # rich also calls a pipe a terminal, for FORCE_COLOR
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         self.console.print(plain(text), soft_wrap=True)
 
-    def warn(self, *lines: str) -> None:
+    def warning(self, *lines: str) -> None:
         for line in lines:
             self.console.print(f"[yellow]warning:[/] {plain(line)}", soft_wrap=True)
 
@@ -44,7 +44,7 @@ class Screen:
     def sweep(self, label: str, jobs: int, total: float, used: float) -> Iterator[Line]:
         """So many jobs, whose budgets come to ``total`` (one a seed), ``used`` of them earlier."""
         if not self.live:
-            self.say(f"{label}: training")
+            self.info(f"{label}: training")
             log = _LogLine(self, label, jobs, total, used)
             yield log
             log.end()
@@ -80,8 +80,8 @@ class _LiveLine:
 
 
 class _LogLine:
-    def __init__(self, screen: Screen, label: str, jobs: int, total: float, used: float) -> None:
-        self.screen, self.label, self.jobs, self.total, self.before = screen, label, jobs, total, used
+    def __init__(self, reporter: ProgressReporter, label: str, jobs: int, total: float, used: float) -> None:
+        self.reporter, self.label, self.jobs, self.total, self.before = reporter, label, jobs, total, used
         self.began = self.last = time.monotonic()
         self.seconds = float(os.environ.get(SECONDS, LOG_SECONDS))
         self.ended, self.used, self.rate, self.mean_return = 0, used, 0.0, float("nan")
@@ -102,7 +102,7 @@ class _LogLine:
         what = f"{self.label}:" if self.jobs == 1 else f"{self.ended} of {self.label}:"
         known = self.jobs == 1 and self.mean_return == self.mean_return
         returns = f" return {self.mean_return:.4g}," if known else ""
-        self.screen.say(f"{what} {self.used / self.total:.0%},{returns} {self.rate:,.0f} steps/s, {then}")
+        self.reporter.info(f"{what} {self.used / self.total:.0%},{returns} {self.rate:,.0f} steps/s, {then}")
 
 
 def _returns(mean: float) -> str:

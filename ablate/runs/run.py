@@ -12,8 +12,8 @@ from ablate.configuration.ranges import Dask
 from ablate.errors import UserError
 from ablate.runs import memory, resources
 from ablate.runs.budget import Budget
-from ablate.runs.progress import Screen
-from ablate.runs.workers import Ticket
+from ablate.runs.progress import ProgressReporter
+from ablate.runs.workers import TaskHandle
 from ablate.store import Cell
 from ablate.user_code import runs_users
 
@@ -39,40 +39,42 @@ class Summary:
     seconds: float = 0.0
 
 
-class Standing(NamedTuple):
+class SeedProgress(NamedTuple):
     """Where a seed stands."""
 
     iteration: int
     used: int  # of its budget
 
 
-def standing(cell: Cell, seeds: Iterable[int], screen: Screen) -> tuple[dict[int, str], dict[int, Standing]]:
+def progress_of(
+    cell: Cell, seeds: Iterable[int], reporter: ProgressReporter
+) -> tuple[dict[int, str], dict[int, SeedProgress]]:
     """What became of the seeds that are done, and where each of the others stands."""
     outcomes: dict[int, str] = {}
-    todo: dict[int, Standing] = {}
+    todo: dict[int, SeedProgress] = {}
     budget = Budget.of(cell.config)
     for seed in seeds:
-        screen.warn(*cell.repair(seed))
+        reporter.warning(*cell.repair(seed))
         status = cell.status(seed)
         if status in ("complete", "diverged"):
             outcomes[seed] = status
         else:
             checkpoint = cell.load_checkpoint(seed)
             iteration, steps = (checkpoint.iteration, checkpoint.curves["env_steps"][-1]) if checkpoint else (0, 0)
-            todo[seed] = Standing(iteration, int(budget.used(iteration, steps)))
+            todo[seed] = SeedProgress(iteration, int(budget.used(iteration, steps)))
     return outcomes, todo
 
 
 class Block(NamedTuple):
     """Seeds of one cell that stand at the same iteration and go to one process."""
 
-    work: "Work"
+    scheduler: "CellScheduler"
     seeds: tuple[int, ...]
     deaths: int = 0  # of processes that were at these seeds
 
     @property
     def name(self) -> str:
-        return f"{self.work.summary.label}: seeds {ranges(sorted(self.seeds))}"
+        return f"{self.scheduler.summary.label}: seeds {ranges(sorted(self.seeds))}"
 
     def cut(self, most: int) -> "list[Block]":
         """Blocks of at most so many seeds, as even as can be; the first of them and what is left, if anything is."""
@@ -82,17 +84,17 @@ class Block(NamedTuple):
         return [self._replace(seeds=seeds) for seeds in (first, left) if seeds]
 
 
-class Work:
+class CellScheduler:
     """What is left to do of one cell. The seeds of a block that raised are tried once more, each by itself. Those whose
     process died, as they were: it may have been killed by mistake. If it dies again, each by itself, so that only the
     guilty fail."""
 
-    def __init__(self, cell: Cell, job: Job, label: str, screen: Screen) -> None:
-        self.cell, self.checkpoint_seconds, self.screen = cell, job.checkpoint_seconds, screen
+    def __init__(self, cell: Cell, job: Job, label: str, reporter: ProgressReporter) -> None:
+        self.cell, self.checkpoint_seconds, self.reporter = cell, job.checkpoint_seconds, reporter
         self.summary = Summary(label, cell.name, job.outputs, job.study)
         self.budget = Budget.of(job.config)
         self.divisible = not runs_users(job.config)  # while it is under way; user code need not know how to go on
-        self.at: dict[int, Standing] = {}  # where each seed stood before the block that it is in now
+        self.at: dict[int, SeedProgress] = {}  # where each seed stood before the block that it is in now
         self.outcomes: dict[int, str] = {}
 
     def add(self, job: Job) -> None:
@@ -101,7 +103,7 @@ class Work:
         if job.overwrite:
             for seed in seeds:
                 self.cell.discard(seed)
-        outcomes, todo = standing(self.cell, seeds, self.screen)
+        outcomes, todo = progress_of(self.cell, seeds, self.reporter)
         if todo:
             env = build.environment(job.config)
             processes = job.workers if isinstance(job.workers, int) else resources.cores()
@@ -130,21 +132,21 @@ class Work:
         """Budget that these seeds had left before their block."""
         return sum(self.budget.size - self.at[seed].used for seed in seeds)
 
-    def settle(self, block: Block, ticket: Ticket) -> list[Block]:
+    def settle(self, block: Block, handle: TaskHandle) -> list[Block]:
         """Take what became of a block; returns the blocks in which its seeds are to go on."""
-        if ticket.trouble is None:
-            outcomes = ticket.outcomes or {}
+        if handle.failure is None:
+            outcomes = handle.outcomes or {}
             self._note({seed: outcome for seed, outcome in outcomes.items() if outcome != "stopped"})
             stopped = self._unfinished(seed for seed, outcome in outcomes.items() if outcome == "stopped")
             return self._again(stopped, self.widest, block.deaths)
-        kind, text, trace = ticket.trouble
-        self.summary.failed |= dict.fromkeys(ticket.seeds, text)
-        for seed in ticket.seeds if trace else ():
+        kind, text, trace = handle.failure
+        self.summary.failed |= dict.fromkeys(handle.seeds, text)
+        for seed in handle.seeds if trace else ():
             self.cell.fail(seed, trace)
         if kind == "died" and not block.deaths:
-            return self._again(self._unfinished(ticket.seeds), len(ticket.seeds), 1)
-        if kind != "refused" and len(ticket.seeds) > 1:
-            return self._again(self._unfinished(ticket.seeds), 1, block.deaths)
+            return self._again(self._unfinished(handle.seeds), len(handle.seeds), 1)
+        if kind != "refused" and len(handle.seeds) > 1:
+            return self._again(self._unfinished(handle.seeds), 1, block.deaths)
         return []
 
     def conclude(self) -> None:
@@ -156,12 +158,12 @@ class Work:
                 self.summary.diverged[seed] = _divergence(self.cell, seed)
         self.summary.failed = dict(sorted(self.summary.failed.items()))
 
-    def _again(self, todo: Mapping[int, Standing], widest: int, deaths: int) -> list[Block]:
+    def _again(self, todo: Mapping[int, SeedProgress], widest: int, deaths: int) -> list[Block]:
         return [Block(self, seeds, deaths) for seeds in blocks(todo, widest)]
 
-    def _unfinished(self, seeds: Iterable[int]) -> dict[int, Standing]:
+    def _unfinished(self, seeds: Iterable[int]) -> dict[int, SeedProgress]:
         """Those that were not done before their block came down, and where each stands."""
-        outcomes, todo = standing(self.cell, seeds, self.screen)
+        outcomes, todo = progress_of(self.cell, seeds, self.reporter)
         self._note(outcomes)
         self.at |= todo
         return todo
@@ -169,11 +171,11 @@ class Work:
     def _note(self, outcomes: Mapping[int, str]) -> None:
         self.outcomes |= outcomes
         for seed in outcomes:
-            self.at[seed] = Standing(0, self.budget.size)
+            self.at[seed] = SeedProgress(0, self.budget.size)
             self.summary.failed.pop(seed, None)
 
 
-def blocks(todo: Mapping[int, Standing], widest: int) -> list[tuple[int, ...]]:
+def blocks(todo: Mapping[int, SeedProgress], widest: int) -> list[tuple[int, ...]]:
     """Seeds that stand at the same iteration, in blocks of at most so many, as even as can be."""
     result = []
     for _, group in groupby(sorted(todo, key=lambda seed: (todo[seed].iteration, seed)), lambda s: todo[s].iteration):

@@ -63,7 +63,7 @@ class Sweep(Callback):
 
     folder: Path | None = None  # of its records; None until it begins
     tracking: str | None = None
-    pool = Pool(progress.Screen())
+    pool = Pool(progress.ProgressReporter())
 
     def __init__(self, records: str) -> None:
         self.records = Path(records)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from ablate.errors import UserError, said
-from ablate.standard_streams import steady
+from ablate.standard_streams import install_safe_streams
 from ablate.store import Cell
 
 GRACE = 2.0  # seconds for an iteration to come to its end when all is to stop
@@ -41,7 +41,7 @@ def serve(tasks: Any, progress: Any, divided: Any, stop: Any) -> None:
 
 def _begin(progress: Any, divided: Any, stop: Any) -> None:
     _Here.progress, _Here.divided, _Here.stop = progress, divided, stop
-    steady()
+    install_safe_streams()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_sigterm)
     if hasattr(signal, "pthread_sigmask"):
@@ -110,15 +110,15 @@ def _work(cell: Cell, seeds: Sequence[int], checkpoint_seconds: float, slot: int
 
     _Here.at_work, _Here.save = True, None
     try:
-        return came_to(lambda: train(cell, seeds, checkpoint_seconds, report, returning, hold))
+        return run_and_capture(lambda: train(cell, seeds, checkpoint_seconds, report, returning, hold))
     finally:
         _Here.at_work = False
         if _Here.terminated:
             _terminate()
 
 
-def came_to(call: Callable[[], Any]) -> tuple[str, Any]:
-    """What a block came to: done with what became of each seed, or refused or raised with why, and a stack trace."""
+def run_and_capture(call: Callable[[], Any]) -> tuple[str, Any]:
+    """Call it; done with what it returned, or refused or raised with the reason and a stack trace."""
     try:
         return "done", call()
     except UserError as error:  # a full disk, say, which another try does not mend

@@ -46,9 +46,9 @@ def _context() -> BaseContext:
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """Start processes deaf to interrupts, the server and so all that it forks: Ctrl-C and a SIGTERM to the whole group
-    are for the coordinating process, which stops the others in order."""
+def block_signals() -> Iterator[None]:
+    """Block interrupts in processes that start here, the server and so all that it forks: Ctrl-C and a SIGTERM to the
+    whole group are for the coordinating process, which stops the others in order."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -100,7 +100,7 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(heard[0])
 
 
-class Trouble(NamedTuple):
+class TaskFailure(NamedTuple):
     """Why a block did not come to its end: it was refused, its code raised, or its process died."""
 
     kind: Literal["refused", "raised", "died"]
@@ -116,21 +116,21 @@ class Slots(Protocol):
     def divide(self, slot: int) -> None: ...
 
 
-class Ticket:
+class TaskHandle:
     """A block that was handed in, what became of it, and how far it is."""
 
     def __init__(self, task: tuple[Cell, Sequence[int], float, int], workers: "Slots") -> None:
         self.task, self._workers = task, workers
         self.seeds: tuple[int, ...] = tuple(task[1])
         self.outcomes: dict[int, str] | None = None
-        self.trouble: Trouble | None = None
+        self.failure: TaskFailure | None = None
         self.began: float | None = None
         self.since: float | None = None  # when it began, or was last seen to get on
         self._seen = 0
 
     @property
     def pending(self) -> bool:
-        return self.outcomes is None and self.trouble is None
+        return self.outcomes is None and self.failure is None
 
     def progress(self) -> tuple[int, int, float]:
         """Iterations done and env steps taken by all its seeds, and their mean return now."""
@@ -151,40 +151,40 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, *shared))
         try:
-            with deaf(), _without_main():
+            with block_signals(), _without_main():
                 self.process.start()
         except BaseException:
             self.connection.close()
             raise
         finally:
             theirs.close()
-        self.ticket: Ticket | None = None
+        self.handle: TaskHandle | None = None
 
-    def take(self, ticket: Ticket) -> None:
-        self.ticket = ticket
-        ticket.began = ticket.since = time.monotonic()
+    def take(self, handle: TaskHandle) -> None:
+        self.handle = handle
+        handle.began = handle.since = time.monotonic()
         with suppress(OSError):  # it is dead, which `settle` sees
-            self.connection.send(ticket.task)
+            self.connection.send(handle.task)
 
     def settle(self) -> bool:
         """Take what it has to say; whether it is still there."""
         with suppress(EOFError, OSError):
             if self.connection.poll():
                 kind, said = self.connection.recv()
-                ticket, self.ticket = self.ticket, None
-                if ticket and kind == "done":
-                    ticket.outcomes = said
-                elif ticket:
-                    ticket.trouble = Trouble(kind, *said)
+                handle, self.handle = self.handle, None
+                if handle and kind == "done":
+                    handle.outcomes = said
+                elif handle:
+                    handle.failure = TaskFailure(kind, *said)
                 return True
             if self.process.exitcode is None:
                 return True
         self.process.join(5)
         self.kill()
         self.process.join(5)
-        if self.ticket:
+        if self.handle:
             said = ended(self.process.exitcode)
-            self.ticket.trouble, self.ticket = Trouble("died", said, said), None
+            self.handle.failure, self.handle = TaskFailure("died", said, said), None
         self.connection.close()
         return False
 
@@ -208,19 +208,19 @@ class Workers:
         self._divided: Any = self._context.RawArray("b", SLOTS)
         self._stop: Any = self._context.RawValue("b", 0)
         self._submitted = 0
-        self._waiting: deque[Ticket] = deque()
+        self._waiting: deque[TaskHandle] = deque()
         self._workers: list[_Worker] = []
         # A launcher's process waits for ours as it ends: they are told to go first.
         self._finalize = Finalize(None, _let_go, (self._workers,), exitpriority=100)
 
-    def submit(self, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> Ticket:
+    def submit(self, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> TaskHandle:
         slot = self._submitted % SLOTS
         self._submitted += 1
         self._progress[3 * slot : 3 * slot + 3] = [0.0, 0.0, float("nan")]
         self._divided[slot] = 0
-        ticket = Ticket((cell, tuple(seeds), checkpoint_seconds, slot), self)
-        self._waiting.append(ticket)
-        return ticket
+        handle = TaskHandle((cell, tuple(seeds), checkpoint_seconds, slot), self)
+        self._waiting.append(handle)
+        return handle
 
     def progress(self, slot: int) -> tuple[int, int, float]:
         done, steps, mean_return = self._progress[3 * slot : 3 * slot + 3]
@@ -245,7 +245,7 @@ class Workers:
 
     def _hand_out(self) -> None:
         with uninterrupted():
-            free = deque(worker for worker in self._workers if worker.ticket is None)
+            free = deque(worker for worker in self._workers if worker.handle is None)
             while self._waiting and (free or len(self._workers) < self.processes):
                 if not free:
                     if not (worker := self._start()):
@@ -263,7 +263,7 @@ class Workers:
                 if attempt == STARTS - 1:
                     raise
             except OSError as error:
-                if any(worker.ticket for worker in self._workers):
+                if any(worker.handle for worker in self._workers):
                     return None
                 raise UserError(
                     f"no process can be started: {error.strerror or error}; allow more (`ulimit -a` shows the limits), "
@@ -272,10 +272,10 @@ class Workers:
         return None
 
     @property
-    def at_work(self) -> list[Ticket]:
-        return [worker.ticket for worker in self._workers if worker.ticket]
+    def at_work(self) -> list[TaskHandle]:
+        return [worker.handle for worker in self._workers if worker.handle]
 
-    def stop(self, seconds: float) -> list[Ticket]:
+    def stop(self, seconds: float) -> list[TaskHandle]:
         """Ask all blocks to save where they stand and to return; those not begun are dropped. Returns those that do not
         within so many seconds; they are killed."""
         self._stop.value = 1
@@ -291,7 +291,7 @@ class Workers:
     def kill(self) -> None:
         """End all processes at once."""
         for worker in self._workers:
-            worker.kill() if worker.ticket else worker.end()
+            worker.kill() if worker.handle else worker.end()
         for worker in self._workers:
             worker.process.join(5)
         self._workers.clear()
