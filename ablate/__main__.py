@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from ablate import commands
 from ablate.configuration import CONF, Job, resolve
 from ablate.configuration.arguments import arranged
-from ablate.configuration.hydra_errors import COMPOSING, is_bad_input, told
+from ablate.configuration.hydra_errors import COMPOSING, is_bad_input, message_of
 from ablate.configuration.overrides import key
 from ablate.configuration.sweeper import compose_once
 from ablate.errors import UserError
@@ -74,7 +74,7 @@ def _resolved(composed: DictConfig, overrides: list[str], own_folder: list[str])
         return replace(job, overrides=(*own_folder, *job.overrides))
     except Exception as problem:
         if is_bad_input(problem, overrides):
-            raise UserError(told(problem, overrides)) from problem
+            raise UserError(message_of(problem, overrides)) from problem
         raise
 
 
@@ -141,7 +141,7 @@ def _main() -> None:
             raise
         if "ablate.runs.sweep" in sys.modules:
             sys.modules["ablate.runs.sweep"].Sweep.refused()
-        error(str(problem) if isinstance(problem, UserError) else told(problem, sys.argv[1:]))
+        error(str(problem) if isinstance(problem, UserError) else message_of(problem, sys.argv[1:]))
         sys.exit(2)
     sys.exit(exit_code)
 

@@ -30,7 +30,9 @@ class Critic(Protocol):
         """Parameters and moments, [S, ...] each."""
         ...
 
-    def judge(self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+    def evaluate(
+        self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals
+    ) -> Signals:
         """The signals with V and Q of each step and of the step after it filled in, as far as they are wanted."""
         ...
 
@@ -123,7 +125,9 @@ class LearnedCritic:
             state |= _named(name, w, self.optimizer.initial(w))
         return state
 
-    def judge(self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+    def evaluate(
+        self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals
+    ) -> Signals:
         judged = {name: self._judge(name, state[name], episodes) for name in self.approximators}
         if "V" in judged:
             signals = replace(signals, values=judged["V"][0], next_values=judged["V"][1])
@@ -229,8 +233,10 @@ class ExactCritic:
     def initial(self, seeds: Sequence[int]) -> State:
         return {}
 
-    def judge(self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
-        return self.model.judge(theta, episodes, signals)
+    def evaluate(
+        self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals
+    ) -> Signals:
+        return self.model.evaluate(theta, episodes, signals)
 
     def fit(
         self, state: State, episodes: Trajectories, signals: Signals, seeds: Sequence[int], iteration: int
@@ -260,7 +266,9 @@ class RunningMean:
         zero = torch.zeros(len(seeds), dtype=torch.float64)
         return {"sum": zero, "weight": zero.clone()}
 
-    def judge(self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+    def evaluate(
+        self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals
+    ) -> Signals:
         total, weight = state["sum"].numpy(), state["weight"].numpy()
         b = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
         values = b[:, None, None] * signals.mask

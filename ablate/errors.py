@@ -30,7 +30,7 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     return f"{told[: longest - 3 - tail]}...{told[-tail:]}"
 
 
-def said(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """What an exception of anybody's says, in one line; "" where its own code fails to say it."""
     try:
         return " ".join(str(error).split())

@@ -25,7 +25,7 @@ Integers = NDArray[np.int64]
 class Model(Protocol):
     """What is known of an environment, with the policy class that acts in it. theta is [S, P]."""
 
-    def judge(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+    def evaluate(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
         """The signals with the exact V_t and Q_t of each seed's policy, V = 0 at the horizon."""
         ...
 
@@ -51,7 +51,7 @@ class TabularModel:
     mdp: MDP
     policy: Policy
 
-    def judge(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+    def evaluate(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
         if not self.mdp.states_are_seen:
             raise UserError("critic=exact needs to see the state, which this environment hides; write critic=lambda")
         mdp = replace(self.mdp, gamma=signals.gamma)
@@ -149,7 +149,7 @@ class LinearQuadraticModel:
     problem: lqg.LQG
     policy: Gaussian
 
-    def judge(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
+    def evaluate(self, theta: Tensor, episodes: Trajectories, signals: Signals) -> Signals:
         evaluation = self._evaluate(theta, signals.gamma)
         final = episodes.final_observations[:, :, None]
         states = np.concatenate([episodes.observations, final], 2).astype(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ablate import global_generators
-from ablate.errors import UserError, said
+from ablate.errors import UserError, message_of
 from ablate.policies import Categorical, Gaussian
 
 ROWS = 8  # of the observations on which a Module is tried
@@ -189,7 +189,7 @@ def _found(module: str, name: str) -> Callable[..., Any]:
     except Exception as error:  # of anybody's code
         kind = type(error).__name__
         raise UserError(
-            f"{name} cannot be imported ({kind}: {said(error):.120}); is its folder in PYTHONPATH?"
+            f"{name} cannot be imported ({kind}: {message_of(error):.120}); is its folder in PYTHONPATH?"
         ) from error
     if not callable(found):
         raise UserError(f"{name} is not found: {place} has no class or function {attribute}; correct its name")
@@ -212,7 +212,9 @@ def _made(
         raise
     except Exception as error:  # of anybody's code
         sizes = f"({observation_size}, {action_size}), then with observations [{ROWS}, {observation_size}]"
-        raise UserError(f"{name}, called with {sizes}, ends in {type(error).__name__}: {said(error):.120}") from error
+        raise UserError(
+            f"{name}, called with {sizes}, ends in {type(error).__name__}: {message_of(error):.120}"
+        ) from error
     finally:
         global_generators.restore(before)
     return made

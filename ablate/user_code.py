@@ -98,11 +98,11 @@ class UserCritic:
     def initial(self, seeds: Sequence[int]) -> dict[str, Any]:
         return self.critic.initial(seeds)
 
-    def judge(
+    def evaluate(
         self, state: dict[str, Any], policy: Any, theta: Any, episodes: Trajectories, signals: Signals
     ) -> Signals:
         own = {name: x.clone() for name, x in state.items()}, policy, theta.clone()
-        found = _call(self.name, self.critic.judge, *own, of_read_only(episodes), of_read_only(signals))
+        found = _call(self.name, self.critic.evaluate, *own, of_read_only(episodes), of_read_only(signals))
         judged: dict[str, Any] = {}
         for name in ("values", "next_values", "action_values", "next_action_values"):
             value = getattr(found, name, None)

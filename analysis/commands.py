@@ -18,7 +18,7 @@ from .figures import FIGURES, HELP
 
 if TYPE_CHECKING:
     from .frames import Study
-    from .selection import Choice
+    from .selection import CellFilter
 
 SCRATCH = "scratch"  # the study of what belongs to none
 
@@ -101,7 +101,7 @@ def report(options: argparse.Namespace) -> None:
     """The study as one HTML page."""
     from .report import write
 
-    print(write(options.outputs, options.study or "main", options.out, _choice(options)))
+    print(write(options.outputs, options.study or "main", options.out, _cell_filter(options)))
 
 
 def export(options: argparse.Namespace) -> None:
@@ -112,12 +112,12 @@ def export(options: argparse.Namespace) -> None:
     print(*export(_load(options), options.to, options.out), sep="\n")
 
 
-def bring(options: argparse.Namespace) -> None:
+def import_runs(options: argparse.Namespace) -> None:
     """Runs that other tools have logged, as a study."""
-    from .import_logs import bring
+    from .import_logs import import_runs
 
     study = (options.outputs, options.study, options.env, options.threshold, options.steps, options.returns)
-    print(*bring(options.files, *study), f"results: {options.outputs}/{options.study}/", sep="\n")
+    print(*import_runs(options.files, *study), f"results: {options.outputs}/{options.study}/", sep="\n")
 
 
 def claims(options: argparse.Namespace) -> None:
@@ -240,7 +240,9 @@ COMMANDS = {
     "report": Command(report, "the study as one HTML page: words, tables, figures, commands", _of_report),
     "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
     "export": Command(export, "the runs of a study for TensorBoard, W&B, MLflow or Trackio", _of_export),
-    "import": Command(bring, "runs logged by Stable-Baselines3, CleanRL, TensorBoard, W&B or as a CSV", _of_import),
+    "import": Command(
+        import_runs, "runs logged by Stable-Baselines3, CleanRL, TensorBoard, W&B or as a CSV", _of_import
+    ),
     "claims": Command(claims, "the lecture's claims C1 to C21 as verdicts, running what is missing", _of_claims),
     "ledger": Command(ledger, "published numbers of the field beside ours, with limits and verdicts", _of_ledger),
 } | {name: Command(figure, text, _of_figures) for name, text in HELP.items()}
@@ -260,10 +262,10 @@ def _folder(options: argparse.Namespace, what: str) -> Path:
     return options.out or Path(options.outputs) / (options.study or "main") / what
 
 
-def _choice(options: argparse.Namespace) -> "Choice":
-    from .selection import Choice
+def _cell_filter(options: argparse.Namespace) -> "CellFilter":
+    from .selection import CellFilter
 
-    return Choice(options.only, options.drop, options.rename)
+    return CellFilter(options.only, options.drop, options.rename)
 
 
 def _load(options: argparse.Namespace) -> "Study":
@@ -271,7 +273,7 @@ def _load(options: argparse.Namespace) -> "Study":
     from . import frames
     from .selection import chosen
 
-    study = chosen(frames.load(options.outputs, options.study or "main"), _choice(options))
+    study = chosen(frames.load(options.outputs, options.study or "main"), _cell_filter(options))
     if apart := len(study.tuning_runs):
         print(f"left out: {apart} runs of seeds {frames.TUNING} and above, which choose step sizes", file=sys.stderr)
     for run in study.left_out.itertuples():

@@ -20,13 +20,13 @@ from . import tables
 from .frames import Study
 from .run_summaries import part_names, parts
 
-PARTS = 3  # told one by one; of more only how often each variant is ahead
-SAID = 3  # variants that a sentence names; the table has them all
+MAX_PARTS_IN_FULL = 3  # told one by one; of more only how often each variant is ahead
+MAX_VARIANTS_IN_SENTENCE = 3  # variants that a sentence names; the table has them all
 ENOUGH = 6  # shared seeds below which no paired test reaches 5%
 
 
 @dataclass(frozen=True)
-class Question:
+class ComparisonMetric:
     """A column of `side_by_side`; the columns of `paired_differences` that decide it, and where its middle is; which
     end is good; and the words."""
 
@@ -40,7 +40,7 @@ class Question:
     ahead: str
 
 
-SOONEST = Question(
+SOONEST = ComparisonMetric(
     "env_steps_to_solve",
     "sooner",
     "sooner_p",
@@ -50,7 +50,7 @@ SOONEST = Question(
     "the fewest environment steps to the threshold",
     "solves sooner than",
 )
-FASTEST = Question(
+FASTEST = ComparisonMetric(
     "auc",
     "auc_difference",
     "auc_p",
@@ -60,7 +60,7 @@ FASTEST = Question(
     "the largest area under the learning curve",
     "learns faster than",
 )
-BEST = Question(
+BEST = ComparisonMetric(
     "final_return",
     "final_return_difference",
     "final_return_p",
@@ -70,7 +70,7 @@ BEST = Question(
     "the highest final return",
     "ends above",
 )
-NOISE = Question(
+NOISE = ComparisonMetric(
     "trace_variance_first",
     "noise_ratio",
     "noise_p",
@@ -80,7 +80,7 @@ NOISE = Question(
     "the least noise at the first policy",
     "has less noise than",
 )
-RATIO = Question(
+RATIO = ComparisonMetric(
     "nsr_first",
     "snr_difference",
     "snr_p",
@@ -90,7 +90,7 @@ RATIO = Question(
     "the lowest noise-to-signal ratio at the first policy",
     "has less noise for its signal than",
 )
-QUESTIONS = (SOONEST, FASTEST, BEST, NOISE, RATIO)
+METRICS = (SOONEST, FASTEST, BEST, NOISE, RATIO)
 FIRST = (SOONEST, BEST, NOISE)  # whose numbers are seen first
 
 
@@ -108,7 +108,7 @@ class Pair:
 class Answer:
     """A question's rows of one part, best first, and the tests between any two of them."""
 
-    question: Question
+    question: ComparisonMetric
     rows: pd.DataFrame
     pairs: Mapping[frozenset[str], Pair]
 
@@ -141,7 +141,7 @@ class Answer:
 
     def told(self) -> Iterator[Pair]:
         """The pairs that a sentence is about: all of three variants, else the first against each."""
-        few = len(self.names) <= SAID
+        few = len(self.names) <= MAX_VARIANTS_IN_SENTENCE
         for two in combinations(self.names, 2) if few else ((self.names[0], other) for other in self.names[1:]):
             if pair := self.pairs.get(frozenset(two)):
                 yield pair
@@ -154,7 +154,7 @@ def paragraphs(study: Study) -> list[list[str]]:
     }
     if len(found) == 1:
         told = [text for own in found.values() for text in [_summary("", own), *([_sentence(x)] for x in own)]]
-    elif len(found) <= PARTS:
+    elif len(found) <= MAX_PARTS_IN_FULL:
         told = [_summary(f"on {name}, ", own) for name, own in found.items()]
     else:
         told = [[text] for text in _tally(list(found.values()))]
@@ -204,13 +204,13 @@ def answers(rows: pd.DataFrame, paired: pd.DataFrame) -> list[Answer]:
     """Of one part: samples (or areas, where none solves the task), final return, noise, and noise for signal, as far as
     two cells have them."""
     own = paired[paired.index.isin(rows.index) & paired.get("against_cell", pd.Series(dtype=object)).isin(rows.index)]
-    found = {question.column: made for question in QUESTIONS if (made := _answer(question, rows, own))}
+    found = {question.column: made for question in METRICS if (made := _answer(question, rows, own))}
     if SOONEST.column in found:
         found.pop(FASTEST.column, None)
     return list(found.values())
 
 
-def _answer(question: Question, rows: pd.DataFrame, paired: pd.DataFrame) -> Answer | None:
+def _answer(question: ComparisonMetric, rows: pd.DataFrame, paired: pd.DataFrame) -> Answer | None:
     if question.column not in rows or rows[question.column].notna().sum() < 2:
         return None
     least = question.column in (SOONEST.column, NOISE.column, RATIO.column)
@@ -249,7 +249,7 @@ def _summary(place: str, asked: Sequence[Answer]) -> list[str]:
 def _sentence(answer: Answer) -> str:
     """The values of a question, and what the tests between them decide."""
     question, rows = answer.question, answer.rows
-    values = [f"{row['label']} {_value(question, row)}" for _, row in rows.head(SAID).iterrows()]
+    values = [f"{row['label']} {_value(question, row)}" for _, row in rows.head(MAX_VARIANTS_IN_SENTENCE).iterrows()]
     left = len(rows) - len(values)
     told = f"{question.what.format(threshold=number(rows['threshold'].iloc[0]))}: {'; '.join(values)}"
     told += f"; and {left} more in the table." if left > 0 else "."
@@ -264,14 +264,14 @@ def _sentence(answer: Answer) -> str:
     return told if pairs else told + f" No paired test: it takes two seeds that both have{few}."
 
 
-def _bare(question: Question, row: pd.Series) -> tuple[str, str]:
+def _bare(question: ComparisonMetric, row: pd.Series) -> tuple[str, str]:
     """The value and its limits, "" where there are none."""
     low, high = (row.get(f"{question.column}_{end}", np.nan) for end in ("low", "high"))
     limits = "" if pd.isna([low, high]).any() else f"[{number(low)}, {number(high)}]"
     return tables.written(question.column, row[question.column]), limits
 
 
-def _value(question: Question, row: pd.Series) -> str:
+def _value(question: ComparisonMetric, row: pd.Series) -> str:
     value = " ".join(filter(None, _bare(question, row)))
     if question is BEST:
         value += f" (worst quarter {number(row['worst_quarter'])})"
@@ -286,7 +286,7 @@ def p_value(p: float) -> str:
 
 def _tally(found: Sequence[Sequence[Answer]]) -> Iterator[str]:
     """Over many parts: on how many each variant is ahead of every other."""
-    for question in QUESTIONS:
+    for question in METRICS:
         asked = [answer for own in found for answer in own if answer.question is question]
         if not asked:
             continue
@@ -331,8 +331,8 @@ def reservations(study: Study) -> Iterator[str]:
 
 
 def shortened(names: Sequence[str]) -> list[str]:
-    left = len(names) - SAID
-    return [*names[:SAID], f"{left} more"] if left > 1 else list(names)
+    left = len(names) - MAX_VARIANTS_IN_SENTENCE
+    return [*names[:MAX_VARIANTS_IN_SENTENCE], f"{left} more"] if left > 1 else list(names)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -48,7 +48,7 @@ from matplotlib.mathtext import math_to_image
 from ablate.statistics.formatting import number
 
 from . import escaping
-from .plots.data import said
+from .plots.data import kind_and_series
 from .plots.readings import readings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -323,7 +323,7 @@ def _name(figure: Figure) -> None:
     it off."""
     places = itertools.count()
     for axes in figure.axes:
-        drawn = [(artist, *said(artist.get_label())) for artist in (*axes.lines, *axes.collections)]
+        drawn = [(artist, *kind_and_series(artist.get_label())) for artist in (*axes.lines, *axes.collections)]
         names = {label for _, kind, label in drawn if kind == "value"}
         for artist, kind, label in (*drawn, *((text, "name", text.get_text()) for text in axes.texts)):
             if label in names:

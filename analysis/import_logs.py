@@ -61,7 +61,7 @@ class Log:
     rows: pd.DataFrame
 
 
-def bring(
+def import_runs(
     words: Sequence[str], outputs: str | Path, study: str, env: str, threshold: float | None, steps: str, returns: str
 ) -> list[str]:
     """Import FILE or VARIANT=FILE; returns a line a variant. Raises UserError for what cannot be read or compared."""

@@ -51,12 +51,12 @@ from .html_page import (
     render,
 )
 from .plots import learning, overview
-from .selection import EVERYTHING, Choice, chosen
+from .selection import EVERYTHING, CellFilter, chosen
 
 YEAR = 2026  # of LICENSE
 
 
-def report(outputs: str | Path, study: str, choice: Choice = EVERYTHING) -> Page:
+def report(outputs: str | Path, study: str, choice: CellFilter = EVERYTHING) -> Page:
     """The page of a study. Raises UserError where there is no such study, or nothing at all in it."""
     found = chosen(frames.load(outputs, study), choice)
     if found.cells.empty and found.runs.empty:
@@ -174,7 +174,7 @@ def _claims(outputs: str, study: str) -> tuple[list[str], list[Section]]:
     return headline(shown), sections(shown, outputs, scale)
 
 
-def write(outputs: str | Path, study: str, out: Path | None, choice: Choice = EVERYTHING) -> Path:
+def write(outputs: str | Path, study: str, out: Path | None, choice: CellFilter = EVERYTHING) -> Path:
     """Write the page to `out`, by default outputs/<study>/report.html. Raises UserError where it cannot be."""
     path = out or Path(outputs) / study / "report.html"
     plots.theme()

@@ -24,7 +24,7 @@ from .frames import Study
 
 
 @dataclass(frozen=True)
-class Choice:
+class CellFilter:
     """What was typed: the texts after --only and --drop, and OLD=NEW after --rename."""
 
     only: Sequence[str] = ()
@@ -32,10 +32,10 @@ class Choice:
     rename: Sequence[str] = ()
 
 
-EVERYTHING = Choice()
+EVERYTHING = CellFilter()
 
 
-def chosen(study: Study, choice: Choice) -> Study:
+def chosen(study: Study, choice: CellFilter) -> Study:
     """The study with the cells and names that were asked for. Raises UserError for a text that names nothing, where
     nothing is left, and where two cells of one environment would have one name."""
     only, drop = ([part for text in texts for part in _split(study, text)] for texts in (choice.only, choice.drop))

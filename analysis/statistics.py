@@ -21,7 +21,7 @@ from scipy import stats
 from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
 from ablate.statistics.interval import LEVEL, Floats, Interval
 from ablate.statistics.learning_curves import smoothed
-from ablate.statistics.seeds import FEWEST, cvar, expanded, interquartile_mean, probability_of_improvement
+from ablate.statistics.seeds import MIN_SEEDS, cvar, expanded, interquartile_mean, probability_of_improvement
 from ablate.statistics.seeds import QUARTER as TAIL
 
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
@@ -72,7 +72,7 @@ def band(
     [points]. NaN limits of fewer than 5 seeds. A resample draws whole seeds: the same ones at every point.
     """
     table = np.asarray(x, float)
-    if len(table) < FEWEST:
+    if len(table) < MIN_SEEDS:
         value = statistic(table, axis=0)
         return Interval(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
     rows = rng.integers(len(table), size=(resamples, len(table)))
@@ -91,7 +91,7 @@ def improvement_interval(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, r
     drawn = [rng.multinomial(len(z), np.full(len(z), 1 / len(z)), size=resamples) for z in (x, y)]
     shares = ((drawn[0] @ won) * drawn[1]).sum(-1) / won.size
     fewer = min(len(x), len(y))
-    low, high = np.quantile(shares, expanded(fewer)) if fewer >= FEWEST else (np.nan, np.nan)
+    low, high = np.quantile(shares, expanded(fewer)) if fewer >= MIN_SEEDS else (np.nan, np.nan)
     return Interval(probability_of_improvement(x, y), np.asarray(low), np.asarray(high))
 
 

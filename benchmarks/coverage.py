@@ -65,7 +65,7 @@ def from_engine(name: str, env: str, episodes: int, trained: int, variants: Mapp
         played = rollout(policy, theta, environment, 512, *sources)
         signals = Signals(played.rewards, played.mask, configs[RTG]["gamma"])
         if model:
-            signals = model.judge(theta, played, signals)
+            signals = model.evaluate(theta, played, signals)
         estimators = [replace(build.estimator(config, config), group=BATCH) for config in configs]
         weights = [estimator.weights(signals, lambda u, v: u) for estimator in estimators]
         for chunk in gradient_chunks(policy, theta, played, np.stack([*weights, played.mask.astype(np.float64)])):

@@ -232,7 +232,7 @@ def test_every_claim_of_the_lecture_is_here_and_has_made_up_evidence() -> None:
 def test_evidence_that_is_true_false_or_undecidable_gets_its_verdict(claim: Claim, kind: str) -> None:
     evidence = EVIDENCE[claim.id](kind)
     kept = evidence.copy(deep=True)
-    verdict = claim.judge(evidence)
+    verdict = claim.evaluate(evidence)
     pd.testing.assert_frame_equal(evidence, kept)  # measuring changes nothing
     assert verdict.word == WORDS[kind], verdict.sentence
     assert verdict.claim == claim.id
@@ -251,7 +251,7 @@ def test_true_in_one_place_and_false_in_another_is_conditional(claim: Claim) -> 
     if named is None:
         pytest.skip("judged at one place")
     both[1] = both[1].assign(**{named: both[1][named] + " elsewhere"})
-    verdict = claim.judge(pd.concat(both, ignore_index=True))
+    verdict = claim.evaluate(pd.concat(both, ignore_index=True))
     if claim.id == "C17" or claim.id in SHARES or not verdict.answered("holds"):
         pytest.skip("its places are of different kinds, or a sample of places")
     assert verdict.word == "CONDITIONAL", verdict.sentence
@@ -312,7 +312,7 @@ def test_the_sample_size_of_the_full_study_comes_from_the_power_calculation(clai
 
 def test_the_family_is_all_claims_that_rest_on_samples() -> None:
     assert family_size() == sum(claim.decided_by == "sampling" for claim in claims()) > 10
-    (one,) = family([chosen("C13")[0].judge(temporal_difference("true"))], family_size())
+    (one,) = family([chosen("C13")[0].evaluate(temporal_difference("true"))], family_size())
     assert one.level == LEVEL / family_size()  # asked alone, it is corrected as among all
 
 
@@ -350,7 +350,7 @@ def test_the_sampled_claims_raise_few_alarms_on_their_borders() -> None:
     names = ("C4", "C6", "C8", "C11", "C12", "C17", "C18")
     asked = [chosen(name)[0] for name in names]
     for _ in range(60):
-        verdicts = family([claim.judge(null(claim.id, rng)) for claim in asked])
+        verdicts = family([claim.evaluate(null(claim.id, rng)) for claim in asked])
         alarms += any(verdict.word in ("SUPPORTED", "CONDITIONAL") for verdict in verdicts)
     assert alarms <= 9
 
@@ -360,7 +360,7 @@ def test_the_sampled_claims_raise_few_alarms_on_their_borders() -> None:
 
 def exactly(name: str) -> Verdict:
     (claim,) = chosen(name)
-    found = claim.judge(claim.module.evidence(Study("nowhere", "nothing", claim.size["quick"])))
+    found = claim.evaluate(claim.module.evidence(Study("nowhere", "nothing", claim.size["quick"])))
     return family([found], family_size())[0]
 
 
@@ -467,7 +467,7 @@ def test_enumerated_trajectories_are_a_distribution_whose_mean_is_the_gradient()
 def test_the_epsilon_greedy_rivals_are_the_textbooks() -> None:
     """C18: Sutton & Barto (2018), example 13.1: -44 and -82 at epsilon 0.1; at the best epsilon the optimum itself."""
     (claim,) = chosen("C18")
-    rows = {row.where: row for row in claim.judge(corridor("true")).rows if "epsilon-greedy" in row.where}
+    rows = {row.where: row for row in claim.evaluate(corridor("true")).rows if "epsilon-greedy" in row.where}
     said = {re.search(r"J = (.+)", where)[1]: row.answer for where, row in rows.items()}
     assert said == {"-44.2": "fails", "-82.1": "fails", "-11.7": "holds"}
     assert all(not row.within for row in rows.values())

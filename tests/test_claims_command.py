@@ -20,7 +20,7 @@ from ablate.analysis.verdicts.claim import chosen, claims
 from ablate.analysis.verdicts.estimates import Mean
 from ablate.analysis.verdicts.page import claims_page
 from ablate.analysis.verdicts.study import Study, _parts, asked_for, forget
-from ablate.analysis.verdicts.verdict import Finding, Place, Verdict, judge
+from ablate.analysis.verdicts.verdict import Condition, Finding, Verdict, evaluate
 from ablate.commands import run_of_analysis as main
 from ablate.errors import UserError
 from ablate.runs.train import train
@@ -97,8 +97,8 @@ def test_one_claim_is_one_claim(tmp_path: Path, capsys: pytest.CaptureFixture) -
 
 def test_the_json_has_no_times_and_no_infinities(tmp_path: Path) -> None:
     (claim,) = chosen("C21")
-    nothing = Finding([Place("here", {"tau": Mean.of([float("nan")])})])
-    text = command.to_json([claim], [judge("C21", claim.questions, nothing)], "quick")
+    nothing = Finding([Condition("here", {"tau": Mean.of([float("nan")])})])
+    text = command.to_json([claim], [evaluate("C21", claim.questions, nothing)], "quick")
     (record,) = json.loads(text)["claims"]
     assert record["effect"] is record["low"] is record["high"] is None
     assert record["verdict"] == "INCONCLUSIVE"

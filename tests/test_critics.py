@@ -84,7 +84,7 @@ def test_a_critic_says_its_networks_output_and_bootstraps_where_an_episode_was_c
     episodes = episodes_of(policy, theta, LENGTHS)
     assert episodes.terminated.any()
     assert not episodes.terminated.all()
-    said = critic.judge(state, policy, theta, episodes, signals_of(episodes))
+    said = critic.evaluate(state, policy, theta, episodes, signals_of(episodes))
     fields = {"V": (said.values, said.next_values), "Q": (said.action_values, said.next_action_values)}
     for name, (values, following) in fields.items():
         assert values is not None
@@ -125,7 +125,7 @@ def test_fitting_is_adam_on_half_the_mean_squared_error(
         optimizers[s, name] = torch.optim.Adam([at[s, name]], lr=0.02)
     for iteration in (1, 2):
         episodes = episodes_of(policy, theta, LENGTHS, seed=iteration)
-        said = critic.judge(state, policy, theta, episodes, signals_of(episodes))
+        said = critic.evaluate(state, policy, theta, episodes, signals_of(episodes))
         state, _ = critic.fit(state, episodes, said, SEEDS, iteration)
         fields = {"V": (said.values, said.next_values), "Q": (said.action_values, said.next_action_values)}
         for s, name in product(range(3), ("V", "Q")):
@@ -160,7 +160,7 @@ def test_one_step_by_hand() -> None:
     theta, state = torch.zeros(1, 1), critic.initial([0])
     episodes = rollout(policy, theta, env, 2, streams([0], "environment"), streams([0], "actions"))
     assert episodes.rewards.ravel().tolist() == [5, 5]
-    said = critic.judge(state, policy, theta, episodes, signals_of(episodes))
+    said = critic.evaluate(state, policy, theta, episodes, signals_of(episodes))
     state, record = critic.fit(state, episodes, said, [0], 1)
     assert state["V"].item() == pytest.approx(0.25, rel=1e-6)
     assert record["critic_loss"] == [25.0]
@@ -193,7 +193,7 @@ def test_what_an_episode_is_bootstrapped_from_is_the_difference_of_truncation_an
         episodes = rollout(policy, theta, env, 4, streams(SEEDS, "environment"), streams(SEEDS, "actions"))
         assert episodes.terminated.all() == (not time_limit)
         critic, state = critic_and_state(both(hidden=[], clock="none"), env, policy)
-        said[time_limit] = critic.judge(state, policy, theta, episodes, signals_of(episodes))
+        said[time_limit] = critic.evaluate(state, policy, theta, episodes, signals_of(episodes))
         final = state["V"][:, episodes.final_observations.argmax(-1)][np.arange(3), np.arange(3)]
     assert np.array_equal(said[True].values, said[False].values)  # type: ignore[arg-type]
     for field in ("next_values", "next_action_values"):
@@ -241,7 +241,7 @@ def test_a_table_of_state_and_time_learns_the_exact_values(td_lambda: float) -> 
         assert critic is not None
         state = state or critic.initial([0])
         for iteration in range(1, iterations + 1):
-            said = critic.judge(state, policy, theta, episodes, signals_of(episodes))
+            said = critic.evaluate(state, policy, theta, episodes, signals_of(episodes))
             state, _ = critic.fit(state, episodes, said, [0], iteration)
         assert said.values is not None
         assert said.action_values is not None
@@ -266,7 +266,7 @@ def test_a_seeds_critic_is_the_same_bits_alone_and_among_others(case: str, size:
     def judged_and_fitted(
         critic: Critic, state: dict[str, Tensor], theta: Tensor, episodes: Trajectories, seeds: tuple[int, ...]
     ) -> tuple[Signals, dict[str, Tensor], dict[str, NDArray]]:
-        said = critic.judge(state, policy, theta, episodes, signals_of(episodes))
+        said = critic.evaluate(state, policy, theta, episodes, signals_of(episodes))
         return said, *critic.fit(state, episodes, said, seeds, 1)
 
     said, after, record = judged_and_fitted(critic, state, theta, episodes, SEEDS)

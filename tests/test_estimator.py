@@ -161,9 +161,9 @@ def judged(job: Job, policy: Policy, theta: Tensor, episodes: Trajectories, gamm
     critic = critic_of(job, space(policy), policy)
     assert critic is not None
     state, before = critic.initial(SEEDS), episodes_of(policy, theta, LENGTHS, seed=1)
-    said = critic.judge(state, policy, theta, before, Signals(before.rewards, before.mask, gamma))
+    said = critic.evaluate(state, policy, theta, before, Signals(before.rewards, before.mask, gamma))
     state = critic.fit(state, before, said, SEEDS, 1)[0]
-    return critic.judge(state, policy, theta, episodes, signals)
+    return critic.evaluate(state, policy, theta, episodes, signals)
 
 
 def estimate(job: Job, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals) -> Tensor:

@@ -44,10 +44,10 @@ def test_training_does_not_notice(tmp_path: Path) -> None:
 def test_it_plays_the_greedy_policy() -> None:
     """A bandit whose arms pay 0, 3 and 1 for sure: 3 an episode where arm 1 is the likeliest."""
     job = compose("env=bandit", "env.arms=[1,1,1]", "+env.rewards=[0,3,1]", "evaluate.every=1", "evaluate.episodes=5")
-    learner, judge = build.learner(job.config), evaluation(job.config)
-    assert judge
+    learner, greedy = build.learner(job.config), evaluation(job.config)
+    assert greedy
     theta = torch.tensor([[0.0, 0.1, 0.0], [0.2, 0.1, 0.0]])
-    record = judge.measure(learner, {"theta": theta}, [0, 1], 1, np.zeros(2, bool))
+    record = greedy.measure(learner, {"theta": theta}, [0, 1], 1, np.zeros(2, bool))
     assert record["evaluation_return_mean"].tolist() == [3.0, 0.0]
     assert record["evaluation_return_std"].tolist() == [0.0, 0.0]
 

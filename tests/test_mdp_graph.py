@@ -11,7 +11,7 @@ from ablate.analysis.verdicts.claim import chosen
 from ablate.analysis.verdicts.estimates import Exact
 from ablate.analysis.verdicts.page import group
 from ablate.analysis.verdicts.variances import NAMED, prize, sure_bandit
-from ablate.analysis.verdicts.verdict import Place, Verdict
+from ablate.analysis.verdicts.verdict import Condition, Verdict
 from ablate.envs import tabular
 from ablate.mdp import MDP
 
@@ -75,7 +75,7 @@ def test_only_small_problems_are_drawn() -> None:
 @pytest.mark.parametrize(("answer", "drawn"), [(64.0, 1), (0.5, 0)])
 def test_a_claims_page_draws_the_small_problem_where_it_fails(answer: float, drawn: int) -> None:
     (claim,) = chosen("C7")
-    place = Place("sure two-armed bandit: rtg - V against rtg", {"ratio": Exact(answer)})
+    place = Condition("sure two-armed bandit: rtg - V against rtg", {"ratio": Exact(answer)})
     verdict = Verdict(claim.id, claim.questions, (place,))
     pictures = [block for block in group(claim, verdict, None, "outputs", "quick").blocks if isinstance(block, Picture)]
     assert len(pictures) == drawn

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from ablate.configuration import CONF, Job, resolve
 from ablate.configuration.allowed_settings import check_shape
 from ablate.configuration.arguments import arranged
-from ablate.configuration.hydra_errors import is_bad_input, told
+from ablate.configuration.hydra_errors import is_bad_input, message_of
 from ablate.configuration.overrides import GROUPS
 from ablate.configuration.settings import meant
 from ablate.configuration.settings import settings as known_settings
@@ -33,7 +33,7 @@ def job(*typed: str) -> Job:
     except Exception as problem:
         if not is_bad_input(problem, words):
             raise
-        raise UserError(told(problem, words)) from problem
+        raise UserError(message_of(problem, words)) from problem
 
 
 def refusal(*typed: str) -> str:

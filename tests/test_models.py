@@ -31,7 +31,7 @@ def episodes_of(config, theta_scale=0.5):
 def test_exact_critic_reads_the_values_of_each_state_and_time(env_name):
     env, policy, theta, episodes = episodes_of(compose(f"env={env_name}").config)
     model = known(env, policy)
-    signals = model.judge(theta, episodes, Signals(episodes.rewards, episodes.mask, 0.9))
+    signals = model.evaluate(theta, episodes, Signals(episodes.rewards, episodes.mask, 0.9))
     mdp = replace(env.mdp, gamma=0.9)
     for s in range(len(SEEDS)):
         V, Q = exact.values(mdp, exact.softmax(theta[s].numpy().astype(float).reshape(mdp.num_states, -1)))
@@ -52,7 +52,7 @@ def test_a_state_is_known_by_its_features_whatever_they_are():
     policy = build.policy(compose("env=chain", "policy.hidden=[]").config, env)
     theta = parameters(policy.network, SEEDS)
     episodes = rollout(policy, theta, env, 30, streams(SEEDS, "environment"), streams(SEEDS, "actions"))
-    signals = known(env, policy).judge(theta, episodes, Signals(episodes.rewards, episodes.mask, 0.9))
+    signals = known(env, policy).evaluate(theta, episodes, Signals(episodes.rewards, episodes.mask, 0.9))
     assert set(episodes.lengths.ravel()) == {1, 2}
     for s in range(len(SEEDS)):
         weights = theta[s].numpy().astype(float).reshape(2, 2)
@@ -68,7 +68,7 @@ def test_a_state_is_known_by_its_features_whatever_they_are():
 def test_the_one_state_of_a_bandit_is_seen():
     config = compose("env=bandit", "env.arms=[0.25,0.75]", "baseline=value", "critic=exact").config
     env, policy, theta, episodes = episodes_of(config, 0)
-    signals = known(env, policy).judge(theta, episodes, Signals(episodes.rewards, episodes.mask, 1.0))
+    signals = known(env, policy).evaluate(theta, episodes, Signals(episodes.rewards, episodes.mask, 1.0))
     np.testing.assert_array_equal(signals.values, 0.5)
     np.testing.assert_array_equal(signals.next_values, 0)
     np.testing.assert_array_equal(signals.action_values, 0.25 + 0.5 * episodes.actions)
@@ -101,7 +101,7 @@ def test_linear_quadratic_values_and_gradient():
         compose("env=lqg", "policy.spread=constant", "policy.sigma=0.3").config, 0.2
     )
     model = known(env, policy)
-    signals = model.judge(theta, episodes, Signals(episodes.rewards, episodes.mask, 1.0))
+    signals = model.evaluate(theta, episodes, Signals(episodes.rewards, episodes.mask, 1.0))
     for s in range(len(SEEDS)):
         K = theta[s].numpy().astype(float).reshape(2, 1).T
         truth = lqg.evaluate(env.lqg, K, 0.09 * np.eye(1))

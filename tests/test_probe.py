@@ -66,7 +66,7 @@ def test_engine_agrees_with_ground_truth(mdp_file):
     policy = build.policy(config, env)
     episodes = rollout(policy, THETA, env, EPISODES, streams([0], "environment"), streams([0], "actions"))
     signals = Signals(episodes.rewards, episodes.mask, 0.9)
-    signals = known(env, policy).judge(THETA, episodes, signals)
+    signals = known(env, policy).evaluate(THETA, episodes, signals)
     mdp = replace(env.mdp, gamma=0.9)
     pi = exact.softmax(THETA.numpy().astype(float).reshape(3, 2))
     truth = exact.GroundTruth(mdp, pi, exact.scores(pi, mdp.features))

@@ -5,7 +5,7 @@ import studies
 
 from ablate.analysis import frames, plots, tables
 from ablate.analysis.plots import style
-from ablate.analysis.selection import Choice, chosen
+from ablate.analysis.selection import CellFilter, chosen
 from ablate.commands import run_of_analysis as main
 from ablate.errors import UserError
 
@@ -41,17 +41,17 @@ def labels(study):
 )
 def test_a_text_names_cells_by_variant_label_or_setting(outputs, only, left):
     study = frames.load(outputs, "main")
-    kept = chosen(study, Choice([only], ["env=corridor"]))
+    kept = chosen(study, CellFilter([only], ["env=corridor"]))
     assert labels(kept) == left
     for frame in (kept.runs, kept.curves, kept.probe):
         assert set(frame["cell"].astype(str)) == set(kept.cells.index)
-    dropped = chosen(study, Choice(drop=[only, "env=corridor"])) if len(left) < 4 else None
+    dropped = chosen(study, CellFilter(drop=[only, "env=corridor"])) if len(left) < 4 else None
     assert dropped is None or labels(dropped) == [label for label in labels(study) if label not in left]
 
 
 def test_a_choice_changes_no_number_and_no_colour(outputs):
     study = frames.load(outputs, "main")
-    kept = chosen(study, Choice(["optimizer.lr=0.1"], rename=["optimizer.lr=0.1=fast=er"]))
+    kept = chosen(study, CellFilter(["optimizer.lr=0.1"], rename=["optimizer.lr=0.1=fast=er"]))
     (cell,) = kept.cells.index
     assert labels(kept) == ["fast=er"]
     whole, part = (tables.side_by_side(x).loc[cell].drop("label") for x in (study, kept))
@@ -62,20 +62,20 @@ def test_a_choice_changes_no_number_and_no_colour(outputs):
 
 
 def test_a_renamed_variant_keeps_the_settings_that_tell_its_cells_apart(outputs):
-    study = chosen(frames.load(outputs, "main"), Choice(rename=["reward-to-go=G"]))
+    study = chosen(frames.load(outputs, "main"), CellFilter(rename=["reward-to-go=G"]))
     assert labels(study) == ["return", "G", "G (optimizer.lr=0.1)", "reward-to-go − V"]
 
 
 @pytest.mark.parametrize(
     ("choice", "told"),
     [
-        (Choice(["rewardtogo"]), "did you mean 'reward-to-go'"),
-        (Choice(["phi=advantage"]), "names nothing"),
-        (Choice(["return,nothing"]), "'nothing' names nothing"),
-        (Choice(drop=["*"]), "leaves nothing"),
-        (Choice(rename=["return"]), "OLD=NEW"),
-        (Choice(rename=["nobody=X"]), "OLD=NEW"),
-        (Choice(rename=["return=X", "reward-to-go - V=X"]), "two cells"),
+        (CellFilter(["rewardtogo"]), "did you mean 'reward-to-go'"),
+        (CellFilter(["phi=advantage"]), "names nothing"),
+        (CellFilter(["return,nothing"]), "'nothing' names nothing"),
+        (CellFilter(drop=["*"]), "leaves nothing"),
+        (CellFilter(rename=["return"]), "OLD=NEW"),
+        (CellFilter(rename=["nobody=X"]), "OLD=NEW"),
+        (CellFilter(rename=["return=X", "reward-to-go - V=X"]), "two cells"),
     ],
 )
 def test_what_names_nothing_is_refused_in_a_line(outputs, choice, told):

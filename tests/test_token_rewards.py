@@ -91,8 +91,8 @@ def test_a_seed_has_the_same_bits_in_any_company_with_the_exact_probe() -> None:
 def test_what_it_says_is_what_batches_of_training_have(words: tuple) -> None:
     """5,000 updates of a policy: |E g|^2 and the variance of a batch of 2 groups within 10%."""
     config = compose(*GROUPS, "phi=return", "probe=exact", *words).config
-    judge = probe(config)
-    assert isinstance(judge, sequences.SequenceProbe)
+    measuring = probe(config)
+    assert isinstance(measuring, sequences.SequenceProbe)
     env = build.environment(config)
     policy, estimator = build.policy(config, env), build.estimator(config, config)
     seeds = range(5000)
@@ -102,7 +102,7 @@ def test_what_it_says_is_what_batches_of_training_have(words: tuple) -> None:
     episodes = rollout(policy, theta, env, 4, *sources)
     weights = estimator.weights(Signals(episodes.rewards, episodes.mask, 1.0), score_products(policy, theta, episodes))
     g = policy_gradient(policy, theta, episodes, weights)[0].double().numpy()
-    ((row,),) = judge.measure(theta[:1], None, [0], 0)
+    ((row,),) = measuring.measure(theta[:1], None, [0], 0)
     assert row["trace_variance"] / 4 == pytest.approx(g.var(0).sum(), rel=0.1)
     assert row["squared_signal"] == pytest.approx(np.square(g.mean(0)).sum() - g.var(0).sum() / 5000, rel=0.1)
     assert row["J"] == pytest.approx(episodes.rewards.sum((1, 2)).mean() / 4, rel=0.05)
@@ -111,8 +111,8 @@ def test_what_it_says_is_what_batches_of_training_have(words: tuple) -> None:
 
 
 def test_plain_reinforce_has_no_bias_and_is_its_own_reference() -> None:
-    judge = probe(compose(*GROUPS, "phi=return", "probe=exact").config)
-    ((row,),) = judge.measure(torch.zeros(1, judge.model.policy.network.num_parameters), None, [0], 3)
+    measuring = probe(compose(*GROUPS, "phi=return", "probe=exact").config)
+    ((row,),) = measuring.measure(torch.zeros(1, measuring.model.policy.network.num_parameters), None, [0], 3)
     assert row["log_ratio"] == 0
     assert row["bias_squared"] < 1e-25
     assert (row["iteration"], row["batch"]) == (3, 4)

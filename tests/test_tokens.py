@@ -103,7 +103,7 @@ def test_the_running_mean_is_that_of_earlier_batches() -> None:
     learner = build.learner(config)
     state, means = learner.initial([3, 4]), []
     for iteration in (1, 2, 3):
-        b = learner.critic.judge(
+        b = learner.critic.evaluate(
             {"sum": state["critic.sum"], "weight": state["critic.weight"]}, None, None, *a_batch(2)
         ).values[:, 0, 0]
         weights = 0.5 ** np.arange(len(means))[::-1]

@@ -250,14 +250,14 @@ def test_force_reaches_a_copy_only(force: Callable) -> None:
 
 def test_of_a_critic_its_values_alone_are_taken() -> None:
     class Thief:
-        def judge(self, state: Any, policy: Any, theta: Any, episodes: Any, signals: Signals) -> Signals:
+        def evaluate(self, state: Any, policy: Any, theta: Any, episodes: Any, signals: Signals) -> Signals:
             state["w"].zero_()
             theta.zero_()
             return replace(signals, rewards=signals.rewards * 100, values=signals.mask * 3.0)
 
     state, theta, mine = {"w": torch.ones(2)}, torch.ones(2), signals()
     episodes: Any = signals()  # a data class of arrays, as any
-    judged = UserCritic(Thief(), "critic=mine").judge(state, None, theta, episodes, mine)
+    judged = UserCritic(Thief(), "critic=mine").evaluate(state, None, theta, episodes, mine)
     assert judged.rewards is mine.rewards
     assert judged.values is not None
     assert (judged.values == mine.mask * 3.0).all()

@@ -8,7 +8,7 @@ from typing import Any
 import hydra.utils
 
 from ablate.configuration.overrides import GROUPS, key
-from ablate.configuration.ranges import TOLD, Allowed, whole
+from ablate.configuration.ranges import ALGORITHM_DESCRIPTION, Allowed, whole
 from ablate.configuration.schema import Config
 from ablate.configuration.settings import choices, meant, node, settings
 from ablate.errors import UserError, shown
@@ -39,7 +39,7 @@ def _some_of(*words: str) -> Allowed:
 TEXT: Allowed = (lambda x: isinstance(x, str | int) and not isinstance(x, bool), "a text")
 NUMBER: Allowed = (lambda x: type(x) in (int, float), "a number")
 FLAG: Allowed = (lambda x: isinstance(x, bool), "true or false")
-FEWEST: Allowed = (whole, "a whole number of at least 1")
+POSITIVE_INTEGER: Allowed = (whole, "a whole number of at least 1")
 NEEDS = _some_of("V", "Q")
 UNBIASED = TEXT
 USES = _some_of(
@@ -52,13 +52,25 @@ ABOUT: dict[str, dict[str, Allowed]] = {
     "phi": {"label": TEXT, "symbol": TEXT, "order": NUMBER, "needs": NEEDS, "measured_from": _one_of("step", "start")}
     | {"unbiased": UNBIASED, "takes_baseline": FLAG},
     "baseline": {"label": TEXT, "symbol": TEXT, "order": NUMBER, "needs": NEEDS, "unbiased": UNBIASED}
-    | {"fewest_episodes": FEWEST, "couples": FLAG},
-    "advantage": {"label": TEXT, "symbol": TEXT, "order": NUMBER, "unbiased": UNBIASED, "fewest_episodes": FEWEST},
-    "aggregation": {"label": TEXT, "symbol": TEXT, "order": NUMBER, "unbiased": UNBIASED, "fewest_episodes": FEWEST},
+    | {"fewest_episodes": POSITIVE_INTEGER, "couples": FLAG},
+    "advantage": {
+        "label": TEXT,
+        "symbol": TEXT,
+        "order": NUMBER,
+        "unbiased": UNBIASED,
+        "fewest_episodes": POSITIVE_INTEGER,
+    },
+    "aggregation": {
+        "label": TEXT,
+        "symbol": TEXT,
+        "order": NUMBER,
+        "unbiased": UNBIASED,
+        "fewest_episodes": POSITIVE_INTEGER,
+    },
 }
 """What an algorithm, a Phi and a baseline say of themselves, also a user's own."""
 ESTIMATOR = {"phi", "baseline", "advantage", "aggregation"}
-OPTIONAL = {"description", "iteration_steps", "env_has", "actions", "needs", *TOLD}
+OPTIONAL = {"description", "iteration_steps", "env_has", "actions", "needs", *ALGORITHM_DESCRIPTION}
 EXAMPLES = {"phi": "rtg", "baseline": "value", "algorithm": "policy_gradient"} | {
     "advantage": "none",
     "aggregation": "token_mean",
@@ -100,7 +112,7 @@ def _check_about(group: str, own: Node) -> None:
             raise UserError(f"{group}={own['name']} does not say about.{name}; add it to its yaml, as in {example}")
         if not allowed(about[name]):
             raise UserError(f"{group}.about.{name}={shown(about[name])} is not {what}; see {example}")
-    for name, (allowed, what) in TOLD.items():
+    for name, (allowed, what) in ALGORITHM_DESCRIPTION.items():
         if name in about and not allowed(about[name]):
             raise UserError(f"{group}.about.{name}={shown(about[name])} is not {what}; see {example}")
     _only(about, {*says, *OPTIONAL}, f"{group}.about.", f"see {example}")

@@ -5,7 +5,7 @@ from copy import deepcopy
 from math import prod
 from typing import Any
 
-from ablate.configuration.ranges import TOLD
+from ablate.configuration.ranges import ALGORITHM_DESCRIPTION
 
 USED = (
     "policy", "optimizer", "critic", "phi", "baseline", "probe", "evaluate", "episodes", "discount_scores", "whiten"
@@ -28,7 +28,7 @@ def complete(asked: dict[str, Any]) -> dict[str, Any]:
     configuration; the probe's episodes are rounded up to whole batches.
     """
     config = deepcopy(asked)
-    for key in TOLD:
+    for key in ALGORITHM_DESCRIPTION:
         config["algorithm"]["about"].pop(key, None)
     _complete_budget(config)
     for axis, plain in PLAIN.items():

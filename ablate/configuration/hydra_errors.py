@@ -29,7 +29,7 @@ def is_bad_input(problem: Exception, words: Sequence[str]) -> bool:
     return str(problem).startswith(PLAIN)
 
 
-def told(problem: Exception, words: Sequence[str]) -> str:
+def message_of(problem: Exception, words: Sequence[str]) -> str:
     """`words`: the command line."""
     if isinstance(problem, OSError) and not isinstance(problem, COMPOSING):
         if problem.errno in FULL:

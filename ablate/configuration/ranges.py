@@ -137,7 +137,7 @@ def _are_texts(said: Any) -> bool:
     return all(isinstance(text, str) for text in said)
 
 
-TOLD: dict[str, Allowed] = {
+ALGORITHM_DESCRIPTION: dict[str, Allowed] = {
     "ranges": (_are_ranges, f"a list of words, or one of {', '.join(KINDS)}, for each setting"),
     "columns": (lambda x: isinstance(x, dict) and _are_texts([*x, *x.values()]), "a text for each column"),
 }

@@ -17,7 +17,7 @@ from ablate.errors import UserError, one_line
 TAKEN = {"f": "biuf", "i": "biu", "u": "biu", "b": "b"}  # kind of dtype announced -> kinds that lose nothing in it
 
 
-class Checked(gymnasium.Wrapper):
+class ValidatedEnv(gymnasium.Wrapper):
     """Raises UserError for an observation outside its space, for a reward or an end that is no number or flag.
 
     An observation within the right type and shape may leave the bounds of a Box: many do, and nothing is lost.

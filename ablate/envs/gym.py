@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ablate import global_generators
 from ablate.envs.base import Bools, Continuous, Discrete, Float32, need, need_count
-from ablate.envs.env_checker import Checked, fitting
-from ablate.errors import UserError, said
+from ablate.envs.env_checker import ValidatedEnv, fitting
+from ablate.errors import UserError, message_of
 from ablate.randomness import stream
 
 SPACES = "action_space", "observation_space"
@@ -107,7 +107,7 @@ class Gymnasium:
                 f"env.id={id} has {kind} observations, of no fixed size; choose one with Box, Discrete, MultiBinary, "
                 "MultiDiscrete, or Tuple and Dict of these"
             )
-        return OneEpisode(FlattenObservation(Checked(env, id)))
+        return OneEpisode(FlattenObservation(ValidatedEnv(env, id)))
 
 
 @contextmanager
@@ -200,4 +200,4 @@ def find(id: str) -> EnvSpec:
 
 
 def _line(error: Exception) -> str:
-    return said(error) or type(error).__name__
+    return message_of(error) or type(error).__name__

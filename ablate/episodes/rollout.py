@@ -13,7 +13,7 @@ from ablate.episodes.trajectories import Trajectories
 from ablate.policies import Actor
 
 Indices = NDArray[np.int64]
-STRETCH = 64  # steps that are recorded together
+BUFFER_STEPS = 64  # steps that are recorded together
 WORTH_DROPPING = 0.8  # rows are dropped when at most this share of those that are stepped would be left
 
 
@@ -39,39 +39,39 @@ def rollout(
     final = np.zeros((S * N, env.observation_size), np.float32)
 
     alive = np.ones((S, N), bool)
-    stretch = _Stretch.of(np.arange(S * N).reshape(S, N), 0, env, draws)
-    taken = [np.zeros((S * N, H, *x.shape[3:]), x.dtype) for x in stretch.steps]
+    buffer = StepBuffer.of(np.arange(S * N).reshape(S, N), 0, env, draws)
+    taken = [np.zeros((S * N, H, *x.shape[3:]), x.dtype) for x in buffer.steps]
     network = policy.network.at(theta)
     for t in range(H):
-        if stretch.full:
-            stretch.put(taken)
-            stretch = _Stretch.of(stretch.rows, t, env, draws)
+        if buffer.full:
+            buffer.put(taken)
+            buffer = StepBuffer.of(buffer.rows, t, env, draws)
         outputs, _ = network(torch.from_numpy(observation))
-        action = policy.sample(outputs, stretch.draw)
-        stretch.acted(observation, action)
+        action = policy.sample(outputs, buffer.draw)
+        buffer.acted(observation, action)
         observation, reward, ends, cut = env.step(action)
-        stretch.earned(reward)
+        buffer.earned(reward)
         if nan_checks.watched():
             for what, x in {"the action": action, "the reward": reward, "the next observation": observation}.items():
                 whole = np.zeros((S * N, *x.shape[2:]))
-                whole[stretch.rows[alive]] = x[alive]
+                whole[buffer.rows[alive]] = x[alive]
                 nan_checks.check(what, whole.reshape(S, N, *x.shape[2:]), "seed episode", f"step {t}")
         over = (ends | cut) & alive
         if np.count_nonzero(over):
-            gone = stretch.rows[over]
+            gone = buffer.rows[over]
             lengths[gone], terminated[gone], final[gone] = t + 1, ends[over], observation[over]
             alive &= ~over
             if not np.count_nonzero(alive):
                 break
             if (kept := _worth_keeping(alive, lambda: policy.network.fewest_rows(N))) is not None:
                 env.keep(kept)
-                rows, alive = stretch.rows.take(kept), alive.take(kept)
+                rows, alive = buffer.rows.take(kept), alive.take(kept)
                 observation = np.ascontiguousarray(observation.reshape(-1, observation.shape[-1])[kept])
-                stretch.put(taken)
-                stretch = _Stretch.of(rows, t + 1, env, draws)
+                buffer.put(taken)
+                buffer = StepBuffer.of(rows, t + 1, env, draws)
                 network = policy.network.at(theta[torch.from_numpy(rows[:, 0] // N)])
 
-    stretch.put(taken)
+    buffer.put(taken)
     after = np.arange(lengths.max()) >= lengths[:, None]
     for k in range(len(taken)):  # one at a time: each lets go of what was longer
         taken[k] = np.ascontiguousarray(taken[k][:, : after.shape[1]])
@@ -84,8 +84,8 @@ def rollout(
     return Trajectories(observations, actions, rewards, lengths.reshape(S, N), ended, finals, final_actions)
 
 
-class _Stretch:
-    """Up to STRETCH steps of the same episodes: those whose numbers are `rows` [S', N'], from time `start` on."""
+class StepBuffer:
+    """Up to BUFFER_STEPS steps of the same episodes: those whose numbers are `rows` [S', N'], from time `start` on."""
 
     def __init__(self, rows: Indices, start: int, env: Environment, draws: NDArray):
         self.rows, self.start, self.taken = rows, start, 0
@@ -100,9 +100,9 @@ class _Stretch:
         self.steps = observations, actions, np.empty(shape)  # rewards
 
     @classmethod
-    def of(cls, rows: Indices, start: int, env: Environment, draws: NDArray) -> "_Stretch":
+    def of(cls, rows: Indices, start: int, env: Environment, draws: NDArray) -> "StepBuffer":
         """Of the draws of all episodes, [S, N, H+1, ...]."""
-        times = slice(start, min(start + STRETCH, env.horizon))
+        times = slice(start, min(start + BUFFER_STEPS, env.horizon))
         own = draws.reshape(draws.shape[0] * draws.shape[1], *draws.shape[2:])[rows.ravel(), times].swapaxes(0, 1)
         return cls(rows, start, env, np.ascontiguousarray(own).reshape(len(own), *rows.shape, *own.shape[2:]))
 

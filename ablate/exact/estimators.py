@@ -181,7 +181,7 @@ class GroundTruth:
         total = None if found.covariance is None else found.covariance + coupling.matrix(self.z)
         return replace(found, v_coupling=coupling.trace(self.z), covariance=total)
 
-    def seen_through(self, W: Floats) -> "GroundTruth":
+    def project(self, W: Floats) -> "GroundTruth":
         """The same estimators and baselines with W' g [m] for g, W [d,m]: the trace variance is tr(W' Cov g W)."""
         other = copy(self)  # with what is known already of values and occupancies
         for name in ("gradient", "along_gradient", "in_fisher_metric"):
@@ -194,7 +194,7 @@ class GroundTruth:
         """Seen along grad J / |grad J|: the trace variances are what ascent feels; nan where grad J = 0."""
         length = np.linalg.norm(self.gradient)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.seen_through((self.gradient / length)[:, None])
+            return self.project((self.gradient / length)[:, None])
 
     @cached_property
     def in_fisher_metric(self) -> "GroundTruth":
@@ -209,7 +209,7 @@ class GroundTruth:
         values, vectors = np.linalg.eigh(weighed.T @ weighed)
         spanned = values > RANK * values[-1]
         whitening = vectors[:, spanned] / np.sqrt(values[spanned])
-        return self.seen_through(whitening if spanned.any() else 0 * vectors[:, :1])
+        return self.project(whitening if spanned.any() else 0 * vectors[:, :1])
 
     def _shifted(self, phi: str, critic: str, shift: Floats) -> Moments:
         """v_action(centre + shift) = v_action(centre) + sum |f|^2 shift^2 - 2 sum <f, X> shift, over (t, s) in mean.
@@ -249,18 +249,18 @@ class GroundTruth:
     def _estimator(self, phi: str, critic: str, gae_lambda: float) -> Estimator:
         """Of Phi less its centre."""
         mdp, horizon = self.mdp, self.mdp.horizon
-        exact, judge = self.critics["exact"], self.critics["exact" if critic == "none" else critic]
+        exact, used = self.critics["exact"], self.critics["exact" if critic == "none" else critic]
         nothing, ones, discounts = np.zeros((horizon, mdp.num_states)), np.ones(horizon), self._discounts
         weight = mdp.gamma if self.discount_scores else 1.0
 
         def td_error(t: int) -> Floats:
-            return (exact if phi in ("return", "rtg") else judge).td_error(mdp, t)
+            return (exact if phi in ("return", "rtg") else used).td_error(mdp, t)
 
         def advantage(t: int) -> Floats:
-            return np.broadcast_to(judge.advantage[t][..., None], mdp.rewards.shape)
+            return np.broadcast_to(used.advantage[t][..., None], mdp.rewards.shape)
 
         def all_actions(t: int) -> Floats:
-            expected = np.einsum("sa,sad->sd", self.pi * judge.advantage[t], self.z)
+            expected = np.einsum("sa,sad->sd", self.pi * used.advantage[t], self.z)
             return np.broadcast_to(expected[:, None, :], self.z.shape)
 
         if phi == "return":
@@ -280,21 +280,21 @@ class GroundTruth:
         """b_t(s) less the centre of Phi, [H,S]."""
         if self._whole is not self:
             return self._whole._distance(phi, baseline, critic)
-        exact, judge = self.critics["exact"], self.critics["exact" if critic == "none" else critic]
+        exact, used = self.critics["exact"], self.critics["exact" if critic == "none" else critic]
         shape = self.occupancy.shape
         J, constant = (np.full(shape, part) for part in self._J)
         of_return = phi == "return"
-        centre = judge if phi == "q" else exact
+        centre = used if phi == "q" else exact
         value, steps = (J, constant) if of_return else (centre.value[:-1], centre.offset * centre.steps[:-1])
         if baseline == "none":
             return -value - steps
         if baseline in ("mean", "loo"):
             return (J - value) + (constant - steps)
         if baseline == "value":
-            return (judge.value[:-1] - value) + (judge.offset * judge.steps[:-1] - steps)
+            return (used.value[:-1] - value) + (used.offset * used.steps[:-1] - steps)
         if baseline == "textbook":
-            own = baselines.textbook(self.pi, self.z, judge.advantage)
-            return own + (judge.value[:-1] - value) + (judge.offset * judge.steps[:-1] - steps)
+            own = baselines.textbook(self.pi, self.z, used.advantage)
+            return own + (used.value[:-1] - value) + (used.offset * used.steps[:-1] - steps)
         if baseline == "time":
             if of_return:
                 return average(self.occupancy, self._per_visit(self._past[0]), 1) + 0 * value

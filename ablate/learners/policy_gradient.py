@@ -64,7 +64,7 @@ class PolicyGradient:
         # 3. Estimate the gradient.
         signals = signals_of(self.policy, theta, episodes, self.gamma)
         if self.critic:
-            signals = self.critic.judge(critic, self.policy, theta, episodes, signals)
+            signals = self.critic.evaluate(critic, self.policy, theta, episodes, signals)
         weights = self.estimator.weights(signals, score_products(self.policy, theta, episodes))  # w_t (Phi_t - b_t)
         gradient, entropy = policy_gradient(self.policy, theta, episodes, weights)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
-FEWEST = 16  # samples: no error can be told from fewer
+MIN_SAMPLES = 16  # samples: no error can be told from fewer
 COSINE_BATCHES = 8
 
 
@@ -126,9 +126,9 @@ def probe(
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise UserError("no parameter of the model requires a gradient; call requires_grad_() on those to judge")
-    if (count := samples(batch)) < FEWEST:
+    if (count := samples(batch)) < MIN_SAMPLES:
         hint = "; a list is one of samples, tensors of all samples go in a tuple" if isinstance(batch, list) else ""
-        raise UserError(f"{count} samples are too few to tell noise from; give at least {FEWEST}{hint}")
+        raise UserError(f"{count} samples are too few to tell noise from; give at least {MIN_SAMPLES}{hint}")
     scales = _scales(optimizer, parameters)
     with tempfile.TemporaryFile() as file:
         rows = _Rows(file, sum(p.numel() for p in parameters.values()))

@@ -112,7 +112,7 @@ class Probe(Schedule):
         signals = signals_of(self.policy, theta, episodes, self.gamma)
         if self.critic:
             state = self._fitted(theta, seeds, iteration) if self.critic_source == "fitted" else critic
-            signals = self.critic.judge(state, self.policy, theta, episodes, signals)
+            signals = self.critic.evaluate(state, self.policy, theta, episodes, signals)
         weights = self._weights(theta, episodes, signals)
         truth = self.model.gradient(theta, self.gamma) if self.model else None
         returns = ordered_sum(ordered_sum(episodes.rewards, axis=2), axis=1) / self.episodes
@@ -138,7 +138,7 @@ class Probe(Schedule):
         signals = signals_of(self.policy, theta, held_out, self.gamma)
         state = self.critic.initial(seeds)
         for fit in range(1, FITS + 1):
-            judged = self.critic.judge(state, self.policy, theta, held_out, signals)
+            judged = self.critic.evaluate(state, self.policy, theta, held_out, signals)
             state, _ = self.critic.fit(state, held_out, judged, seeds, fit)
         return state
 

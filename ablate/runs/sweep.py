@@ -41,7 +41,7 @@ LEGEND = [
     ("runs", "runs: complete, of those asked for, and how many of them this command trained"),
     (
         "return",
-        f"return: IQM over seeds of the last {FINAL:.0%} of the iterations (interval from {seeds.FEWEST} seeds on)",
+        f"return: IQM over seeds of the last {FINAL:.0%} of the iterations (interval from {seeds.MIN_SEEDS} seeds on)",
     ),
     ("worst quarter", "worst quarter: mean of the lowest quarter of them, which the IQM leaves out"),
     (

@@ -49,7 +49,7 @@ def train(
     keep_freed_memory()
     torch.set_num_threads(1)  # with several threads a product's bits depend on how the rows are shared out
     with held(cell.config):
-        learner, measuring, judge = _parts(cell.config)
+        learner, measuring, greedy = _parts(cell.config)
     budget = Budget.of(cell.config)
     population = _Population.load(cell, seeds, learner)
     if measuring and not population.iteration:
@@ -69,9 +69,9 @@ def train(
         iteration = population.iteration + 1
         state, record = _iterate(learner, population.state, population.seeds, iteration)
         before, after = population.env_steps, population.env_steps + record["env_steps"]
-        if judge:
+        if greedy:
             last = budget.spent(iteration, after)
-            measure = partial(judge.measure, learner, state, population.seeds, iteration, last)
+            measure = partial(greedy.measure, learner, state, population.seeds, iteration, last)
             record = record | _explained(measure, population.seeds, f"evaluation after iteration {iteration}")
         earlier = population.state
         population.advance(state, record)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ablate.errors import UserError, said
+from ablate.errors import UserError, message_of
 from ablate.standard_streams import install_safe_streams
 from ablate.store import Cell
 
@@ -128,7 +128,7 @@ def run_and_capture(call: Callable[[], Any]) -> tuple[str, Any]:
 
 
 def _one_line(error: BaseException) -> str:
-    kind, told = type(error).__name__, said(error)
+    kind, told = type(error).__name__, message_of(error)
     if isinstance(error, Exception):
         return (f"{kind}: {told}" if told else kind)[:200]
     return f"its code raised {kind}({told[:100]})" + (", as sys.exit does" if kind == "SystemExit" else "")

@@ -44,7 +44,10 @@ def cosine(blocks: Blocks, exact: ArrayLike, batches: int) -> Interval:
     squares = np.square(cosines - mean)
     error = np.sqrt(sum_in_order(squares) / (batches * (batches - 1)))
     return resampling.symmetric(
-        mean, error, resampling.carried_by(squares) - 1, resampling.informative(blocks) >= resampling.FEWEST
+        mean,
+        error,
+        resampling.effective_sample_size(squares) - 1,
+        resampling.informative(blocks) >= resampling.MIN_EFFECTIVE_BLOCKS,
     )
 
 

@@ -73,7 +73,7 @@ def pairwise_cosine(blocks: Blocks, batches: int) -> Interval:
     so are its limits.
     """
     found = squared_signal(blocks_of(np.stack(list(batch_directions(blocks, batches)))))
-    return resampling.bounded(found, resampling.informative(blocks) >= resampling.FEWEST)
+    return resampling.bounded(found, resampling.informative(blocks) >= resampling.MIN_EFFECTIVE_BLOCKS)
 
 
 def effective_rank(blocks: Blocks) -> Floats:
@@ -204,7 +204,9 @@ def paired_log_ratio(blocks: Blocks, reference: int) -> Interval:
     with np.errstate(invalid="ignore"):
         share = c / sum_in_order(c)
         apart = np.sqrt(sum_in_order(np.square(share - share[..., [reference]])) * len(c))
-    enough = resampling.informative(blocks) >= resampling.FEWEST  # one lone episode carries all of any two variants
+    enough = (
+        resampling.informative(blocks) >= resampling.MIN_EFFECTIVE_BLOCKS
+    )  # one lone episode carries all of any two variants
     same = (apart < resampling.SINGLE) & enough | _is(reference, value)
     known = same & ~np.isnan(value)
     return Interval(value, np.where(known, value, low), np.where(known, value, high))
@@ -234,7 +236,7 @@ def distance_squared(blocks: Blocks, reference: int) -> Interval:
     rows, _ = observations(blocks)
     apart = rows - rows[..., [reference], :]
     found = squared_signal(blocks_of(apart))
-    enough = resampling.informative(blocks) >= resampling.FEWEST
+    enough = resampling.informative(blocks) >= resampling.MIN_EFFECTIVE_BLOCKS
     same = ~apart.any((0, -1)) & enough | _is(reference, found.value)
     return Interval(*(np.where(same, 0.0, x) for x in found))
 

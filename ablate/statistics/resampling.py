@@ -6,8 +6,8 @@ rules, whose coverage `docs/coverage.md` shows:
 * The logarithm of a sum of squares gets a bootstrap-t interval, which sees the skewness that makes the jackknife's miss
   on the side that understates noise.
 * Its upper limit is from resamples of a population with a tail beyond the largest trajectory that was seen.
-* An error counts with as many degrees of freedom as there are trajectories that carry it: see `carried_by`.
-* Where fewer than `FEWEST` trajectories carry the noise itself, there is no bound at all.
+* An error counts with as many degrees of freedom as there are trajectories that carry it: see `effective_sample_size`.
+* Where fewer than `MIN_EFFECTIVE_BLOCKS` trajectories carry the noise itself, there is no bound at all.
 """
 
 from functools import lru_cache
@@ -22,21 +22,22 @@ from ablate.statistics.interval import LEVEL, Floats, Interval
 
 Bools = NDArray[np.bool_]
 
-FEWEST = 8.0
+MIN_EFFECTIVE_BLOCKS = 8.0
 RESAMPLES = 999
 ATOMS = 128  # of the population that resamples are drawn from, where there are fewer blocks
 TAIL = (1 - LEVEL) / 2
 
 
-def carried_by(x: Floats) -> Floats:
+def effective_sample_size(x: Floats) -> Floats:
     """(sum_b x_b)^2 / sum_b x_b^2 of x >= 0, [B, ...] -> [...]: B where all are alike, 1 where one is all, nan of 0."""
     with np.errstate(invalid="ignore"):
         return np.square(sum_in_order(x)) / sum_in_order(np.square(x))
 
 
 def informative(blocks: Blocks) -> Floats:
-    """How many trajectories carry the noise: `carried_by` |g_i - m|^2; blocks, where there are more than places."""
-    return carried_by(blocks.scatter)
+    """How many trajectories carry the noise: `effective_sample_size` of |g_i - m|^2; blocks, where there are more than
+    places."""
+    return effective_sample_size(blocks.scatter)
 
 
 def pseudo_values(value: Floats, left_out: Floats, counts: Floats) -> Floats:
@@ -59,7 +60,7 @@ def jackknife(value: Floats, left_out: Floats, counts: Floats) -> tuple[Floats, 
     with np.errstate(invalid="ignore"):
         v = pseudo_values(value, left_out, counts)
         squares = np.square(v - sum_in_order(v / h))
-        return np.sqrt(sum_in_order(squares / (h - 1)) / len(counts)), carried_by(squares) - 1
+        return np.sqrt(sum_in_order(squares / (h - 1)) / len(counts)), effective_sample_size(squares) - 1
 
 
 def quantile(degrees: Floats) -> Floats:
@@ -85,7 +86,7 @@ def symmetric(value: Floats, error: Floats, degrees: Floats, known: Bools) -> In
 
 def jackknifed(blocks: Blocks, value: Floats, left_out: Floats) -> Interval:
     """`symmetric` with the jackknife's error."""
-    return symmetric(value, *jackknife(value, left_out, blocks.counts), informative(blocks) >= FEWEST)
+    return symmetric(value, *jackknife(value, left_out, blocks.counts), informative(blocks) >= MIN_EFFECTIVE_BLOCKS)
 
 
 def quadratic(blocks: Blocks, value: Floats, left_out: Floats, square: Floats, scale: Floats) -> Interval:
@@ -115,7 +116,9 @@ def quadratic(blocks: Blocks, value: Floats, left_out: Floats, square: Floats, s
             for q in (1 - TAIL, TAIL)
         ]
         low, high = value + slope / 2 - reach[0], value + slope / 2 + reach[1]
-    return bounded(Interval(value, np.minimum(low, value), np.maximum(high, value)), informative(blocks) >= FEWEST)
+    return bounded(
+        Interval(value, np.minimum(low, value), np.maximum(high, value)), informative(blocks) >= MIN_EFFECTIVE_BLOCKS
+    )
 
 
 def log_mean(x: Floats, counts: Floats) -> Interval:
@@ -142,14 +145,14 @@ def _logarithmic(x: Floats, y: Floats, power: int, known: bool) -> Interval:
     With A, B the means of x and y, u_b = x_b / A + power y_b / B less its mean, the error is se^2 = sum_b u_b^2 / B^2.
     Blocks are drawn with replacement; t* = (value* - value) / se* of each resample, and the limits are
 
-        value - t*_{.975} se t_{B-1} / z,    value - s*_{.025} se t_nu / z,    nu = carried_by(u^2) - 1,
+        value - t*_{.975} se t_{B-1} / z,    value - s*_{.025} se t_nu / z,    nu = effective_sample_size(u^2) - 1,
 
     t_f and z the 97.5% points of Student's t and of the normal distribution. s* is the t* of resamples in which the
     largest x_b and y_b are spread over the tail that they stand for (`pareto_tail.spread`): a sample without the heavy
     episodes looks too quiet, and its plain resamples hold none either. Where the lower end is not `known` to be free
     of that, the lower limit is value - s*_{.975} se t_nu / z. The resamples depend on the number of blocks and on
-    nothing else. No bound where x or y is carried by fewer than `FEWEST` blocks. Hall (1988), Theoretical comparison of
-    bootstrap confidence intervals.
+    nothing else. No bound where x or y is carried by fewer than `MIN_EFFECTIVE_BLOCKS` blocks. Hall (1988), Theoretical
+    comparison of bootstrap confidence intervals.
     """
     x, y = np.broadcast_arrays(x, y)
     places = x.shape[1:]
@@ -157,7 +160,7 @@ def _logarithmic(x: Floats, y: Floats, power: int, known: bool) -> Interval:
     for place in np.ndindex(*places):  # one shape of product whatever the variants: the same bits
         value[place], low[place], high[place] = _bootstrapped(x[:, *place], y[:, *place], power, known)
     with np.errstate(invalid="ignore"):
-        told = np.minimum(carried_by(x), carried_by(y)) >= FEWEST
+        told = np.minimum(effective_sample_size(x), effective_sample_size(y)) >= MIN_EFFECTIVE_BLOCKS
     return bounded(Interval(value, low, high), told)
 
 

@@ -28,7 +28,7 @@ from ablate.statistics.interval import LEVEL, Floats, Interval, bare, inverse
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST = 5  # seeds that limits are given of: below, no distribution-free interval covers 90%
+MIN_SEEDS = 5  # seeds that limits are given of: below, no distribution-free interval covers 90%
 QUARTER = 0.25  # the worst share that is averaged: with 10 seeds 5% would be the worst seed alone
 RESAMPLES = 2000
 EXACT = 14  # seeds up to which all choices of signs are looked at
@@ -99,7 +99,7 @@ def bootstrap_interval(
     table = np.asarray(x, dtype=np.float64)
     table = table.reshape(len(table), -1)
     value = statistic(table.ravel(), axis=-1)
-    if len(table) < FEWEST:
+    if len(table) < MIN_SEEDS:
         return bare(value)
     rows = rng.integers(len(table), size=(resamples, *table.shape))
     samples = table[rows, np.arange(table.shape[1])].reshape(resamples, -1)
@@ -122,7 +122,7 @@ def order_limits(x: ArrayLike) -> tuple[float, float]:
     and the largest, which cover 93.75%; NaN for fewer. Thompson (1936).
     """
     ordered = np.sort(np.asarray(x, float))
-    if len(ordered) < FEWEST:
+    if len(ordered) < MIN_SEEDS:
         return np.nan, np.nan
     k = _rank(len(ordered))
     return float(ordered[k - 1]), float(ordered[-k])
@@ -166,7 +166,7 @@ def noise_to_signal(rows: "pd.DataFrame") -> Interval:
     """
     ratio = over_probes(rows, "snr")
     low, values = ratio.low, rows["snr"].to_numpy(float)
-    if len(values) >= FEWEST:
+    if len(values) >= MIN_SEEDS:
         low = np.asarray(order_limits(np.where(np.isnan(values), -np.inf, values))[0])
     found = inverse(ratio)
     return found if low > 0 else found._replace(value=np.asarray(np.inf))
@@ -181,7 +181,7 @@ def over_probes(rows: "pd.DataFrame", name: str) -> Interval:
     values, exact = rows[name].to_numpy(float), (rows["mode"] == "exact").to_numpy()
     known = ~np.isnan(values)
     value = np.asarray(np.median(values[known]) if known.any() else np.nan)
-    if len(values) >= FEWEST:
+    if len(values) >= MIN_SEEDS:
         known &= informative(rows)
         low, high = (order_limits(np.where(known, values, far))[end] for end, far in ((0, -np.inf), (1, np.inf)))
         return Interval(value, np.asarray(low), np.asarray(high))
@@ -217,14 +217,16 @@ def enough(told: ArrayLike) -> bool:
     """Whether so many seeds' probes had enough informative episodes that a median over the seeds is bounded, where the
     others count as infinite: all but k - 1, k of `order_limits`; all, of fewer than 5 seeds. told [seeds], bool."""
     known = np.asarray(told, bool)
-    return int((~known).sum()) < (_rank(len(known)) if len(known) >= FEWEST else 1)
+    return int((~known).sum()) < (_rank(len(known)) if len(known) >= MIN_SEEDS else 1)
 
 
 def informative(rows: "pd.DataFrame") -> NDArray[np.bool_]:
     """Which probes had enough informative episodes, one a row; all that do not say, and exact ones."""
     if "informative" not in rows:
         return np.ones(len(rows), bool)
-    known: NDArray[np.bool_] = rows["informative"].to_numpy(float) >= resampling.FEWEST  # NaN where nothing varied
+    known: NDArray[np.bool_] = (
+        rows["informative"].to_numpy(float) >= resampling.MIN_EFFECTIVE_BLOCKS
+    )  # NaN where nothing varied
     return known | (rows["mode"] == "exact").to_numpy()
 
 

@@ -14,7 +14,7 @@ from ablate.randomness import stream
 from ..verdicts import draw, variances
 from ..verdicts.estimates import Exact
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 Floats = NDArray[np.float64]
 ALPHAS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -103,7 +103,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
     """At a small step and a large one: one episode's estimate in expectation, and the exact gradient."""
     exactly = evidence[evidence["error"] == 0]
     places = [
-        Place(f"{row.task}, {WHAT[row.N]}, alpha = {row.alpha:g}", {"gain": Exact(row.gain)})
+        Condition(f"{row.task}, {WHAT[row.N]}, alpha = {row.alpha:g}", {"gain": Exact(row.gain)})
         for alpha in sorted({exactly["alpha"].min(), exactly["alpha"].max()})
         for row in exactly[exactly["alpha"] == alpha].sort_values("N", ascending=False, kind="stable").itertuples()
     ]

@@ -12,7 +12,7 @@ from ablate.randomness import stream
 from ..verdicts import draw, variances
 from ..verdicts.estimates import Exact
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 Floats = NDArray[np.float64]
 TASKS = ("chain (20 steps)", "FrozenLake 4x4", "gridworld 5x5")
@@ -86,9 +86,9 @@ def _reward_to_go(known: GroundTruth, V: Floats) -> Moments:
 def measure(evidence: pd.DataFrame) -> Finding:
     """The gap of each critic; and beside it, up to how many episodes the TD error's estimate is the better one."""
     rows = list(evidence.sort_values("error", kind="stable").itertuples())
-    places = [Place(f"{row.task}, {_critic(row.error)}", {"gap": Exact(row.gap)}) for row in rows]
+    places = [Condition(f"{row.task}, {_critic(row.error)}", {"gap": Exact(row.gap)}) for row in rows]
     places += [
-        Place(f"{row.task}, {_critic(row.error)}: crossover", {"crossover": Exact(row.crossover)}, within=False)
+        Condition(f"{row.task}, {_critic(row.error)}: crossover", {"crossover": Exact(row.crossover)}, within=False)
         for row in rows
     ]
     poor = evidence[(evidence["bias_squared"] > 0) & (evidence["variance"] > evidence["variance_rtg"])]

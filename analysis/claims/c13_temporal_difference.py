@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from ..verdicts import draw
 from ..verdicts.estimates import Mean
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 ENVIRONMENTS = ("random_walk", "frozenlake")
 KINDS = {"steps n^-0.75 (Robbins-Monro)": True, "constant steps": False}
@@ -37,7 +37,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         early, late = wide[:, part : 2 * part].mean(1), wide[:, -(wide.shape[1] // 4) :].mean(1)
         last = rows[rows["env_steps"] == rows["env_steps"].max()]
         found = {"error": Mean.of(np.log(late / early)), "distance": Mean.of(last["distance"])}
-        places.append(Place(f"{env}, {kind}", found))
+        places.append(Condition(f"{env}, {kind}", found))
     return Finding(places, "Constant steps reach a neighbourhood of V^pi only.")
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from ..verdicts import draw
 from ..verdicts.estimates import Exact
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 TASKS = (("frozenlake", 0.9), ("frozenlake", 0.99), ("gridworld", 0.9), ("gridworld", 0.99))
 LEVEL = 1e-9  # errors below this share of the first are left out: rounding does not contract
@@ -31,7 +31,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         error = rows["error"].to_numpy()
         kept = error[error > LEVEL * error[0]]
         ratios = kept[1:] / kept[:-1] / rows["gamma"].iloc[0]
-        places.append(Place(str(task), {"contraction": Exact(float(ratios.max()) if len(ratios) else np.nan)}))
+        places.append(Condition(str(task), {"contraction": Exact(float(ratios.max()) if len(ratios) else np.nan)}))
         if len(kept):
             remarks.append(f"{task}: error {kept[0]:.3g} after the first sweep, {kept[-1]:.3g} after {len(kept)}.")
     return Finding(places, " ".join(remarks))

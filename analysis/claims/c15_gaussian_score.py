@@ -9,7 +9,7 @@ from ablate.randomness import stream
 from ..verdicts import draw
 from ..verdicts.estimates import Exact
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 TOLERANCE = 1e-6
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)  # of e ~ N(0, 1)
@@ -85,7 +85,9 @@ def _clipped(mu: float, sigma: float) -> float:
 
 
 def measure(evidence: pd.DataFrame) -> Finding:
-    places = [Place(row.what, {"error": Exact(row.error)}, within=bool(row.within)) for row in evidence.itertuples()]
+    places = [
+        Condition(row.what, {"error": Exact(row.error)}, within=bool(row.within)) for row in evidence.itertuples()
+    ]
     return Finding(places, "A clipped or squashed action needs its own density's score.")
 
 

@@ -16,7 +16,7 @@ from ..score_function import HalfPlane
 from ..verdicts import draw
 from ..verdicts.estimates import Exact
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 Floats = NDArray[np.float64]
 SIGMA = 1.0
@@ -97,7 +97,7 @@ def evidence(study: Study) -> pd.DataFrame:
 def measure(evidence: pd.DataFrame) -> Finding:
     """The mean arrow is the gradient (projection 1, nothing across), and a small step along it goes up."""
     places = [
-        Place(row.task, {"arrow": Exact(row.projection), "across": Exact(row.across), "rise": Exact(row.rise)})
+        Condition(row.task, {"arrow": Exact(row.projection), "across": Exact(row.across), "rise": Exact(row.rise)})
         for row in evidence.drop_duplicates("task").itertuples()
     ]
     remark = " ".join(

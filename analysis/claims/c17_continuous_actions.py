@@ -10,7 +10,7 @@ from ablate.statistics.learning_curves import FINAL, final_return
 from ..verdicts import draw, learning
 from ..verdicts.estimates import Mean
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 NEAR = 0.05  # of the optimal cost, as the yaml has it
 LEARNERS = {"policy gradient": "policy_gradient", "A2C": "a2c", "Q-learning": "q_learning"}
@@ -77,13 +77,13 @@ def measure(evidence: pd.DataFrame) -> Finding:
         known = rows["regret"].notna().any()
         found = {"regret": Mean.of(rows["regret"])} if known else {"rise": Mean.of(rows["last"] - rows["first"])}
         grid = f" on {rows['grid'].iloc[0]}" if learner == RIVAL else ""
-        places.append(Place(f"{task}, {learner}{grid}", found, within=learner != RIVAL))
+        places.append(Condition(f"{task}, {learner}{grid}", found, within=learner != RIVAL))
     known = evidence[evidence["regret"].notna()]
     if RIVAL in set(known["learner"]):
         wide = known.pivot_table("regret", "seed", "learner")
         against = (wide["policy gradient"] - wide[RIVAL]).dropna()
         where = f"linear-quadratic control, policy gradient - {RIVAL}"
-        places.append(Place(where, {"edge": Mean.of(against)}, within=False))
+        places.append(Condition(where, {"edge": Mean.of(against)}, within=False))
     remark = "In one dimension a fine grid is a fair rival; grids grow as bins^dimensions, a Gaussian does not."
     return Finding(places, remark)
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from ..verdicts import draw
 from ..verdicts.estimates import Exact, Mean
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 BEST = 2 - np.sqrt(2)
 J_BEST = -(6 + 4 * np.sqrt(2))
@@ -50,18 +50,18 @@ def measure(evidence: pd.DataFrame) -> Finding:
     epsilon-greedy policies that prefer right, or left, at a usual epsilon and at the best one, exactly."""
     own, rival = (evidence[evidence["learner"] == name] for name in ("policy gradient", "Q-learning"))
     places = [
-        Place("short corridor, policy gradient", {"probability": Mean.of(own["p"])}),
-        Place("its return", {"regret": Mean.of(_regret(own["value"]))}, within=False),
+        Condition("short corridor, policy gradient", {"probability": Mean.of(own["p"])}),
+        Condition("its return", {"regret": Mean.of(_regret(own["value"]))}, within=False),
     ]
     if len(rival):
-        places.append(Place("greedy Q-learning", {"regret": Mean.of(_regret(rival["value"]))}, within=False))
+        places.append(Condition("greedy Q-learning", {"regret": Mean.of(_regret(rival["value"]))}, within=False))
     for epsilon, side, p in (
         (EPSILON, "right", 1 - EPSILON / 2),
         (EPSILON, "left", EPSILON / 2),
         (2 - 2 * BEST, "right", BEST),  # the best epsilon of all
     ):
         what = f"epsilon-greedy for {side}, epsilon = {epsilon:.2g}, J = {J(np.array(p)):.1f}"
-        places.append(Place(what, {"regret": Exact(float(_regret(J(np.array(p)))))}, within=False))
+        places.append(Condition(what, {"regret": Exact(float(_regret(J(np.array(p)))))}, within=False))
     remark = (
         f"p* = {BEST:.4f}, J* = {J_BEST:.3f}. The best epsilon-greedy policy is this one, at epsilon = 2 - 2 p*, which "
         "Q-learning does not learn but is told. Only where states look alike: an MDP has a deterministic optimum."

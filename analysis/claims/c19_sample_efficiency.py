@@ -11,7 +11,7 @@ from ..verdicts import draw, learning, on_off_policy
 from ..verdicts.estimates import Estimate, Mean, Share
 from ..verdicts.on_off_policy import OFF_POLICY, ON_POLICY
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 WORTH = log(1.5)  # the smallest effect that the yaml declares for `ratio`
 ARRIVING = 0.75  # share of runs that must arrive of one family, at least
@@ -26,8 +26,8 @@ def measure(evidence: pd.DataFrame) -> Finding:
     each of them, of each family's best learner at its best step size."""
     found = list(ratios(evidence))
     share = on_off_policy.share([ratio for _, ratio in found], WORTH)
-    places = [Place(on_off_policy.counted(share), {"share": share})]
-    places += [Place(where, {"ratio": ratio}, within=False) for where, ratio in found]
+    places = [Condition(on_off_policy.counted(share), {"share": share})]
+    places += [Condition(where, {"ratio": ratio}, within=False) for where, ratio in found]
     return Finding(places, " ".join(arrivals(evidence)))
 
 

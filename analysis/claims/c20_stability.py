@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ..verdicts import draw, learning, on_off_policy
 from ..verdicts.estimates import Estimate, Mean
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 ONE, OTHER = "policy gradient", "DQN"
 WORTH = 0.05  # the smallest effect that the yaml declares, in units of best - random
@@ -28,8 +28,8 @@ def measure(evidence: pd.DataFrame) -> Finding:
     """The share of environments in which the policy gradient loses less; and beside it each measure in each of them."""
     found = differences(evidence)
     share = on_off_policy.share([estimate for _, name, estimate in found if name == "drawdown"], WORTH, "less")
-    places = [Place(where, {name: estimate}, within=False) for where, name, estimate in found]
-    return Finding([Place(on_off_policy.counted(share), {"share": share}), *places], " ".join(remarks(evidence)))
+    places = [Condition(where, {name: estimate}, within=False) for where, name, estimate in found]
+    return Finding([Condition(on_off_policy.counted(share), {"share": share}), *places], " ".join(remarks(evidence)))
 
 
 def differences(evidence: pd.DataFrame) -> list[tuple[str, str, Estimate]]:

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from ..verdicts import along_training
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 
 def evidence(study: Study) -> pd.DataFrame:
@@ -15,7 +15,7 @@ def evidence(study: Study) -> pd.DataFrame:
 def measure(evidence: pd.DataFrame) -> Finding:
     """Has a variant of less variance less noise, relative to its signal? tau over the variants, place by place."""
     places = [
-        Place(along_training.named(where, rows), {"tau": along_training.tau(rows, "less variance", "less noise")})
+        Condition(along_training.named(where, rows), {"tau": along_training.tau(rows, "less variance", "less noise")})
         for where, rows in evidence.groupby("place", sort=False)
     ]
     return Finding(places, along_training.remark(evidence))

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from ..verdicts import along_training
 from ..verdicts.study import Study
-from ..verdicts.verdict import Finding, Place
+from ..verdicts.verdict import Condition, Finding
 
 LEARNT = {"area": "area under the curve", "final": "final return"}
 
@@ -17,7 +17,9 @@ def evidence(study: Study) -> pd.DataFrame:
 def measure(evidence: pd.DataFrame) -> Finding:
     """Does a variant of less noise learn better? tau over the variants, place by place, by both measures."""
     places = [
-        Place(f"{along_training.named(where, rows)}, {what}", {"tau": along_training.tau(rows, "less noise", score)})
+        Condition(
+            f"{along_training.named(where, rows)}, {what}", {"tau": along_training.tau(rows, "less noise", score)}
+        )
         for score, what in LEARNT.items()
         for where, rows in evidence.groupby("place", sort=False)
     ]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablate.statistics.interval import Interval
-from ablate.statistics.seeds import FEWEST, interquartile_mean, over_seeds, trace_variance
+from ablate.statistics.seeds import MIN_SEEDS, interquartile_mean, over_seeds, trace_variance
 
 from ..figure_titles import ENDS, finding
 from ..frames import Study
@@ -148,7 +148,7 @@ def _rank(rows: pd.DataFrame, name: str) -> str:
         return "too few variants to rank"
     if noise.shape[1] < 2:
         return "one seed, ranks not sure"
-    if len(noise) < 5 or noise.shape[1] < FEWEST:  # few are in perfect order by chance once in 3 to 12 times
+    if len(noise) < 5 or noise.shape[1] < MIN_SEEDS:  # few are in perfect order by chance once in 3 to 12 times
         alone = float(kendall_tau(noise.mean(axis=1).to_numpy(), outcome.mean(axis=1).to_numpy()))
         return f"τ = {alone:.2f} of {len(noise)} variants alone".replace("-", "−")
     tau, low, high = kendall_interval(noise.to_numpy(), outcome.to_numpy(), np.random.default_rng(0))

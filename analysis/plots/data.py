@@ -55,7 +55,7 @@ def points(panel: Axes) -> Iterator[dict[str, Any]]:
     for line in panel.lines:
         yield from _line(line.get_label(), *(np.asarray(x, float) for x in (line.get_xdata(), line.get_ydata())))
     for part in panel.collections:
-        kind, series = said(part.get_label())
+        kind, series = kind_and_series(part.get_label())
         if not kind:
             continue
         if isinstance(part, Quiver):
@@ -69,7 +69,7 @@ def points(panel: Axes) -> Iterator[dict[str, Any]]:
             for x, y in corners.groupby("x")["y"]:
                 yield {"kind": kind, "series": series, "x": x, "low": y.min(), "high": y.max()}
     for bars in panel.containers:
-        kind, series = said(bars.get_label())
+        kind, series = kind_and_series(bars.get_label())
         if kind and isinstance(bars, BarContainer):
             for bar in bars.patches:
                 across = bars.orientation == "horizontal"
@@ -81,7 +81,7 @@ def points(panel: Axes) -> Iterator[dict[str, Any]]:
 
 
 def _line(label: object, x: np.ndarray, y: np.ndarray) -> Iterator[dict[str, Any]]:
-    kind, series = said(label)
+    kind, series = kind_and_series(label)
     if kind == "interval" and len(x) == 2:
         level = {"y": y[0]} if y[0] == y[1] and x[0] != x[1] else {"x": x[0]}
         low, high = x if "y" in level else y
@@ -90,7 +90,7 @@ def _line(label: object, x: np.ndarray, y: np.ndarray) -> Iterator[dict[str, Any
         yield from ({"kind": kind, "series": series, "x": a, "y": b} for a, b in zip(x, y, strict=True))
 
 
-def said(label: object) -> tuple[str, str]:
+def kind_and_series(label: object) -> tuple[str, str]:
     """Kind and series; no kind where an artist has no label of ours."""
     if around := AROUND.fullmatch(str(label)):
         return around[1], around[2]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from ablate.statistics.seeds import FEWEST, interquartile_mean
+from ablate.statistics.seeds import MIN_SEEDS, interquartile_mean
 
 from ..figure_titles import ENDS, finding
 from ..frames import Study, side_by_side
@@ -151,7 +151,7 @@ def _seeds(curves: Curves) -> str:
     if numbers == [1]:
         return "one seed, and so no interval"
     number = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    shown = "with its 95% interval" if numbers[-1] >= FEWEST else "too few for an interval"
+    shown = "with its 95% interval" if numbers[-1] >= MIN_SEEDS else "too few for an interval"
     return f"IQM over {number} seeds, {shown}"
 
 

@@ -28,7 +28,7 @@ from .study import Study
 from .verdict import LEVEL, number
 
 DRAWS = 20_000  # resamples of the seeds
-FEWEST = 5  # variants that are enough for ranks
+MIN_VARIANTS = 5  # variants that are enough for ranks
 SETTINGS = {"optimizer.lr": "rate", "phi.name": "phi", "baseline.name": "baseline"}
 RUN = ["phi", "baseline", "rate", "seed"]
 MEASURED = ["variance", "signal", "area", "final"]
@@ -152,10 +152,10 @@ SCORES: dict[str, Callable[[Means], Floats]] = {
 
 def tau(rows: pd.DataFrame, one: str, other: str) -> Estimate:
     """Kendall's tau-b over the variants of one place between two scores, with limits from resampling the seeds: whole
-    seeds, the same for every variant. Nothing is said of fewer than FEWEST variants; see `ranked`."""
+    seeds, the same for every variant. Nothing is said of fewer than MIN_VARIANTS variants; see `ranked`."""
     tables = {name: ranked(rows).pivot_table(name, "seed", "variant").dropna() for name in MEASURED}
     seeds, variants = tables["area"].shape
-    if variants < FEWEST or seeds < 3:
+    if variants < MIN_VARIANTS or seeds < 3:
         return Mean.of([])
     drawn = stream(0, "resampled seeds").multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS)
     found = []

@@ -11,7 +11,7 @@ from ablate.exact import Estimator, GroundTruth, moments
 from . import draw, variances
 from .estimates import Exact
 from .study import Study
-from .verdict import Finding, Place
+from .verdict import Condition, Finding
 
 TASKS = ("chain (20 steps)", "FrozenLake 4x4", "cost, then prize")
 CONSTANTS = (1.0, 100.0)
@@ -42,7 +42,7 @@ class Shifts:
 
     def measure(self, evidence: pd.DataFrame) -> Finding:
         """The shifts; of the batch mean, whether they are the 1/N that its own episode makes."""
-        places = [Place(row.place, {"shift": Exact(row.shift)}) for row in evidence.itertuples()]
+        places = [Condition(row.place, {"shift": Exact(row.shift)}) for row in evidence.itertuples()]
         own = evidence[evidence["baseline"] == "mean"]
         if not len(own):
             return Finding(places)

@@ -18,7 +18,7 @@ from ablate.statistics.power import samples_needed
 from .. import claims as package
 from .question import EITHER, Question
 from .study import Study
-from .verdict import LEVEL, Finding, Verdict, judge
+from .verdict import LEVEL, Finding, Verdict, evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,9 +93,9 @@ class Claim:
         """The engine's command lines, without `python -m ablate -m` and the study."""
         return [" ".join(command.split()) for command in self.runs[scale]]
 
-    def judge(self, evidence: pd.DataFrame) -> Verdict:
+    def evaluate(self, evidence: pd.DataFrame) -> Verdict:
         """What the evidence says, before the family's correction."""
-        return judge(self.id, self.questions, self.module.measure(evidence))
+        return evaluate(self.id, self.questions, self.module.measure(evidence))
 
     def told(self, verdict: Verdict) -> str:
         """The plain sentence for its verdict."""

@@ -1,4 +1,4 @@
-"""`python -m ablate claims`: run what is missing, judge every claim, print the table and write the JSON."""
+"""`python -m ablate claims`: run what is missing, evaluate every claim, print the table and write the JSON."""
 
 import ast
 import hashlib
@@ -233,7 +233,7 @@ def _judged(
         evidence = _evidence(claim, outputs, scale, say)
     except UserError as error:
         return Verdict(claim.id, remark=f"no data: {wrong[0] if wrong else error}"), None
-    verdict, missing = claim.judge(evidence), _study(claim, outputs, scale).missing()
+    verdict, missing = claim.evaluate(evidence), _study(claim, outputs, scale).missing()
     if missing:
         verdict = replace(verdict, remark=f"{missing:,} of its runs are not complete. {verdict.remark}")
     return verdict, evidence

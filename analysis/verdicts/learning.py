@@ -19,7 +19,7 @@ from ablate.statistics.learning_curves import FINAL, final_return
 from . import draw
 from .estimates import Mean
 from .study import Study
-from .verdict import Place
+from .verdict import Condition
 
 TUNING = 100  # seeds from this one on choose step sizes, and are used for nothing else
 
@@ -68,7 +68,7 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["chosen"] & (table["seed"] < TUNING)]
 
 
-def improvement(evidence: pd.DataFrame, column: str = "place") -> tuple[Place, ...]:
+def improvement(evidence: pd.DataFrame, column: str = "place") -> tuple[Condition, ...]:
     """The fraction of the way from first to best that training went. At the chosen step size the claim, and beside it
     whether that is the whole way; at the others the sweep's answer."""
     own = evidence[evidence["seed"] < TUNING].assign(
@@ -79,11 +79,11 @@ def improvement(evidence: pd.DataFrame, column: str = "place") -> tuple[Place, .
         chosen = rows[rows["chosen"]]
         rate = chosen["rate"].iloc[0] if len(chosen) else float("nan")
         found = Mean.of(chosen["fraction"])
-        claimed.append(Place(f"{where} (step size {rate:g})", {"fraction": found}))
-        beside.append(Place(f"{where} (step size {rate:g}), the whole way", {"optimum": found}, within=False))
+        claimed.append(Condition(f"{where} (step size {rate:g})", {"fraction": found}))
+        beside.append(Condition(f"{where} (step size {rate:g}), the whole way", {"optimum": found}, within=False))
     for (where, rate), rows in own[~own["chosen"]].groupby([column, "rate"]):
         label = f"{where}, step size {rate:g} of the sweep"
-        beside.append(Place(label, {"fraction": Mean.of(rows["fraction"])}, within=False))
+        beside.append(Condition(label, {"fraction": Mean.of(rows["fraction"])}, within=False))
     return (*claimed, *beside)
 
 

@@ -17,7 +17,7 @@ from ablate.statistics.formatting import counted
 from . import draw
 from .estimates import Exact, Mean
 from .study import Study
-from .verdict import Finding, Place
+from .verdict import Condition, Finding
 
 MARGIN = 0.05  # of the sampled check, as the yamls have it
 GAINS = ((-0.5, 0.5), (0.2, 0.3))  # (K, sigma) of the Gaussian policies
@@ -93,10 +93,10 @@ class Unbiased:
         """The exact distance; beside it, as a check of the code, the mean projection of the samples."""
         places, checks, remarks = [], [], []
         for place, rows in evidence.groupby("place", sort=False):
-            places.append(Place(str(place), {"mean": Exact(float(rows["distance"].iloc[0]))}))
+            places.append(Condition(str(place), {"mean": Exact(float(rows["distance"].iloc[0]))}))
             values = rows.groupby("seed")["projection"].mean().dropna()  # policies of one run are one value
             if len(values):
-                checks.append(Place(f"{place}, sampled", {"sampled": Mean.of(values)}, within=False))
+                checks.append(Condition(f"{place}, sampled", {"sampled": Mean.of(values)}, within=False))
             p = rows["wald_p"].dropna()
             if len(p):
                 least = min(1.0, float(p.min()) * len(p))

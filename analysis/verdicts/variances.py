@@ -20,7 +20,7 @@ from . import draw
 from .estimates import Estimate, Exact, Share
 from .question import number
 from .study import Study
-from .verdict import Finding, Place
+from .verdict import Condition, Finding
 
 LOWER = 1 - 1e-9  # a ratio of variances that is below 1 by more than rounding
 ESTIMATORS = {
@@ -158,7 +158,7 @@ class Comparison:
                 found = {"share": Share(less, len(rows))}
                 if self.bias:
                     found["bias"] = Exact(float(largest[rows["place"]].max()))
-                shares.append(Place(f"random MDPs, {survey}{label}", found))
+                shares.append(Condition(f"random MDPs, {survey}{label}", found))
                 worst = rows.loc[rows["ratio"].idxmax()]
                 remarks.append(
                     f"{estimator} against {reference}, {survey}: {less} of {len(rows)} random MDPs have less variance; "
@@ -168,7 +168,7 @@ class Comparison:
                 found = {"ratio": Exact(float(row.ratio))}
                 if self.bias:
                     found["bias"] = Exact(float(largest[row.place]))
-                named.append(Place(f"{row.place}{label}", found))
+                named.append(Condition(f"{row.place}{label}", found))
         return Finding([*shares, *named], " ".join(remarks))
 
     def picture(self, evidence: pd.DataFrame) -> Figure:

@@ -60,12 +60,13 @@ Answer = Literal["holds", "fails", "negligible", "undecided"]
 AGAINST: frozenset[Answer] = frozenset({"fails", "negligible"})
 WORDS = ("SUPPORTED", "REFUTED", "CONDITIONAL", "INCONCLUSIVE")
 LEVEL = 0.05
-SAID = 4  # places that a sentence names; the page has them all
+MAX_PLACES_IN_SENTENCE = 4  # places that a sentence names; the page has them all
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place, and what was found there: an estimate for each question by its name (the first is shown as the effect).
+class Condition:
+    """An environment or setting, and what was found there: an estimate for each question by its name (the first is
+    shown as the effect).
 
     within: False for a limit shown beside the claim, outside of what the slide says.
     """
@@ -79,20 +80,20 @@ class Place:
 class Finding:
     """What a claim's module makes of its evidence: its places, the first of which is the headline, and a remark."""
 
-    places: Sequence[Place]
+    places: Sequence[Condition]
     remark: str = ""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A place with its questions: p-values, answers and limits at any level."""
+class ConditionResult:
+    """A condition with its questions: p-values, answers and limits at any level."""
 
-    place: Place
+    condition: Condition
     questions: Mapping[str, Question]
 
     @cached_property
     def parts(self) -> list[tuple[Question, Estimate]]:
-        return [(self.questions[name], estimate) for name, estimate in self.place.found.items()]
+        return [(self.questions[name], estimate) for name, estimate in self.condition.found.items()]
 
     @property
     def sampled(self) -> int:
@@ -134,7 +135,11 @@ class Judged:
         p = self.against if against else self.holds if answer == "holds" else min(self.holds, self.against)
         known = estimate.samples is None
         needed = (asked.needed(found, own) for asked, found in self.parts)
-        named = f"{self.place.where}: {list(self.place.found)[part]}" if len(self.parts) > 1 else self.place.where
+        named = (
+            f"{self.condition.where}: {list(self.condition.found)[part]}"
+            if len(self.parts) > 1
+            else self.condition.where
+        )
         return Row(
             where=named,
             answer=answer,
@@ -145,7 +150,7 @@ class Judged:
             p_value=None if known else p,
             samples=estimate.samples,
             needed=max((n for n in needed if n), default=None),
-            within=self.place.within,
+            within=self.condition.within,
             unit=question.unit,
             asked=question.words,
         )
@@ -179,17 +184,17 @@ class Verdict:
 
     claim: str
     questions: Mapping[str, Question] = field(default_factory=dict)
-    places: tuple[Place, ...] = ()
+    places: tuple[Condition, ...] = ()
     remark: str = ""
     level: float = LEVEL
 
     @cached_property
-    def _all(self) -> list[Judged]:
-        return [Judged(place, self.questions) for place in self.places]
+    def _all(self) -> list[ConditionResult]:
+        return [ConditionResult(condition, self.questions) for condition in self.places]
 
     @property
-    def _within(self) -> list[Judged]:
-        return [one for one in self._all if one.place.within]
+    def _within(self) -> list[ConditionResult]:
+        return [one for one in self._all if one.condition.within]
 
     @property
     def sampled(self) -> int:
@@ -226,8 +231,8 @@ class Verdict:
         """Its places as they are shown."""
         return [self._row(one) for one in self._all]
 
-    def _row(self, one: Judged) -> Row:
-        level = self.place_level if one.place.within else LEVEL
+    def _row(self, one: ConditionResult) -> Row:
+        level = self.place_level if one.condition.within else LEVEL
         return one.row(one.answer(level), level)
 
     @property
@@ -300,7 +305,7 @@ VERBS: dict[str, Answer] = {
 }
 
 
-def judge(claim: str, questions: Mapping[str, Question], finding: Finding) -> Verdict:
+def evaluate(claim: str, questions: Mapping[str, Question], finding: Finding) -> Verdict:
     """The verdict on a finding, before the family's correction. Raises KeyError for a question that is not declared."""
     asked = {name for place in finding.places for name in place.found}
     if unknown := asked - set(questions):
@@ -340,8 +345,8 @@ def interval(row: Row) -> str:
 
 def _listed(rows: Sequence[Row]) -> str:
     """The first few in words, with their effects."""
-    shown = [f"{row.where} ({interval(row)})" for row in rows[:SAID]]
-    left = len(rows) - SAID
+    shown = [f"{row.where} ({interval(row)})" for row in rows[:MAX_PLACES_IN_SENTENCE]]
+    left = len(rows) - MAX_PLACES_IN_SENTENCE
     return "; ".join([*shown, f"and {left} more"] if left > 0 else shown)
 
 
