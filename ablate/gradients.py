@@ -18,14 +18,14 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
-class Estimate(NamedTuple):
+class GradientEstimate(NamedTuple):
     gradient: Float[Tensor, "S P"]
     entropy: Float[np.ndarray, " S"]  # mean over the steps taken
 
 
 def policy_gradient(
     policy: Policy, theta: Float[Tensor, "S P"], episodes: Trajectories, weights: Float[np.ndarray, "S N T"]
-) -> Estimate:
+) -> GradientEstimate:
     """g = (1/N) sum_i sum_t grad log pi(a_it|s_it) W_it: sum over time, mean over episodes.
 
     theta [S, P], weights W_it = w_t (Phi_it - b_it) [S, N, T] -> gradient [S, P]. One forward and backward pass over
@@ -45,7 +45,7 @@ def policy_gradient(
         scores = policy.score(outputs, actions[seeds, block]).mul_(shares[seeds, block, None])
         gradient[seeds] += policy.network.gradient(here, inputs, scores)
         entropy[seeds] += (policy.entropy(outputs) * valid[seeds, block]).sum(1)
-    return Estimate(gradient, entropy.numpy().astype(np.float64) / np.maximum(rows.counts, 1))
+    return GradientEstimate(gradient, entropy.numpy().astype(np.float64) / np.maximum(rows.counts, 1))
 
 
 def signals_of(policy: Policy, theta: Tensor, episodes: Trajectories, gamma: float) -> Signals:

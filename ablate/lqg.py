@@ -49,7 +49,7 @@ class LQG:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class PolicyEvaluation:
     """V_t(s) = -(s' P_t s + c_t), with F = A + B K:
 
         P_t = Q + K' R K + gamma F' P_{t+1} F,                                    P_horizon = 0
@@ -100,7 +100,7 @@ class Evaluation:
         return self.Q(states, actions) - self.V(states)
 
 
-def evaluate(problem: LQG, K: Floats, Sigma: Floats) -> Evaluation:
+def evaluate(problem: LQG, K: Floats, Sigma: Floats) -> PolicyEvaluation:
     """The exact values of the policy a = K s + e, e ~ N(0, Sigma), at every step: K [..., m, n], Sigma [..., m, m].
 
     Differentiable by complex step: a complex K stays complex, transposes do not conjugate.
@@ -116,7 +116,7 @@ def evaluate(problem: LQG, K: Floats, Sigma: Floats) -> Evaluation:
     X = [p.s0_cov + np.outer(p.s0_mean, p.s0_mean) + np.zeros_like(step)]
     for _ in range(p.horizon - 1):
         X.append(F @ X[-1] @ _transpose(F) + noise)
-    return Evaluation(p, K, np.stack(P[::-1], -3), np.stack(c[::-1], -1), np.stack(X, -3))
+    return PolicyEvaluation(p, K, np.stack(P[::-1], -3), np.stack(c[::-1], -1), np.stack(X, -3))
 
 
 def optimum(problem: LQG) -> tuple[Floats, float]:
@@ -138,14 +138,14 @@ def optimum(problem: LQG) -> tuple[Floats, float]:
     return np.stack(gains[::-1]), -(float(np.trace(P @ start)) + cost)
 
 
-class Moments(NamedTuple):
+class ScalarMoments(NamedTuple):
     """Exact mean and variance of a one-trajectory gradient estimate."""
 
     mean: Floats
     variance: Floats
 
 
-def scalar_moments(problem: LQG, K: float, sigma: float) -> dict[tuple[str, str], Moments]:
+def scalar_moments(problem: LQG, K: float, sigma: float) -> dict[tuple[str, str], ScalarMoments]:
     """Exact mean and variance of g = sum_t gamma^t z_t Phi_t for each (phi, baseline), n = m = 1, e_t ~ N(0, sigma^2).
 
     z_t = e_t s_t / sigma^2. Baselines: `none`; `mean`, the true J at every step; `value`, V_t(s_t). `return` is
@@ -171,11 +171,11 @@ def scalar_moments(problem: LQG, K: float, sigma: float) -> dict[tuple[str, str]
     to_go = np.cumsum(discounted[:, ::-1], -1)[:, ::-1] / discounts
     next_V = np.concatenate([V[:, 1:], np.zeros_like(V[:, :1])], -1)
 
-    def moments(estimates: Floats) -> Moments:
+    def moments(estimates: Floats) -> ScalarMoments:
         mean = weights @ estimates
-        return Moments(mean, weights @ (estimates - mean) ** 2)
+        return ScalarMoments(mean, weights @ (estimates - mean) ** 2)
 
-    def per_step(phi: Floats) -> Moments:
+    def per_step(phi: Floats) -> ScalarMoments:
         return moments((discounts * scores * phi).sum(-1))
 
     return {

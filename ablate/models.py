@@ -38,7 +38,7 @@ def known(env: Environment, policy: Policy) -> Model | None:
     """The model of an environment, or None where it has none, or none that fits the policy."""
     if isinstance(env, base.FiniteModel):
         return TabularModel(env.mdp, policy)
-    if not isinstance(env, base.LinearQuadraticModel) or not isinstance(policy, Gaussian):
+    if not isinstance(env, base.LinearQuadraticEnvironment) or not isinstance(policy, Gaussian):
         return None
     linear = isinstance(policy.network, Network) and not policy.hidden and policy.spread != "state"
     return LinearQuadraticModel(env.lqg, policy) if linear else None

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from ablate.statistics.formatting import counted, number
 
 from . import tables
-from .frames import Study
+from .frames import StudyFrames
 from .headline import BEST, NOISE, Answer, answers, capital, listed, named_parts, nothing, p_value, shortened
 
 Asked = tuple[Answer, Answer | None]  # of one part: final returns, noise
 
 
-def answer(study: Study) -> list[str]:
+def answer(study: StudyFrames) -> list[str]:
     """The sentences to read first."""
     paired = tables.paired_differences(study)
     found = [own for _, rows in named_parts(study) if len(rows) > 1 and (own := _asked(answers(rows, paired)))]

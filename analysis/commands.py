@@ -17,7 +17,7 @@ from .escaping import printable
 from .figures import FIGURES, HELP
 
 if TYPE_CHECKING:
-    from .frames import Study
+    from .frames import StudyFrames
     from .selection import CellFilter
 
 SCRATCH = "scratch"  # the study of what belongs to none
@@ -268,7 +268,7 @@ def _cell_filter(options: argparse.Namespace) -> "CellFilter":
     return CellFilter(options.only, options.drop, options.rename)
 
 
-def _load(options: argparse.Namespace) -> "Study":
+def _load(options: argparse.Namespace) -> "StudyFrames":
     """What was asked for of the study; says on stderr what of it is left out."""
     from . import frames
     from .selection import chosen

@@ -35,7 +35,7 @@ from ablate.configuration.ranges import TRACKERS
 from ablate.errors import UserError
 from ablate.statistics.formatting import counted
 
-from .frames import Study, finished
+from .frames import StudyFrames, finished
 
 DONE = ".exported"  # in the folder: a line for each run that it was given
 BATCH = 1000, 100  # metrics and parameters that MLflow takes at once
@@ -51,7 +51,7 @@ PLACES = {"seed", "iteration", "stage", "phi_order", "baseline_order"}  # of a r
 
 
 @dataclass(frozen=True)
-class Run:
+class ExportedRun:
     """A complete run; points are (step, seconds since 1970, values by metric), steps rising."""
 
     key: str
@@ -65,7 +65,7 @@ class Run:
         return f"{self.label} seed={self.seed}"
 
 
-def export(study: Study, to: str, out: Path | None = None) -> list[str]:
+def export(study: StudyFrames, to: str, out: Path | None = None) -> list[str]:
     """Write the complete runs for a tool; returns lines that say what was done. Raises UserError where the tool is not
     installed."""
     needs(to)
@@ -95,7 +95,7 @@ def needs(to: str) -> None:
 # ------------------------------------------------------------------------------------------------ what is written
 
 
-def runs(study: Study) -> Iterator[Run]:
+def runs(study: StudyFrames) -> Iterator[ExportedRun]:
     told = study.runs.astype({"cell": str}).set_index(["cell", "seed"])
     probes = {key: rows for key, rows in study.probe.groupby(["cell", "seed"], observed=True)}
     places = study.cells["env"].nunique()
@@ -104,7 +104,7 @@ def runs(study: Study) -> Iterator[Run]:
         began = _began(told.loc[(str(cell), seed)])
         label = f"{about['label']} on {about['env']}" if places > 1 else str(about["label"])
         points = _points(curves.sort_values("iteration"), probes.get((cell, seed)), began)
-        yield Run(f"{cell}/seed={seed}", label, int(seed), about["config"], points)
+        yield ExportedRun(f"{cell}/seed={seed}", label, int(seed), about["config"], points)
 
 
 def _began(run: pd.Series) -> float:
@@ -141,7 +141,7 @@ def _rows(frame: pd.DataFrame) -> Iterator[dict[str, float]]:
 # ------------------------------------------------------------------------------------------------ where it is written
 
 
-def _tensorboard(study: str, out: Path, new: Iterable[Run]) -> Iterator[Run]:
+def _tensorboard(study: str, out: Path, new: Iterable[ExportedRun]) -> Iterator[ExportedRun]:
     """An event file each, whose bytes say nothing of when or where it was exported."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.plugins.text.summary_v2 import text_pb
@@ -165,7 +165,7 @@ def _tensorboard(study: str, out: Path, new: Iterable[Run]) -> Iterator[Run]:
         yield run
 
 
-def _wandb(study: str, out: Path, new: Iterable[Run]) -> Iterator[Run]:
+def _wandb(study: str, out: Path, new: Iterable[ExportedRun]) -> Iterator[ExportedRun]:
     import wandb
 
     mode = os.environ.get("WANDB_MODE", "offline")
@@ -179,7 +179,7 @@ def _wandb(study: str, out: Path, new: Iterable[Run]) -> Iterator[Run]:
         yield run
 
 
-def _mlflow(study: str, out: Path, new: Iterable[Run]) -> Iterator[Run]:
+def _mlflow(study: str, out: Path, new: Iterable[ExportedRun]) -> Iterator[ExportedRun]:
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
 
@@ -203,7 +203,7 @@ def _mlflow(study: str, out: Path, new: Iterable[Run]) -> Iterator[Run]:
         yield run
 
 
-def _trackio(study: str, out: Path, new: Iterable[Run]) -> Iterator[Run]:
+def _trackio(study: str, out: Path, new: Iterable[ExportedRun]) -> Iterator[ExportedRun]:
     with redirect_stdout(StringIO()):  # it tells of each run
         import trackio
 
@@ -230,6 +230,6 @@ def _flat(node: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield re.sub(r"[^\w./: -]", "_", name), str(node)
 
 
-WRITERS: dict[str, Callable[[str, Path, Iterable[Run]], Iterator[Run]]] = dict(
+WRITERS: dict[str, Callable[[str, Path, Iterable[ExportedRun]], Iterator[ExportedRun]]] = dict(
     zip(TRACKERS, (_tensorboard, _wandb, _mlflow, _trackio), strict=True)
 )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from . import tables
-from .frames import Study
+from .frames import StudyFrames
 from .headline import listed
 from .run_summaries import parts
 
@@ -18,7 +18,7 @@ QUIETER = ("has less noise at the first policy than", "have less noise at the fi
 SHOWN = 3  # names of a sentence; of more, how many they are
 
 
-def finding(study: Study, measure: str, better: tuple[str, str], largest: bool = True) -> str:
+def finding(study: StudyFrames, measure: str, better: tuple[str, str], largest: bool = True) -> str:
     """Who is ahead of whom by a column of `paired_differences` ("final_return", "noise"), after Holm's correction over
     all pairs: "advantage and reward-to-go end above return"; `better` is the verb of one and of
     several. "" where no test could be made."""

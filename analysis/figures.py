@@ -10,8 +10,8 @@ class Figure(NamedTuple):
 
     | field       | meaning                                                                                     |
     |-------------|---------------------------------------------------------------------------------------------|
-    | draw        | the function Study -> matplotlib Figure, by its place in `analysis`, imported when drawn    |
-    | lacks       | the function Study -> the reason why the study cannot show it, "" where it can              |
+    | draw        | the function StudyFrames -> matplotlib Figure, by its place in `analysis`                    |
+    | lacks       | the function StudyFrames -> the reason why the study cannot show it, "" where it can        |
     | help        | its line in `--help`                                                                        |
     | alternative | what is seen, for those who cannot see it                                                   |
     | section     | of the report, a key of `report.CAPTIONS`; "" for the last one, "More figures"              |

@@ -1,4 +1,4 @@
-"""A study on disk as tidy pandas frames: `load(outputs, study)` gives a `Study` of five.
+"""A study on disk as tidy pandas frames: `load(outputs, study)` gives a `StudyFrames` of five.
 
 runs     a row for each cell and seed: the columns of `ablate.store.study` (cell, seed, status, reason, iterations,
          env_steps, wall_time_s, started, finished, git_revision, versions, schema). Only those with status
@@ -78,7 +78,7 @@ NAMED = ("phi", "baseline", "algorithm", "env", "study", "--config-dir")  # over
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyFrames:
     """The frames of one study; the columns are told above. tuning_runs has the rows of runs that are left out of them
     because their seeds choose step sizes."""
 
@@ -101,12 +101,12 @@ class Study:
         return self.probe[self.probe["own"]]
 
 
-def once(of: Callable[[Study], pd.DataFrame]) -> Callable[[Study], pd.DataFrame]:
+def once(of: Callable[[StudyFrames], pd.DataFrame]) -> Callable[[StudyFrames], pd.DataFrame]:
     """A function of a study that is worked out once for each study, and then remembered with it; a study that is cut or
     renamed is another one. What it gives is to be read, not written into."""
 
     @wraps(of)
-    def remembered(study: Study) -> pd.DataFrame:
+    def remembered(study: StudyFrames) -> pd.DataFrame:
         known: dict[str, pd.DataFrame] = study.__dict__.setdefault("_known", {})
         if of.__qualname__ not in known:
             known[of.__qualname__] = of(study)
@@ -115,7 +115,7 @@ def once(of: Callable[[Study], pd.DataFrame]) -> Callable[[Study], pd.DataFrame]
     return remembered
 
 
-def load(outputs: str | Path, study: str) -> Study:
+def load(outputs: str | Path, study: str) -> StudyFrames:
     """Everything a study has on disk. Raises UserError where there is no such study; an empty one has empty frames."""
     tables = stored.load(outputs, study)
     runs, curves, probe = (getattr(tables, name).to_pandas(split_blocks=True) for name in ("runs", "curves", "probe"))
@@ -136,7 +136,9 @@ def load(outputs: str | Path, study: str) -> Study:
     runs["reason"] = runs["reason"].map(printable, na_action="ignore")
     if apart.any():
         curves, probe = (rows[rows["seed"] < TUNING] if len(rows) else rows for rows in (curves, probe))
-    return Study(study, Path(outputs), runs[~apart], cells, curves, _probe(probe, cells, runs), runs[apart], strays)
+    return StudyFrames(
+        study, Path(outputs), runs[~apart], cells, curves, _probe(probe, cells, runs), runs[apart], strays
+    )
 
 
 def tuning(seeds: pd.Series) -> pd.Series:
@@ -146,7 +148,7 @@ def tuning(seeds: pd.Series) -> pd.Series:
     return apart & bool((~apart).any() and not (seeds == TUNING - 1).any())
 
 
-def finished(study: Study) -> Study:
+def finished(study: StudyFrames) -> StudyFrames:
     """The same study. Raises UserError where no run of it is complete: there is nothing to average or to draw."""
     if study.curves.empty:
         states = ", ".join(f"{count} {state}" for state, count in study.runs["status"].value_counts().items())

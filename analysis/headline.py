@@ -17,7 +17,7 @@ import pandas as pd
 from ablate.statistics.formatting import counted, number
 
 from . import tables
-from .frames import Study
+from .frames import StudyFrames
 from .run_summaries import part_names, parts
 
 MAX_PARTS_IN_FULL = 3  # told one by one; of more only how often each variant is ahead
@@ -95,7 +95,7 @@ FIRST = (SOONEST, BEST, NOISE)  # whose numbers are seen first
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairedComparison:
     """Two variants and their test: `ahead` is the better one where it is decided, else None."""
 
     better: str
@@ -110,7 +110,7 @@ class Answer:
 
     question: ComparisonMetric
     rows: pd.DataFrame
-    pairs: Mapping[frozenset[str], Pair]
+    pairs: Mapping[frozenset[str], PairedComparison]
 
     @property
     def names(self) -> list[str]:
@@ -139,7 +139,7 @@ class Answer:
         pair = self.pairs.get(frozenset((one, other)))
         return pair.ahead if pair else None
 
-    def told(self) -> Iterator[Pair]:
+    def told(self) -> Iterator[PairedComparison]:
         """The pairs that a sentence is about: all of three variants, else the first against each."""
         few = len(self.names) <= MAX_VARIANTS_IN_SENTENCE
         for two in combinations(self.names, 2) if few else ((self.names[0], other) for other in self.names[1:]):
@@ -147,7 +147,7 @@ class Answer:
                 yield pair
 
 
-def paragraphs(study: Study) -> list[list[str]]:
+def paragraphs(study: StudyFrames) -> list[list[str]]:
     """What was found, as paragraphs of sentences; a report opens with `answer.answer`."""
     found = {
         name: answers(rows, tables.paired_differences(study)) for name, rows in named_parts(study) if len(rows) > 1
@@ -161,7 +161,7 @@ def paragraphs(study: Study) -> list[list[str]]:
     return [text for text in told if text] or [[nothing(study)]]
 
 
-def nothing(study: Study) -> str:
+def nothing(study: StudyFrames) -> str:
     """Why there is nothing to tell."""
     table = tables.side_by_side(study)
     if table.empty:
@@ -173,7 +173,7 @@ def nothing(study: Study) -> str:
     return "No two variants met on one problem, so none is put before another."
 
 
-def named_parts(study: Study) -> Iterator[tuple[str, pd.DataFrame]]:
+def named_parts(study: StudyFrames) -> Iterator[tuple[str, pd.DataFrame]]:
     """(name, rows) of what competes."""
     table = tables.side_by_side(study)
     if table.empty:
@@ -186,7 +186,7 @@ def named_parts(study: Study) -> Iterator[tuple[str, pd.DataFrame]]:
         yield names[rows.index[0]], named.assign(variant=variants)
 
 
-def numbers(study: Study) -> list[tuple[str, str, str]]:
+def numbers(study: StudyFrames) -> list[tuple[str, str, str]]:
     """(value, its limits, what it is) of the first variant by each question, where all cells are of one part."""
     found = [rows for _, rows in named_parts(study)]
     asked = answers(found[0], tables.paired_differences(study)) if len(found) == 1 else []
@@ -225,7 +225,7 @@ def _answer(question: ComparisonMetric, rows: pd.DataFrame, paired: pd.DataFrame
         one, other = name[cell], name[row["against_cell"]]
         first, decided = tables.better(row, question.difference, question.p, question.middle, question.largest)
         one, other = (one, other) if first else (other, one)
-        pairs[frozenset((one, other))] = Pair(one, other, float(row[question.p]), one if decided else None)
+        pairs[frozenset((one, other))] = PairedComparison(one, other, float(row[question.p]), one if decided else None)
     return Answer(question, ranked, pairs)
 
 
@@ -303,7 +303,7 @@ def _tally(found: Sequence[Sequence[Answer]]) -> Iterator[str]:
         )
 
 
-def reservations(study: Study) -> Iterator[str]:
+def reservations(study: StudyFrames) -> Iterator[str]:
     """What the reader must know before believing any of it."""
     seeds = study.cells["complete"][study.cells["complete"] > 0]
     if (seeds == 1).all():

@@ -10,10 +10,10 @@ Blocks, in any order inside a section, `Group`, `Columns` or `Details`:
     Code(text)                        a command to copy
     Equation(tex)                     mathtext (the LaTeX subset of matplotlib), without dollar signs
     Definitions(items)                term -> meaning
-    Table(frame, caption, ...)        a sortable table; cells are numbers, text, `Verdict`s, `Link`s or `Equation`s
+    Table(frame, caption, ...)        a sortable table; cells are numbers, text, `VerdictBlock`s, `Link`s or `Equation`s
     Picture(figure, alternative)      a matplotlib figure as inline SVG
     Views(pictures)                   by name, one of which is seen at a time; on paper and without scripts the first
-    Verdict(word)                     SUPPORTED, REFUTED, CONDITIONAL or INCONCLUSIVE
+    VerdictBlock(word)                SUPPORTED, REFUTED, CONDITIONAL or INCONCLUSIVE
     Group(title, blocks)              a heading below the section's
     Columns(blocks)                   side by side where there is room
     Details(summary, blocks)          folded until it is asked for; on paper as on the screen
@@ -91,7 +91,7 @@ class Definitions(Block):
 
 
 @dataclass(frozen=True)
-class Verdict(Block):
+class VerdictBlock(Block):
     word: str
 
     @property
@@ -189,7 +189,7 @@ class Table(Block):
             "interval": f"[{', '.join(show(limit) for limit in limits)}]" if known else "",
             "sort": _sort_key(value) if self._is_number(name) else str(value),
             "classes": self._classes(name),
-            "verdict": value if isinstance(value, Verdict) else None,
+            "verdict": value if isinstance(value, VerdictBlock) else None,
             "link": value.id if isinstance(value, Link) else None,
         }
 

@@ -35,7 +35,7 @@ from ablate.statistics.interval import LEVEL, Floats
 from ablate.statistics.power import POWER, power, samples_needed
 
 from . import tables
-from .frames import Study, finished, held
+from .frames import StudyFrames, finished, held
 from .run_summaries import outcomes, parts
 
 ALPHA = 0.05
@@ -77,7 +77,7 @@ class Pair:
     differences: Floats
 
 
-def pairs(study: Study, aim: Aim) -> list[Pair]:
+def pairs(study: StudyFrames, aim: Aim) -> list[Pair]:
     """Any two cells of one part with so many shared seeds. Raises UserError where there are none."""
     runs = outcomes(finished(study)).dropna(subset=[aim.measure])
     found = []
@@ -115,7 +115,7 @@ def needed(pair: Pair, aim: Aim) -> float:
     return max(found, sequential.fewest(pair.alpha))
 
 
-def of_seeds(study: Study, aim: Aim) -> pd.DataFrame:
+def of_seeds(study: StudyFrames, aim: Aim) -> pd.DataFrame:
     """A row for each pair: what was run, its power for the smallest effect, and the seeds that have the wanted one."""
     rows = []
     for pair in pairs(study, aim):
@@ -143,7 +143,7 @@ def of_seeds(study: Study, aim: Aim) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------------ trajectories
 
 
-def of_trajectories(study: Study, aim: Aim) -> pd.DataFrame:
+def of_trajectories(study: StudyFrames, aim: Aim) -> pd.DataFrame:
     """A row for each variant that probe=matched judged beside its reference at the first policy: the trajectories that
     tell that the two variances differ by the factor `effect`.
 
@@ -246,7 +246,7 @@ def state(pair: Pair, plan: sequential.Design, effect: float) -> State:
     return looked
 
 
-def following(study: Study, states: Sequence[State]) -> Iterator[str]:
+def following(study: StudyFrames, states: Sequence[State]) -> Iterator[str]:
     """The commands that add the seeds of the next look, a cell each, for the pairs that go on."""
     asked: dict[str, int] = {}
     for own in states:
@@ -284,7 +284,7 @@ def of_design(plan: sequential.Design) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------------ on the screen
 
 
-def show(study: Study, aim: Aim, console: Console) -> None:
+def show(study: StudyFrames, aim: Aim, console: Console) -> None:
     """The sample sizes of every pair."""
     if aim.measure == "noise":
         tables.show(
@@ -300,7 +300,9 @@ def show(study: Study, aim: Aim, console: Console) -> None:
     )
 
 
-def show_sequential(study: Study, aim: Aim, most: int | None, looks: int, spending: str, console: Console) -> None:
+def show_sequential(
+    study: StudyFrames, aim: Aim, most: int | None, looks: int, spending: str, console: Console
+) -> None:
     """The looks, where each pair stands, and the commands that add the seeds of the next look."""
     if aim.measure == "noise":
         raise UserError("--sequential adds seeds, and --measure noise asks for trajectories; leave one of them out")

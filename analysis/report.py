@@ -31,7 +31,7 @@ from . import frames, plots, tables
 from .answer import answer
 from .columns import table
 from .figures import FIGURES
-from .frames import Study
+from .frames import StudyFrames
 from .headline import capital, numbers, paragraphs, reservations
 from .html_page import (
     Block,
@@ -88,7 +88,7 @@ def _none_complete(runs: pd.DataFrame) -> str:
     return f"No run of this study is complete{told}, so there is nothing to compare yet.{said}"
 
 
-def _first_words(study: Study) -> tuple[list[str], list[Section]]:
+def _first_words(study: StudyFrames) -> tuple[list[str], list[Section]]:
     """The one sentence to read, with what to beware of, and all that is left to say as a section."""
     first = " ".join(answer(study))
     left = [Text(told) for sentences in paragraphs(study) if (told := " ".join(sentences)) != first]
@@ -98,7 +98,7 @@ def _first_words(study: Study) -> tuple[list[str], list[Section]]:
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def compared(study: Study) -> str:
+def compared(study: StudyFrames) -> str:
     """What was compared, where, over how many seeds: "CartPole-v1: three Φ, 10 seeds"."""
     cells = study.cells
     places = list(dict.fromkeys(_place(config, env) for config, env in zip(cells["config"], cells["env"], strict=True)))
@@ -144,7 +144,7 @@ def _word(amount: int) -> str:
     return WORDS[amount] if amount < len(WORDS) else f"{amount:,}"
 
 
-def _glance(study: Study) -> Iterator[Block]:
+def _glance(study: StudyFrames) -> Iterator[Block]:
     """Learning beside noise; nothing where a study has more than one problem, or no curves."""
     complete = (study.runs["status"] == "complete").any()
     if not complete or len(study.cells["env"].unique()) != 1 or learning.no_learning(study):
@@ -195,7 +195,7 @@ CAPTIONS = {
 NARROW = 5  # inches: one column of a paper
 
 
-def _results(study: Study) -> Iterator[Section]:
+def _results(study: StudyFrames) -> Iterator[Section]:
     made = {name: frame for name, frame in tables.tables(study).items() if not frame.empty}
     drawn = {name: _picture(draw, alternative) for name, (draw, alternative) in plots.figures(study).items()}
     for name, caption in CAPTIONS.items():
@@ -223,7 +223,7 @@ def _arranged(pictures: Sequence[Picture]) -> list[Block]:
 # ------------------------------------------------------------------------------------------------ how it was made
 
 
-def _runs(study: Study) -> Section:
+def _runs(study: StudyFrames) -> Section:
     left = study.left_out
     strays = [Table(study.strays, "Not a result, though it looks like one; nothing here counts it.")]
     strays = strays if len(study.strays) else []
@@ -241,7 +241,7 @@ def _runs(study: Study) -> Section:
     return Section("Runs", "runs", [Text(said), missing, *strays])
 
 
-def _configurations(study: Study) -> Section:
+def _configurations(study: StudyFrames) -> Section:
     said = "The command that makes each cell's runs, and its whole resolved configuration."
     folded = [
         Details(f"{cell['label']} on {cell['env']}" if cell["env"] else str(cell["label"]), _configuration(name, cell))
@@ -288,7 +288,7 @@ def _configuration(name: object, cell: pd.Series) -> list[Block]:
     return [Code(cell["command"]), Text(f"Folder {name}."), Code(text.rstrip())]
 
 
-def _reproduction(study: Study) -> Section:
+def _reproduction(study: StudyFrames) -> Section:
     blocks: list[Block] = [
         Text(
             "A run is a function of its configuration and its seed, and the same bits come out on the same kind of "
@@ -302,7 +302,7 @@ def _reproduction(study: Study) -> Section:
     return Section("How to reproduce it", "reproduce", blocks)
 
 
-def _own_command(study: Study) -> str:
+def _own_command(study: StudyFrames) -> str:
     place = [] if str(study.outputs) == "outputs" else ["--outputs", str(study.outputs)]
     return shlex.join(["python", "-m", "ablate", "report", study.name, *place])
 

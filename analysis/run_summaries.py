@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 from ablate.statistics.learning_curves import final_return, steps_to_threshold
 
 from . import statistics as st
-from .frames import Runs, Study, once, side_by_side
+from .frames import Runs, StudyFrames, once, side_by_side
 
 
 @once
-def outcomes(study: Study) -> pd.DataFrame:
+def outcomes(study: StudyFrames) -> pd.DataFrame:
     """The rows of all complete runs, in the order of the cells and then the seeds."""
     blocks = [] if study.curves.empty else list(side_by_side(study.curves))
     if not blocks:

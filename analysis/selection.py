@@ -20,7 +20,7 @@ import pandas as pd
 
 from ablate.errors import UserError, one_line
 
-from .frames import Study
+from .frames import StudyFrames
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CellFilter:
 EVERYTHING = CellFilter()
 
 
-def chosen(study: Study, choice: CellFilter) -> Study:
+def chosen(study: StudyFrames, choice: CellFilter) -> StudyFrames:
     """The study with the cells and names that were asked for. Raises UserError for a text that names nothing, where
     nothing is left, and where two cells of one environment would have one name."""
     only, drop = ([part for text in texts for part in _split(study, text)] for texts in (choice.only, choice.drop))
@@ -49,7 +49,7 @@ def chosen(study: Study, choice: CellFilter) -> Study:
     return study
 
 
-def _split(study: Study, text: str) -> list[str]:
+def _split(study: StudyFrames, text: str) -> list[str]:
     """Texts with commas between; a label that holds a comma itself is one."""
     if _cells(study, text).any() or _judged(study, text).any():
         return [text]
@@ -60,7 +60,7 @@ def _split(study: Study, text: str) -> list[str]:
     return parts
 
 
-def _cut(study: Study, texts: Sequence[str], keep: bool) -> Study:
+def _cut(study: StudyFrames, texts: Sequence[str], keep: bool) -> StudyFrames:
     """The study with what the texts name, or without it: of cells where they name cells, of what a probe judged where
     they name that."""
     cells = pd.concat([_cells(study, text) for text in texts], axis=1).any(axis=1)
@@ -78,7 +78,7 @@ def _cut(study: Study, texts: Sequence[str], keep: bool) -> Study:
     return replace(study, cells=left, runs=runs, tuning_runs=tuning, curves=curves, probe=probe.reset_index(drop=True))
 
 
-def _renamed(study: Study, text: str) -> Study:
+def _renamed(study: StudyFrames, text: str) -> StudyFrames:
     ends = [place for place, letter in enumerate(text) if letter == "=" and 0 < place < len(text) - 1]
     for end in ends:
         old, new = text[:end].strip(), text[end + 1 :].strip()
@@ -102,7 +102,7 @@ def _renamed(study: Study, text: str) -> Study:
     return replace(study, cells=study.cells.assign(label=labels, variant=variants.where(~cells, new)), probe=probe)
 
 
-def _cells(study: Study, text: str) -> pd.Series:
+def _cells(study: StudyFrames, text: str) -> pd.Series:
     """Which cells a text names."""
     named = [
         any(_fits(text, name) for name in (cell["variant"], cell["label"], index)) or _set(text, cell["config"])
@@ -111,7 +111,7 @@ def _cells(study: Study, text: str) -> pd.Series:
     return pd.Series(named, study.cells.index, dtype=bool)
 
 
-def _judged(study: Study, text: str) -> pd.Series:
+def _judged(study: StudyFrames, text: str) -> pd.Series:
     """Which rows of the probe a text names by what was judged."""
     key, equals, value = text.partition("=")
     column = key if equals and key in ("phi", "baseline", "critic") else "label"
@@ -145,7 +145,7 @@ def _set(text: str, config: Mapping[str, Any]) -> bool:
     return _fits(wanted, str(value).lower() if isinstance(value, bool) else str(value))
 
 
-def _known(study: Study, text: str) -> str:
+def _known(study: StudyFrames, text: str) -> str:
     names = list(dict.fromkeys([*study.cells["label"], *study.probe["label"].unique()]))
     close = get_close_matches(text, names, n=1)
     few = [_quoted(name) for name in names[:5]]

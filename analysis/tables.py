@@ -35,7 +35,7 @@ from ablate.statistics.power import detectable
 
 from . import escaping
 from . import statistics as st
-from .frames import Study, finished, once
+from .frames import StudyFrames, finished, once
 from .run_summaries import outcomes, parts
 
 SHOWN = 40  # rows on the screen
@@ -53,12 +53,12 @@ PARTS = ("v_s0", "v_action", "v_transition", "v_coupling")
 
 
 @once
-def sample_efficiency(study: Study) -> pd.DataFrame:
+def sample_efficiency(study: StudyFrames) -> pd.DataFrame:
     """Return, env steps to the threshold and area under the learning curve, a row a cell."""
     return _by_cell(study, outcomes(finished(study)), _efficiency_of)
 
 
-def _efficiency_of(study: Study, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
+def _efficiency_of(study: StudyFrames, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
     final, threshold, common = runs["final_return"].to_numpy(), cell["threshold"], runs["common_env_steps"].iloc[0]
     row = _columns("final_return", seeds.over_seeds(final)) | {
         "final_return_mean": final.mean(),
@@ -79,7 +79,7 @@ def _efficiency_of(study: Study, cell: pd.Series, runs: pd.DataFrame) -> dict[st
 
 
 @once
-def stability(study: Study) -> pd.DataFrame:
+def stability(study: StudyFrames) -> pd.DataFrame:
     """Every stability measure, side by side and not merged, a row a cell."""
     runs = outcomes(finished(study))
     table = _by_cell(study, runs, _stability_of)
@@ -89,7 +89,7 @@ def stability(study: Study) -> pd.DataFrame:
     return table
 
 
-def _stability_of(study: Study, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
+def _stability_of(study: StudyFrames, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
     final = runs["final_return"].to_numpy()
     spread = seeds.over_seeds(final, st.interquartile_range) if len(final) > 1 else NOTHING  # one seed has none
     row = _columns("iqr_across_seeds", spread if len(final) >= TEN else bare(spread.value))
@@ -100,7 +100,7 @@ def _stability_of(study: Study, cell: pd.Series, runs: pd.DataFrame) -> dict[str
     return row | _columns("collapse", seeds.share(int(fates.sum()), len(fates)) if len(fates) else NOTHING)
 
 
-def _spread_across_learning_rates(study: Study, runs: pd.DataFrame) -> pd.Series:
+def _spread_across_learning_rates(study: StudyFrames, runs: pd.DataFrame) -> pd.Series:
     """By cell; NaN where its configuration was run at one learning rate only."""
     final = runs.groupby("cell")["final_return"].agg(lambda x: float(seeds.interquartile_mean(x.to_numpy())))
     alike = study.cells["config"].loc[final.index].map(lambda config: repr(_without_learning_rate(config)))
@@ -117,7 +117,7 @@ def _without_learning_rate(config: Mapping) -> dict:
 
 
 @once
-def noise(study: Study) -> pd.DataFrame:
+def noise(study: StudyFrames) -> pd.DataFrame:
     """What the probe measured, a row for each cell, first and last policy, and variant that was judged."""
     if study.probe.empty:
         raise UserError(f"no run of study {study.name!r} was probed; run it with probe=online, matched or exact")
@@ -153,7 +153,7 @@ def _noise(group: pd.DataFrame) -> dict[str, float]:
 
 
 @once
-def paired_differences(study: Study) -> pd.DataFrame:
+def paired_differences(study: StudyFrames) -> pd.DataFrame:
     """Whether it matters, seed by seed: a row for every two cells of one problem, the later less the earlier."""
     compared = outcomes(finished(study)).merge(_first_noise(study), on=["cell", "seed"], how="left")
     groups = compared.groupby(compared["cell"].map(parts(study.cells)), sort=False)
@@ -161,7 +161,7 @@ def paired_differences(study: Study) -> pd.DataFrame:
     return pd.concat(tables) if tables else pd.DataFrame(columns=["env", "label", "against", "seeds"])
 
 
-def _first_noise(study: Study) -> pd.DataFrame:
+def _first_noise(study: StudyFrames) -> pd.DataFrame:
     """cell, seed, log_trace and snr of each run's own estimator at its first policy, and whether enough episodes carry
     its noise."""
     if study.probe.empty:
@@ -223,7 +223,7 @@ def better(row: pd.Series, column: str, p: str, middle: float, largest: bool) ->
 
 
 @once
-def side_by_side(study: Study) -> pd.DataFrame:
+def side_by_side(study: StudyFrames) -> pd.DataFrame:
     """What each cell learns, how steadily, and how noisy its own estimator is, a row a cell."""
     names = ["share_solved", "final_return", "worst_quarter", "env_steps_to_solve", "auc"]
     steadiness = ["iqr_across_seeds", "cvar_drawdown"]
@@ -258,7 +258,7 @@ TABLES = {
 }
 
 
-def tables(study: Study) -> dict[str, pd.DataFrame]:
+def tables(study: StudyFrames) -> dict[str, pd.DataFrame]:
     """The tables that the study has data for. Raises UserError where no run is complete."""
     unknown = ("noise",) if study.probe.empty else ()
     made = {name: table(finished(study)) for name, table in TABLES.items() if name not in unknown}
@@ -346,7 +346,7 @@ def show(frame: pd.DataFrame, title: str, console: Console) -> None:
 # ------------------------------------------------------------------------------------------------ parts
 
 
-def _by_cell(study: Study, runs: pd.DataFrame, describe: Callable[..., dict[str, Any]]) -> pd.DataFrame:
+def _by_cell(study: StudyFrames, runs: pd.DataFrame, describe: Callable[..., dict[str, Any]]) -> pd.DataFrame:
     rows = {}
     for name, own in runs.groupby("cell", sort=False):
         cell = study.cells.loc[name]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate.lqg import Moments
+from ablate.lqg import ScalarMoments
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class GaussianBandit:
         precision = 1 / self.sigma**2
         return (precision * (c0 + 3 * c2) + 2 * c0 + 10 * c2) / (precision + 2)
 
-    def moments(self, baseline: float = 0.0) -> Moments:
+    def moments(self, baseline: float = 0.0) -> ScalarMoments:
         """Of g = z (r - b) for (mu, log sigma), [2] each, with c = c_0 - b:
 
         E g = (c_1 / sigma, 2 c_2),
@@ -56,4 +56,4 @@ class GaussianBandit:
                 2 * c**2 + 20 * c * c2 + 10 * c1**2 + 78 * c2**2 + 2 * self.noise**2,
             ]
         )
-        return Moments(mean, second - mean**2)
+        return ScalarMoments(mean, second - mean**2)

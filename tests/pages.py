@@ -18,7 +18,7 @@ from ablate.analysis.html_page import (
     Section,
     Table,
     Text,
-    Verdict,
+    VerdictBlock,
 )
 
 HOSTILE = "<script>alert(1)</script> \"quoted\" & 'so' </script><img src=x onerror=alert(2)>"
@@ -35,7 +35,7 @@ def frame() -> pd.DataFrame:
             "high": [np.nan, 252.4, 496.3, 500.0, -11.0],
             "nsr": [1.2e-5, np.inf, 9.13, 13.5, -4e9],
             "seeds": [0, 10, 10, 9, 100],
-            "verdict": [Verdict(w) for w in ("SUPPORTED", "REFUTED", "CONDITIONAL", "INCONCLUSIVE", "SUPPORTED")],
+            "verdict": [VerdictBlock(w) for w in ("SUPPORTED", "REFUTED", "CONDITIONAL", "INCONCLUSIVE", "SUPPORTED")],
             "see": [Link("part", "part")] * 5,
             **{f"column {k}": np.arange(5) * 1000.5**k for k in range(6)},
         }
@@ -59,7 +59,7 @@ def sample() -> Page:
         meanings={"nsr": "noise-to-signal ratio", "final": HOSTILE},
         intervals={"final": ("low", "high")},
     )
-    parts = [Verdict("CONDITIONAL"), Equation(TEX), Columns([Text(HOSTILE), Text("right")]), Text("plain")]
+    parts = [VerdictBlock("CONDITIONAL"), Equation(TEX), Columns([Text(HOSTILE), Text("right")]), Text("plain")]
     return Page(
         f"Study {HOSTILE}",
         [HOSTILE, "A second paragraph."],

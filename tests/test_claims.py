@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 
 from ablate.analysis.verdicts import learning, variances
 from ablate.analysis.verdicts.claim import Claim, chosen, claims, family_size
-from ablate.analysis.verdicts.study import Study
+from ablate.analysis.verdicts.study import ClaimStudy
 from ablate.analysis.verdicts.verdict import LEVEL, Row, Verdict, family
 from ablate.envs import tabular
 from ablate.errors import UserError
@@ -360,7 +360,7 @@ def test_the_sampled_claims_raise_few_alarms_on_their_borders() -> None:
 
 def exactly(name: str) -> Verdict:
     (claim,) = chosen(name)
-    found = claim.evaluate(claim.module.evidence(Study("nowhere", "nothing", claim.size["quick"])))
+    found = claim.evaluate(claim.module.evidence(ClaimStudy("nowhere", "nothing", claim.size["quick"])))
     return family([found], family_size())[0]
 
 
@@ -392,7 +392,7 @@ def test_cost_then_prize() -> None:
 
 def test_the_two_armed_bandit() -> None:
     """C7: none 0.0018, V 0.1152, the best b 0."""
-    evidence = chosen("C7")[0].module.evidence(Study("nowhere", "nothing", {"mdps": 1}))
+    evidence = chosen("C7")[0].module.evidence(ClaimStudy("nowhere", "nothing", {"mdps": 1}))
     bandit = evidence[evidence["place"] == "sure two-armed bandit"].set_index("estimator")["trace_variance"]
     assert [f"{bandit[name]:.4f}" for name in ("rtg", "rtg - V")] == ["0.0018", "0.1152"]
     assert bandit["rtg - b*"] == pytest.approx(0, abs=1e-15)
@@ -410,7 +410,7 @@ def test_the_best_state_baseline_is_a_function_of_the_state_and_never_raises_the
         for cell in ("state", "constant")
     )
     assert state < 0.01 * constant
-    frame = chosen("C7")[0].module.evidence(Study("nowhere", "nothing", {"mdps": 20}))
+    frame = chosen("C7")[0].module.evidence(ClaimStudy("nowhere", "nothing", {"mdps": 20}))
     table = variances.ratios(frame, "rtg - b*", "rtg")
     chain = table.loc[table["place"] == "chain (20 steps)", "variance"].item()
     assert chain == pytest.approx(variances.truth(tabular.chain()).moments("rtg", "optimal state").trace_variance)

@@ -19,8 +19,8 @@ from ablate.analysis.verdicts import command
 from ablate.analysis.verdicts.claim import chosen, claims
 from ablate.analysis.verdicts.estimates import Mean
 from ablate.analysis.verdicts.page import claims_page
-from ablate.analysis.verdicts.study import Study, _parts, asked_for, forget
-from ablate.analysis.verdicts.verdict import Condition, Finding, Verdict, evaluate
+from ablate.analysis.verdicts.study import ClaimStudy, _parts, asked_for, forget
+from ablate.analysis.verdicts.verdict import ClaimFinding, Condition, Verdict, evaluate
 from ablate.commands import run_of_analysis as main
 from ablate.errors import UserError
 from ablate.runs.train import train
@@ -97,7 +97,7 @@ def test_one_claim_is_one_claim(tmp_path: Path, capsys: pytest.CaptureFixture) -
 
 def test_the_json_has_no_times_and_no_infinities(tmp_path: Path) -> None:
     (claim,) = chosen("C21")
-    nothing = Finding([Condition("here", {"tau": Mean.of([float("nan")])})])
+    nothing = ClaimFinding([Condition("here", {"tau": Mean.of([float("nan")])})])
     text = command.to_json([claim], [evaluate("C21", claim.questions, nothing)], "quick")
     (record,) = json.loads(text)["claims"]
     assert record["effect"] is record["low"] is record["high"] is None
@@ -140,7 +140,7 @@ def test_runs_are_chosen_by_their_configuration(tmp_path: Path) -> None:
         train(cell, (0, 1), 1e9, lambda *_: None, lambda: False)
     forget()
     commands = ("env=chain env.slip=0.1,0.3 iterations=2 'seed=\"0-1,5\"'", "env=chain iterations=3")
-    study = Study(str(tmp_path), "lecture_quick", {}, commands)
+    study = ClaimStudy(str(tmp_path), "lecture_quick", {}, commands)
     found = study.curves({"env.name": "chain", "env.slip": 0.3}, ["env.horizon"])
     assert len(found) == 4
     assert set(found["seed"]) == {0, 1}
@@ -154,7 +154,7 @@ def test_runs_are_chosen_by_their_configuration(tmp_path: Path) -> None:
         "env=lqg seed=0-1",
         "env=chain seed=2-9",
     ):
-        assert not list(Study(str(tmp_path), "lecture_quick", {}, (other,)).runs())
+        assert not list(ClaimStudy(str(tmp_path), "lecture_quick", {}, (other,)).runs())
 
 
 def test_what_a_command_asks_for() -> None:

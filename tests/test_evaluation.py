@@ -12,7 +12,7 @@ from ablate.configuration import IncompatibleSettings
 from ablate.errors import UserError
 from ablate.networks import Network
 from ablate.policies import Categorical, Gaussian, Greedy, GreedyValues
-from ablate.probes.greedy import Evaluation, evaluation
+from ablate.probes.greedy import GreedyEvaluation, evaluation
 from ablate.runs.train import train
 from ablate.store import Cell
 
@@ -93,7 +93,7 @@ def test_where_episodes_come_in_groups_each_is_evaluated_by_itself(algorithm: st
     job = compose(f"algorithm={algorithm}", "env=contextual_bandit", "env.success=[[1,0],[0,1]]", "evaluate.every=1")
     learner = build.learner(job.config)
     state = {"theta": torch.tensor([1.0, 0.0]).repeat(3).reshape(1, 6)}
-    record = Evaluation(1, 400).measure(learner, state, [0], 1, np.ones(1, bool))
+    record = GreedyEvaluation(1, 400).measure(learner, state, [0], 1, np.ones(1, bool))
     assert abs(record["evaluation_return_mean"].item() - 0.5) < 5 * 0.5 / 20
 
 

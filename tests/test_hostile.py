@@ -21,7 +21,7 @@ from conftest import compose
 
 from ablate import store
 from ablate.analysis import plots
-from ablate.analysis.frames import Study, load
+from ablate.analysis.frames import StudyFrames, load
 from ablate.analysis.report import write
 from ablate.errors import UserError
 from ablate.runs.train import train
@@ -53,11 +53,11 @@ def other(outputs: Path) -> Cell:
     return made
 
 
-def told(study: Study) -> bool:
+def told(study: StudyFrames) -> bool:
     return len(study.strays) > 0 or bool((study.runs["status"] != "complete").any())
 
 
-def complete(study: Study) -> list[tuple[str, int]]:
+def complete(study: StudyFrames) -> list[tuple[str, int]]:
     runs = study.runs[study.runs["status"] == "complete"]
     return list(zip(runs["cell"], runs["seed"], strict=True))
 
@@ -387,7 +387,7 @@ SPOILT: dict[str, Callable[[Cell, Path], object]] = {
 def test_what_does_not_fit_is_listed_and_the_rest_is_shown(tmp_path: Path, how: str) -> None:
     cell, spoilt = good(tmp_path), other(tmp_path)
     SPOILT[how](spoilt, spoilt.path / "seed=0")
-    found: list[Study] = []
+    found: list[StudyFrames] = []
     reader = threading.Thread(target=lambda: found.append(load(tmp_path, "main")), daemon=True)
     reader.start()
     reader.join(PATIENCE)

@@ -27,7 +27,7 @@ def tidy(path: Path, variants: dict[str, float], seeds: range, rows: int = 40) -
     return path
 
 
-def taken(folder: Path, *words: str) -> frames.Study:
+def taken(folder: Path, *words: str) -> frames.StudyFrames:
     assert main(["import", *words, "--study", "theirs", "--outputs", str(folder)]) == 0
     return frames.load(folder, "theirs")
 

@@ -191,7 +191,7 @@ def test_trajectories_of_a_probe_on_the_same_trajectories(tmp_path: Path) -> Non
     assert power(np.log(1.25), 1.6, n, 0.05) >= 0.8 > power(np.log(1.25), 1.6, n - 1, 0.05)
 
 
-def noisy_pilot(outputs: Path, bounded: int, count: int = 10) -> frames.Study:
+def noisy_pilot(outputs: Path, bounded: int, count: int = 10) -> frames.StudyFrames:
     """Matched probes of so many seeds, of which some bound the ratio."""
     made = cell(outputs, "phi=rtg", "iterations=4", "probe=matched")
     for seed in range(count):

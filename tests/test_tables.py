@@ -22,7 +22,7 @@ RISE = [0.0] * 5 + [450.0] * 15
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> frames.Study:
+def study(tmp_path_factory: pytest.TempPathFactory) -> frames.StudyFrames:
     """CartPole, threshold 400, 20 iterations: reward-to-go solves it with both seeds, the return with none."""
     outputs = tmp_path_factory.mktemp("outputs")
     good, bad = cell(outputs, "phi=rtg", "iterations=20"), cell(outputs, "phi=return", "iterations=20")
@@ -39,7 +39,7 @@ def row(frame: pd.DataFrame, label: str) -> pd.Series:
     return found
 
 
-def test_what_a_run_came_to(study: frames.Study) -> None:
+def test_what_a_run_came_to(study: frames.StudyFrames) -> None:
     runs = outcomes(study)
     assert runs["cell"].tolist() == [c for c in study.cells.index for _ in range(2)]
     good = runs[runs["cell"].str.startswith("iterations=20,phi=rtg")].iloc[0]
@@ -54,7 +54,7 @@ def test_what_a_run_came_to(study: frames.Study) -> None:
     assert bad["collapse"].isna().all()
 
 
-def test_sample_efficiency(study: frames.Study) -> None:
+def test_sample_efficiency(study: frames.StudyFrames) -> None:
     table = tables.sample_efficiency(study)
     assert table["label"].tolist() == ["return", "reward-to-go"]
     good, bad = row(table, "reward-to-go"), row(table, "return")
@@ -69,7 +69,7 @@ def test_sample_efficiency(study: frames.Study) -> None:
     assert (bad["auc"], bad["common_env_steps"]) == (50, 200)
 
 
-def test_stability(study: frames.Study) -> None:
+def test_stability(study: frames.StudyFrames) -> None:
     table = tables.stability(study)
     bad = row(table, "return")
     assert (bad["iqr_across_seeds"], bad["worst_quarter"], bad["diverged"]) == (50, 0, 1)
@@ -78,7 +78,7 @@ def test_stability(study: frames.Study) -> None:
     assert table["spread_across_lr"].isna().all()
 
 
-def test_noise_and_the_three_side_by_side(study: frames.Study) -> None:
+def test_noise_and_the_three_side_by_side(study: frames.StudyFrames) -> None:
     noise = tables.noise(study)
     assert noise["policy"].tolist() == ["first", "last"] * 2
     good = row(noise[noise["policy"] == "first"], "reward-to-go")
@@ -327,7 +327,7 @@ def test_latex_is_escaped_sign_by_sign(tmp_path: Path) -> None:
     assert re.split(r"(?<!\\)\|", line)[1].strip() == r"50%\_of \$x\$ \& \{a\\b\} \~^\#&lt;script>\|−∞"
 
 
-def test_csv_keeps_every_column_and_digit(study: frames.Study, tmp_path: Path) -> None:
+def test_csv_keeps_every_column_and_digit(study: frames.StudyFrames, tmp_path: Path) -> None:
     frame = tables.side_by_side(study).assign(third=1 / 3)
     paths = tables.save(frame, tmp_path / "new", "side")
     assert [path.name for path in paths] == ["side.csv", "side.md", "side.tex"]

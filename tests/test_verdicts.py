@@ -15,9 +15,9 @@ from ablate.analysis.verdicts.question import Question
 from ablate.analysis.verdicts.verdict import (
     LEVEL,
     WORDS,
+    ClaimFinding,
     Condition,
     ConditionResult,
-    Finding,
     Verdict,
     evaluate,
     family,
@@ -32,7 +32,7 @@ EQUAL = Question("a number", "equal", 1.0, 0.2, "so it is declared")
 def verdict(question: Question, *estimates: Estimate, beside: Sequence[Estimate] = ()) -> Verdict:
     places = [Condition(f"place {k}", {"q": estimate}) for k, estimate in enumerate(estimates)]
     places += [Condition(f"beside {k}", {"q": estimate}, within=False) for k, estimate in enumerate(beside)]
-    return evaluate("C0", {"q": question}, Finding(places))
+    return evaluate("C0", {"q": question}, ClaimFinding(places))
 
 
 def answer(question: Question, estimate: Estimate, level: float = LEVEL) -> str:
@@ -150,7 +150,7 @@ def test_a_conjunction_fails_where_one_part_fails() -> None:
     good, bad, small, open_ = (Mean.of(around(x, s, 9)) for x, s in ((1, 0.1), (-1, 0.1), (0, 0.05), (0.2, 1)))
 
     def both(one: Estimate, other: Estimate) -> Verdict:
-        return evaluate("C0", {"a": MORE, "b": MORE}, Finding([Condition("here", {"a": one, "b": other})]))
+        return evaluate("C0", {"a": MORE, "b": MORE}, ClaimFinding([Condition("here", {"a": one, "b": other})]))
 
     assert both(good, good).word == "SUPPORTED"
     assert [row.answer for row in both(good, bad).rows] == ["fails"]
@@ -177,7 +177,7 @@ def test_a_conjunction_is_corrected_where_it_fails_and_not_where_it_holds() -> N
 
 def test_a_question_that_is_not_declared_is_a_bug() -> None:
     with pytest.raises(KeyError, match="does not ask"):
-        evaluate("C0", {"a": MORE}, Finding([Condition("here", {"b": Exact(1.0)})]))
+        evaluate("C0", {"a": MORE}, ClaimFinding([Condition("here", {"b": Exact(1.0)})]))
 
 
 # Words
@@ -255,9 +255,9 @@ def test_holms_levels() -> None:
 
     def claim(name: str, p: float) -> Verdict:
         mean = Mean(float(stats.t.isf(p / 2, 19)) / np.sqrt(20), 1.0, 20)
-        return evaluate(name, {"q": MORE}, Finding([Condition("here", {"q": mean})]))
+        return evaluate(name, {"q": MORE}, ClaimFinding([Condition("here", {"q": mean})]))
 
-    exact = evaluate("C9", {"q": MORE}, Finding([Condition("here", {"q": Exact(1.0)})]))
+    exact = evaluate("C9", {"q": MORE}, ClaimFinding([Condition("here", {"q": Exact(1.0)})]))
     found = family([claim("C1", 0.02), claim("C2", 0.001), exact, claim("C3", 0.03)], 4)
     assert [v.level for v in found] == pytest.approx([LEVEL / 3, LEVEL / 4, LEVEL, LEVEL / 3])
     assert [v.word for v in found] == ["INCONCLUSIVE", "SUPPORTED", "SUPPORTED", "INCONCLUSIVE"]
@@ -266,7 +266,7 @@ def test_holms_levels() -> None:
 
 @given(st.lists(ESTIMATES, min_size=1, max_size=6))
 def test_the_correction_only_takes_answers_away(estimates: list[Estimate]) -> None:
-    before = [evaluate(f"C{k}", {"q": MORE}, Finding([Condition("x", {"q": e})])) for k, e in enumerate(estimates)]
+    before = [evaluate(f"C{k}", {"q": MORE}, ClaimFinding([Condition("x", {"q": e})])) for k, e in enumerate(estimates)]
     for one, other in zip(before, family(before, 9), strict=True):
         assert other.word in (one.word, "INCONCLUSIVE") or (one.word == "REFUTED" and other.word == "SUPPORTED")
         assert other.p_value == one.p_value

@@ -168,7 +168,7 @@ def _critic(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[s
 def _environment(config: dict[str, Any]) -> None:
     """Build the environment once, which refuses what is wrong with it, and hold the policy and critic against it."""
     from ablate import build
-    from ablate.envs.base import Discrete, FiniteModel, LinearQuadraticModel
+    from ablate.envs.base import Discrete, FiniteModel, LinearQuadraticEnvironment
 
     env = build.environment(config)
     _algorithm_fits(config["algorithm"], config["env"]["name"], env)
@@ -197,14 +197,14 @@ def _environment(config: dict[str, Any]) -> None:
     wants = critic.get("about", {}).get("env_has", ())
     if config["probe"].get("critic") == "exact":
         critic, wants = {"name": "exact"}, ("mdp", "lqg")
-    models: dict[str, Any] = {"mdp": FiniteModel, "lqg": LinearQuadraticModel}
+    models: dict[str, Any] = {"mdp": FiniteModel, "lqg": LinearQuadraticEnvironment}
     if wants and not any(isinstance(env, models[what]) for what in wants):
         raise IncompatibleSettings(
             f"critic={critic['name']} needs a known model ({' or '.join(wants)}), which env={name} does not have; "
             "write critic=lambda"
         )
     linear = not policy.get("hidden") and policy.get("spread") != "state" and "module" not in policy
-    if wants and isinstance(env, LinearQuadraticModel) and not linear:
+    if wants and isinstance(env, LinearQuadraticEnvironment) and not linear:
         raise IncompatibleSettings(
             f"critic={critic['name']} needs a linear policy in env={name}, whose sigma does not depend on the state; "
             "write policy=gaussian policy.hidden=[] policy.spread=learned"

@@ -104,14 +104,14 @@ class FiniteModel(Environment, Protocol):
 
 
 @runtime_checkable
-class LinearQuadraticModel(Environment, Protocol):
+class LinearQuadraticEnvironment(Environment, Protocol):
     """An environment that samples a linear-quadratic-Gaussian problem, and tells it."""
 
     lqg: LQG
 
 
 @runtime_checkable
-class Grouped(Environment, Protocol):
+class GroupedEnvironment(Environment, Protocol):
     """An environment in which neighbouring episodes share their first state, and so are one sample of it."""
 
     def ungrouped(self) -> Environment:

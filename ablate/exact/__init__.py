@@ -23,7 +23,7 @@ from ablate.errors import UserError
 from ablate.exact.enumeration import Enumeration, enumerate_trajectories
 from ablate.exact.estimators import VARIANTS, GroundTruth, Variant
 from ablate.exact.evaluation import (
-    Critic,
+    CriticValues,
     J,
     clockless,
     contrasts,
@@ -37,14 +37,14 @@ from ablate.exact.evaluation import (
 from ablate.exact.mse import crossover, mse_curve
 from ablate.exact.stationary import backup, optimal_values, stationary_values
 from ablate.exact.table import reached, rows, truth_of
-from ablate.exact.variance import Estimator, Moments, moments
+from ablate.exact.variance import ExactEstimator, Moments, moments
 from ablate.mdp import of_mapping
 
 __all__ = [
     "VARIANTS",
-    "Critic",
+    "CriticValues",
     "Enumeration",
-    "Estimator",
+    "ExactEstimator",
     "GroundTruth",
     "J",
     "Moments",

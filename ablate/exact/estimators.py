@@ -13,7 +13,7 @@ from ablate.errors import UserError
 from ablate.exact import baselines
 from ablate.exact.batch_covariance import Coupling, Lasting, Signal, mean_of_others, time_coupling
 from ablate.exact.evaluation import (
-    Critic,
+    CriticValues,
     Floats,
     average,
     clockless,
@@ -23,7 +23,7 @@ from ablate.exact.evaluation import (
     transitions,
     two_point,
 )
-from ablate.exact.variance import Estimator, Moments, moments
+from ablate.exact.variance import ExactEstimator, Moments, moments
 from ablate.mdp import MDP
 
 PHIS = ("return", "rtg", "q", "td", "advantage", "all-action")
@@ -94,7 +94,7 @@ class GroundTruth:
         return np.power(self.mdp.gamma, np.arange(self.mdp.horizon, dtype=np.float64))
 
     @cached_property
-    def critics(self) -> dict[str, Critic]:
+    def critics(self) -> dict[str, CriticValues]:
         """V and Q as each critic has them."""
         exact = exact_critic(self.mdp, self.pi)
         return {"exact": exact, "clockless": clockless(exact, self.occupancy)}
@@ -246,7 +246,7 @@ class GroundTruth:
         """w_t, [H]."""
         return self._discounts if self.discount_scores and phi != "return" else np.ones(self.mdp.horizon)
 
-    def _estimator(self, phi: str, critic: str, gae_lambda: float) -> Estimator:
+    def _estimator(self, phi: str, critic: str, gae_lambda: float) -> ExactEstimator:
         """Of Phi less its centre."""
         mdp, horizon = self.mdp, self.mdp.horizon
         exact, used = self.critics["exact"], self.critics["exact" if critic == "none" else critic]
@@ -264,12 +264,12 @@ class GroundTruth:
             return np.broadcast_to(expected[:, None, :], self.z.shape)
 
         if phi == "return":
-            return Estimator(td_error, mdp.gamma, 1.0, discounts, nothing, past=1.0, start=self._start)
+            return ExactEstimator(td_error, mdp.gamma, 1.0, discounts, nothing, past=1.0, start=self._start)
         if phi == "all-action":  # sum_a pi(a|s) z(s,a) Q(s,a) in place of z, times 1
-            return Estimator(td_error, 0.0, weight, 0 * ones, nothing - 1, scores=all_actions)
+            return ExactEstimator(td_error, 0.0, weight, 0 * ones, nothing - 1, scores=all_actions)
         step: Callable[[int], Floats] = advantage if phi == "q" else td_error
         decay = {"rtg": mdp.gamma, "advantage": mdp.gamma * gae_lambda}.get(phi, 0.0)
-        return Estimator(step, decay, weight, ones, nothing)
+        return ExactEstimator(step, decay, weight, ones, nothing)
 
     def baseline(self, phi: str, baseline: str, critic: str = "none") -> Floats:
         """b_t(s), [H,S], of an infinite batch."""

@@ -148,7 +148,7 @@ def occupancy(mdp: MDP, pi: Floats) -> Floats:
     return occupied
 
 
-class Critic(NamedTuple):
+class CriticValues(NamedTuple):
     """V and Q - V in parts that keep their digits whatever is added to every reward.
 
     V_t(s) = value + offset * steps, where `value` is that of the rewards less `offset`, and `steps` that of a reward of
@@ -184,7 +184,7 @@ class Critic(NamedTuple):
         return less + self.offset * (1 + mdp.gamma * self.steps[t + 1][mdp.successors] - self.steps[here])
 
 
-def exact_critic(mdp: MDP, pi: Floats) -> Critic:
+def exact_critic(mdp: MDP, pi: Floats) -> CriticValues:
     """The exact V and Q of the policy."""
     P = transitions(mdp)
     possible = P > 0
@@ -199,7 +199,7 @@ def exact_critic(mdp: MDP, pi: Floats) -> Critic:
             V = average(pi, Q, -1)
             total[t] = V[:, 0]
             advantage[t] += scale * (Q - V)
-    return Critic(offset, value, steps, advantage)
+    return CriticValues(offset, value, steps, advantage)
 
 
 def gradient(mdp: MDP, pi: Floats, z: Floats) -> Floats:
@@ -209,7 +209,7 @@ def gradient(mdp: MDP, pi: Floats, z: Floats) -> Floats:
     return np.tensordot(weights, z, 2)
 
 
-def clockless(exact: Critic, occupied: Floats) -> Critic:
+def clockless(exact: CriticValues, occupied: Floats) -> CriticValues:
     """V(s) = sum_t P(s_t = s) V_t(s) / sum_t P(s_t = s), and Q(s,a) alike: the critic that does not see the time.
 
     It is what a regression of the reward-to-go on s, or on (s, a), tends to with ever more on-policy episodes: the same
@@ -222,4 +222,4 @@ def clockless(exact: Critic, occupied: Floats) -> Critic:
         return np.concatenate([np.broadcast_to(average(occupied, f[:-1], 0), f[:-1].shape), f[-1:]])
 
     A = np.broadcast_to(np.einsum("ts,tsa->sa", shares, exact.advantage), exact.advantage.shape)
-    return Critic(exact.offset, over_time(exact.value), over_time(exact.steps), A)
+    return CriticValues(exact.offset, over_time(exact.value), over_time(exact.steps), A)

@@ -25,7 +25,7 @@ from ablate.mdp import MDP
 
 
 @dataclass(frozen=True)
-class Estimator:
+class ExactEstimator:
     """The estimator g at the top of this file, by its parts.
 
     | field    | shape        | meaning                                                                        |
@@ -92,7 +92,7 @@ class Moments:
 
 
 def moments(
-    mdp: MDP, pi: Floats, z: Floats, estimator: Estimator, gradient: Floats, *, covariance: bool = False
+    mdp: MDP, pi: Floats, z: Floats, estimator: ExactEstimator, gradient: Floats, *, covariance: bool = False
 ) -> Moments:
     """E g and Cov g of the estimator by a backward recursion: time O(H S^2 A d) or less, memory O(S A d).
 
@@ -163,7 +163,7 @@ class _Step:
 class _Back:
     """The recursion, one step back in time for each thing it carries."""
 
-    def __init__(self, mdp: MDP, pi: Floats, z: Floats, estimator: Estimator, covariance: bool) -> None:
+    def __init__(self, mdp: MDP, pi: Floats, z: Floats, estimator: ExactEstimator, covariance: bool) -> None:
         self.mdp, self.pi, self.z, self.P = mdp, pi, z * ~mdp.terminal[:, None, None], transitions(mdp)
         self.estimator, self.in_full, self.nothing = estimator, covariance, np.zeros_like(z)
 

@@ -123,7 +123,7 @@ class A2C:
             )
         return Steps(*(np.stack(column, axis=2) for column in zip(*rows, strict=True)))
 
-    def estimate(self, weights: Tensor, steps: "Steps") -> "Estimate":
+    def estimate(self, weights: Tensor, steps: "Steps") -> "ActorCriticGradient":
         """The gradient [S, P] of both objectives, from the n N steps of each seed."""
         theta, w = self.actor_and_critic(weights)
         S, N, n = steps.rewards.shape
@@ -143,7 +143,9 @@ class A2C:
         d += self.entropy_coefficient * self.policy.entropy_score(outputs)
         for_theta = self.policy.network.gradient(theta, inputs, d / rows)
         entropy = self.policy.entropy(outputs).mean(1)
-        return Estimate(torch.cat([for_theta, for_w], 1), values.reshape(S, rows), targets.reshape(S, rows), entropy)
+        return ActorCriticGradient(
+            torch.cat([for_theta, for_w], 1), values.reshape(S, rows), targets.reshape(S, rows), entropy
+        )
 
     def seen(self, observations: NDArray, times: NDArray) -> Tensor:
         """What the critic sees of each step, [S, n N, D]."""
@@ -175,7 +177,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ActorCriticGradient:
     """The gradient [S,P] to ascend, and what it was made of: V_w and its targets [S, n N], mean entropy [S]."""
 
     gradient: Tensor

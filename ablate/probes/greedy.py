@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ablate.discounted_sums import first_plus_mean, ordered_sum
-from ablate.envs.base import Grouped
+from ablate.envs.base import GroupedEnvironment
 from ablate.episodes.rollout import rollout
 from ablate.learners.base import Learner, Record, State
 from ablate.randomness import streams
@@ -17,16 +17,16 @@ from ablate.randomness import streams
 Bools = NDArray[np.bool_]
 
 
-def evaluation(config: Mapping[str, Any]) -> "Evaluation | None":
+def evaluation(config: Mapping[str, Any]) -> "GreedyEvaluation | None":
     """The evaluation of a resolved configuration, or None where `evaluate.every` is null."""
     wanted = config["evaluate"]
     if not wanted or wanted["every"] is None:
         return None
-    return Evaluation(wanted["every"], wanted["episodes"])
+    return GreedyEvaluation(wanted["every"], wanted["episodes"])
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class GreedyEvaluation:
     """Mean undiscounted return of the greedy policy (argmax_a pi(a|s) or Q(s,a), the mean of a Gaussian) over N fresh
     episodes.
 
@@ -51,7 +51,7 @@ class Evaluation:
 
     def _returns(self, learner: Learner, state: State, seeds: Sequence[int], iteration: int) -> Record:
         env, policy, theta = learner.deterministic(state)
-        if isinstance(env, Grouped):
+        if isinstance(env, GroupedEnvironment):
             env = env.ungrouped()  # episodes that share a first state would be one sample of it
         sources = (streams(seeds, f"evaluation {what}", iteration) for what in ("environment", "actions"))
         returns = ordered_sum(rollout(policy, theta, env, self.episodes, *sources).rewards, axis=2)

@@ -40,7 +40,7 @@ FITS = 100  # iterations' worth of updates that a fitted critic gets on its held
 
 
 @dataclass(frozen=True)
-class Variant:
+class ProbedVariant:
     """An estimator, what names it in a row, and whether the episodes of a batch share its baseline or a context."""
 
     facts: Mapping[str, str]
@@ -75,7 +75,7 @@ def probe(config: Mapping[str, Any]) -> "Probe | None":
     )
 
 
-def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) -> Variant:
+def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) -> ProbedVariant:
     phi, baseline = names(node, config)
     facts = {
         "phi": phi,
@@ -86,7 +86,7 @@ def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) ->
     group = estimator.group or config["episodes"]
     couples = node["baseline"]["about"]["couples"] or config["whiten"] or estimator.group is not None
     couples = couples or bool(estimator.advantage or estimator.aggregation)
-    return Variant(facts, replace(estimator, group=group), couples)
+    return ProbedVariant(facts, replace(estimator, group=group), couples)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Probe(Schedule):
     env: Environment
     policy: Policy
     optimizer: Optimizer
-    variants: Sequence[Variant]
+    variants: Sequence[ProbedVariant]
     reference: int | None
     critic: Critic | None
     critic_source: str

@@ -18,7 +18,7 @@ from ablate.envs.base import Bools, Environment
 from ablate.learners.base import Learner, Record, State
 from ablate.policies import Actor
 from ablate.probes.exact import ExactProbe
-from ablate.probes.greedy import Evaluation
+from ablate.probes.greedy import GreedyEvaluation
 from ablate.probes.sampled import Probe, Row
 from ablate.probes.sequences import SequenceProbe
 
@@ -89,7 +89,7 @@ class IsolatedProbe(_Isolated):
 
 
 class IsolatedEvaluation(_Isolated):
-    def __init__(self, evaluation: Evaluation) -> None:
+    def __init__(self, evaluation: GreedyEvaluation) -> None:
         super().__init__()
         self._evaluation = evaluation
 
@@ -113,7 +113,7 @@ def _records(parts: Sequence[Record]) -> Record:
 
 
 def isolated(
-    learner: Learner, probe: Probe | ExactProbe | SequenceProbe | None, evaluation: Evaluation | None
+    learner: Learner, probe: Probe | ExactProbe | SequenceProbe | None, evaluation: GreedyEvaluation | None
 ) -> tuple[IsolatedLearner, IsolatedProbe | None, IsolatedEvaluation | None]:
     """The three of a run, with the seeds apart."""
     return (

@@ -19,7 +19,7 @@ from ablate.errors import UserError
 from ablate.runs.cluster import Cluster
 from ablate.runs.progress import Line, ProgressReporter
 from ablate.runs.resources import cores
-from ablate.runs.run import Block, CellScheduler, Summary
+from ablate.runs.run import CellScheduler, SeedBlock, Summary
 from ablate.runs.workers import TaskHandle, Workers, uninterrupted
 from ablate.store import Cell, check_writable, record_job
 
@@ -128,7 +128,7 @@ class _Training:
         self.label = schedulers[0].summary.label if len(schedulers) == 1 else f"{len(schedulers)} jobs"
         blocks = [block for scheduler in schedulers for block in scheduler.blocks()]
         self.waiting = deque(sorted(blocks, key=lambda block: -len(block.seeds)))
-        self.at_work: dict[TaskHandle, Block] = {}
+        self.at_work: dict[TaskHandle, SeedBlock] = {}
         self.divided: set[TaskHandle] = set()  # asked to return their seeds
         self.used = sum(scheduler.share for scheduler in schedulers)  # counted in seeds
         self.env_steps = self.ended = 0
@@ -186,7 +186,7 @@ class _Training:
             longest.divide()
             self.divided.add(longest)
 
-    def _seconds_left(self, handle: TaskHandle, block: Block) -> float:
+    def _seconds_left(self, handle: TaskHandle, block: SeedBlock) -> float:
         done, began = handle.progress()[0], handle.began
         return (time.monotonic() - began) * (block.scheduler.left(block.seeds) / done - 1) if done and began else 0.0
 
@@ -239,7 +239,7 @@ class _Patience:
         self.reporter = reporter
         self.told: dict[TaskHandle, float] = {}
 
-    def look(self, at_work: dict[TaskHandle, Block]) -> None:
+    def look(self, at_work: dict[TaskHandle, SeedBlock]) -> None:
         now = time.monotonic()
         for handle, block in at_work.items():
             waited = now - (handle.since or now)

@@ -65,7 +65,7 @@ def progress_of(
     return outcomes, todo
 
 
-class Block(NamedTuple):
+class SeedBlock(NamedTuple):
     """Seeds of one cell that stand at the same iteration and go to one process."""
 
     scheduler: "CellScheduler"
@@ -76,7 +76,7 @@ class Block(NamedTuple):
     def name(self) -> str:
         return f"{self.scheduler.summary.label}: seeds {ranges(sorted(self.seeds))}"
 
-    def cut(self, most: int) -> "list[Block]":
+    def cut(self, most: int) -> "list[SeedBlock]":
         """Blocks of at most so many seeds, as even as can be; the first of them and what is left, if anything is."""
         parts = -(-len(self.seeds) // most)
         first = self.seeds[::parts]
@@ -119,9 +119,9 @@ class CellScheduler:
             else:
                 self.summary.diverged[seed] = _divergence(self.cell, seed) + "; overwrite=true tries again"
 
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> list[SeedBlock]:
         """All its seeds, in blocks as wide as they gain speed and fit in memory."""
-        return [Block(self, seeds) for seeds in blocks(self.at, self.widest)]
+        return [SeedBlock(self, seeds) for seeds in blocks(self.at, self.widest)]
 
     @property
     def share(self) -> float:
@@ -132,7 +132,7 @@ class CellScheduler:
         """Budget that these seeds had left before their block."""
         return sum(self.budget.size - self.at[seed].used for seed in seeds)
 
-    def settle(self, block: Block, handle: TaskHandle) -> list[Block]:
+    def settle(self, block: SeedBlock, handle: TaskHandle) -> list[SeedBlock]:
         """Take what became of a block; returns the blocks in which its seeds are to go on."""
         if handle.failure is None:
             outcomes = handle.outcomes or {}
@@ -158,8 +158,8 @@ class CellScheduler:
                 self.summary.diverged[seed] = _divergence(self.cell, seed)
         self.summary.failed = dict(sorted(self.summary.failed.items()))
 
-    def _again(self, todo: Mapping[int, SeedProgress], widest: int, deaths: int) -> list[Block]:
-        return [Block(self, seeds, deaths) for seeds in blocks(todo, widest)]
+    def _again(self, todo: Mapping[int, SeedProgress], widest: int, deaths: int) -> list[SeedBlock]:
+        return [SeedBlock(self, seeds, deaths) for seeds in blocks(todo, widest)]
 
     def _unfinished(self, seeds: Iterable[int]) -> dict[int, SeedProgress]:
         """Those that were not done before their block came down, and where each stands."""

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from ablate.errors import UserError
 from ablate.sequences.definitions import EXPECTED, SAME, Definition, definitions, mixed
-from ablate.sequences.exact import Moments
+from ablate.sequences.exact import SequenceMoments
 from ablate.sequences.problem import END, TokenProblem
 
 Floats = NDArray[np.float64]
@@ -171,7 +171,7 @@ def easy_and_hard() -> tuple[TokenProblem, Floats]:
     return problem, np.log([[[0.7, 0.3], [0.5, 0.5]], [[0.6, 0.4], [0.5, 0.5]]])
 
 
-def moments(subject: Subject, size: int) -> Moments:
+def moments(subject: Subject, size: int) -> SequenceMoments:
     """Exact, over all batches of N = `size` answers a prompt of `easy_and_hard`, each handed to the function; where the
     order of answers does not matter, each multiset of answers once."""
     problem, logits = easy_and_hard()
@@ -188,7 +188,7 @@ def moments(subject: Subject, size: int) -> Moments:
         p = orders * chances[row, batch].prod()
         mean += p * g
         square += p * float(np.square(g).sum())
-    return Moments(mean, square - float(np.square(mean).sum()), problem.gradient(logits))
+    return SequenceMoments(mean, square - float(np.square(mean).sum()), problem.gradient(logits))
 
 
 def groups(answers: int, size: int, as_multisets: bool) -> list[tuple[tuple[int, ...], int]]:
@@ -238,7 +238,7 @@ def _objective(subject: Subject) -> list[Finding]:
     ]
 
 
-def _in_words(found: Moments, size: int) -> str:
+def _in_words(found: SequenceMoments, size: int) -> str:
     easy, hard = found.prompt_weights
     if not found.mean.any():
         return "E g = 0: nothing is learnt"

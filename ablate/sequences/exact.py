@@ -59,7 +59,7 @@ class Kinds:
 
 
 @dataclass(frozen=True)
-class Moments:
+class SequenceMoments:
     """Of the estimate from one batch of P prompts and N answers each.
 
     | field     | shape | meaning                                                                                  |
@@ -130,7 +130,7 @@ def moments(
     aggregation: OfBatch = aggregations.sequence_sum,
     surrogate: Surrogate | None = None,
     jacobian: Floats | None = None,
-) -> Moments:
+) -> SequenceMoments:
     """Exact moments of an estimator with N = `size` answers a prompt; logits [P, prefixes, V].
 
     The parameters are the logits, each prompt's its own; with a ``jacobian`` d logits / d theta [P, prefixes, V, D]
@@ -140,7 +140,7 @@ def moments(
     """
     kinds = kinds_of(problem, logits, surrogate, "norms" in advantages.takes(advantage), jacobian)
     mean, variance = kind_moments(kinds, size, advantage, aggregation, shared=jacobian is not None)
-    return Moments(mean, variance, gradient(problem, logits, jacobian))
+    return SequenceMoments(mean, variance, gradient(problem, logits, jacobian))
 
 
 def gradient(problem: TokenProblem, logits: ArrayLike, jacobian: Floats | None = None) -> Floats:
@@ -156,7 +156,7 @@ def _flat(jacobian: Floats) -> Floats:
 
 def running_mean_moments(
     problem: TokenProblem, logits: ArrayLike, size: int, decay: float, aggregation: OfBatch = aggregations.sequence_sum
-) -> Moments:
+) -> SequenceMoments:
     """The same with A_i = r_i - b, b the moving average of the rewards of many earlier batches of the same policy.
 
     b has the mean J and the variance Var(mean reward of a batch) (1 - d) / (1 + d), d = `decay`, and g = g_1 - b g_0
@@ -174,7 +174,7 @@ def running_mean_moments(
     (none, zero), (up, plus), (_, minus) = at(0.0), at(1.0), at(-1.0)
     mean = none + first * (up - none)
     square = zero + first * (plus - minus) / 2 + second * ((plus + minus) / 2 - zero)
-    return Moments(mean, square - float(np.square(mean).sum()), problem.gradient(logits))
+    return SequenceMoments(mean, square - float(np.square(mean).sum()), problem.gradient(logits))
 
 
 def kind_moments(

@@ -18,15 +18,15 @@ from numpy.typing import ArrayLike
 
 from ablate.errors import UserError
 from ablate.sequences import advantages, aggregations
-from ablate.sequences.exact import Accept, Floats, Moments, OfBatch, couples_prompts, gradient, kinds_of, sums
+from ablate.sequences.exact import Accept, Floats, OfBatch, SequenceMoments, couples_prompts, gradient, kinds_of, sums
 from ablate.sequences.problem import TokenProblem
 
 MOST_DRAWS = 4096  # of prompts, one a group, that are summed over
 
 
 @dataclass(frozen=True)
-class Drawn(Moments):
-    """`Moments` of the estimate from G groups, and the chance `accepted` that a group is accepted."""
+class Drawn(SequenceMoments):
+    """`SequenceMoments` of the estimate from G groups, and the chance `accepted` that a group is accepted."""
 
     accepted: float
 

@@ -125,7 +125,7 @@ def _entry(entry: os.DirEntry[str], inside: bool = True) -> Iterator[tuple[str, 
 
 
 def _tables(cells: Sequence[store.Cell], strays: Sequence[Stray]) -> Tables:
-    runs, curves, probes = list[dict[str, Any]](), _Rows(), _Rows()
+    runs, curves, probes = list[dict[str, Any]](), _Table(), _Table()
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # reading, checksums and Parquet let other threads run meanwhile
         for cell in cells:
             for row, tables in pool.map(partial(_run, cell), cell.seeds()):
@@ -208,7 +208,7 @@ def _last_line(path: Path) -> str:
     return lines[-1][:1000] if lines else "it left no message"
 
 
-class _Rows:
+class _Table:
     """Tables of many runs, to be one table."""
 
     def __init__(self) -> None:

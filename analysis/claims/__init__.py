@@ -2,7 +2,7 @@
 register.
 
 evidence(study) -> frame     what is known: computed exactly, or read from the runs that the yaml lists
-measure(evidence) -> Finding the numbers that answer the yaml's questions, place by place: a pure function
+measure(evidence) -> ClaimFinding the numbers that answer the yaml's questions, place by place: a pure function
 picture(evidence) -> Figure  what it looks like
 
 The yaml declares the questions with the smallest effects that matter; `analysis.verdicts` judges.

@@ -13,8 +13,8 @@ from ablate.randomness import stream
 
 from ..verdicts import draw, variances
 from ..verdicts.estimates import Exact
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 Floats = NDArray[np.float64]
 ALPHAS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -53,7 +53,7 @@ def _from(mdp: MDP, pi: Floats, z: Floats, s: int, left: int, p: float) -> Itera
                     yield q, g + z[s, a] * (reward + later), reward + later
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """task, N (0: the exact gradient; 1: every trajectory, exactly; more: drawn), alpha, gain = E[dJ] over alpha
     |grad J|^2 with its standard error (0 where exact), chance_up = P(dJ > 0); and where it is exact, the step sizes at
     which the gain first falls to 1/2 (`half`) and to 0 (`turns`), from a grid of 400 up to alpha = 100, inf beyond."""
@@ -99,7 +99,7 @@ def _changes(mdp: MDP, pi: Floats, steps: Floats) -> Floats:
     return np.array([exact.J(mdp, exact.softmax(logits + shift)) - start for shift in shifts])
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """At a small step and a large one: one episode's estimate in expectation, and the exact gradient."""
     exactly = evidence[evidence["error"] == 0]
     places = [
@@ -114,7 +114,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         f"probability {rows.sort_values('alpha')['chance_up'].iloc[0]:.0%}."
         for task, rows in one.groupby("task", sort=False)
     ]
-    return Finding(places, " ".join(remarks))
+    return ClaimFinding(places, " ".join(remarks))
 
 
 def _up_to(alpha: float) -> str:

@@ -5,21 +5,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ablate.exact import Estimator, GroundTruth, Moments, moments
+from ablate.exact import ExactEstimator, GroundTruth, Moments, moments
 from ablate.exact.evaluation import transitions
 from ablate.randomness import stream
 
 from ..verdicts import draw, variances
 from ..verdicts.estimates import Exact
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 Floats = NDArray[np.float64]
 TASKS = ("chain (20 steps)", "FrozenLake 4x4", "gridworld 5x5")
 ERRORS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """task, error (of V, in standard deviations of V over visited (t, s)); gap = RMS of E[delta|t,s,a] - A_t(s,a) over
     visited (t, s, a), over the RMS of A; of the estimate sum_t z_t delta_t its bias_squared and variance; variance_rtg
     of sum_t z_t (G_t - V) with the same V, which is unbiased; crossover = the N above which the latter has less MSE.
@@ -73,17 +73,17 @@ def _gap(known: GroundTruth, V: Floats, A: Floats) -> float:
 
 def _td(known: GroundTruth, V: Floats) -> Moments:
     nothing, ones = np.zeros(known.occupancy.shape), np.ones(known.mdp.horizon)
-    estimator = Estimator(lambda t: _delta(known, V, t), 0.0, known.mdp.gamma, ones, nothing)
+    estimator = ExactEstimator(lambda t: _delta(known, V, t), 0.0, known.mdp.gamma, ones, nothing)
     return moments(known.mdp, known.pi, known.z, estimator, known.gradient)
 
 
 def _reward_to_go(known: GroundTruth, V: Floats) -> Moments:
     mdp = known.mdp
-    estimator = Estimator(lambda t: mdp.rewards, mdp.gamma, mdp.gamma, np.ones(mdp.horizon), V[:-1])
+    estimator = ExactEstimator(lambda t: mdp.rewards, mdp.gamma, mdp.gamma, np.ones(mdp.horizon), V[:-1])
     return moments(mdp, known.pi, known.z, estimator, known.gradient)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """The gap of each critic; and beside it, up to how many episodes the TD error's estimate is the better one."""
     rows = list(evidence.sort_values("error", kind="stable").itertuples())
     places = [Condition(f"{row.task}, {_critic(row.error)}", {"gap": Exact(row.gap)}) for row in rows]
@@ -101,7 +101,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         if own["error"].any()
     ]
     remarks += [f"It loses on bias and on variance: {'; '.join(worse)}."] if worse else []
-    return Finding(places, " ".join(remarks))
+    return ClaimFinding(places, " ".join(remarks))
 
 
 def _critic(error: float) -> str:

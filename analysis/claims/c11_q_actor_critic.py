@@ -9,8 +9,8 @@ from ablate.envs import tabular
 from ablate.mdp import MDP
 
 from ..verdicts import learning
-from ..verdicts.study import Study
-from ..verdicts.verdict import Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding
 
 ENVIRONMENTS: dict[str, Callable[[], MDP]] = {
     "gridworld": tabular.gridworld,
@@ -19,7 +19,7 @@ ENVIRONMENTS: dict[str, Callable[[], MDP]] = {
 }
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """place, rate, seed, first, last, best, chosen: see `learning.runs`."""
     tables = {}
     for env, build in ENVIRONMENTS.items():
@@ -29,8 +29,8 @@ def evidence(study: Study) -> pd.DataFrame:
     return learning.concat(tables)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
-    return Finding(learning.improvement(evidence))
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
+    return ClaimFinding(learning.improvement(evidence))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -6,14 +6,14 @@ from matplotlib.figure import Figure
 from ablate.envs import tabular
 
 from ..verdicts import learning
-from ..verdicts.study import Study
-from ..verdicts.verdict import Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding
 
 ENVIRONMENTS = {"cartpole": None, "gridworld": tabular.gridworld}
 CARTPOLE = 500.0  # the largest return there is
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """place, rate, seed, first, last, best, chosen: see `learning.runs`."""
     tables = {}
     for env, build in ENVIRONMENTS.items():
@@ -23,8 +23,8 @@ def evidence(study: Study) -> pd.DataFrame:
     return learning.concat(tables)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
-    return Finding(learning.improvement(evidence))
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
+    return ClaimFinding(learning.improvement(evidence))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

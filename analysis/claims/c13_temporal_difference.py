@@ -6,14 +6,14 @@ from matplotlib.figure import Figure
 
 from ..verdicts import draw
 from ..verdicts.estimates import Mean
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 ENVIRONMENTS = ("random_walk", "frozenlake")
 KINDS = {"steps n^-0.75 (Robbins-Monro)": True, "constant steps": False}
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """env, kind, seed, env_steps, error = RMS of V - V^pi over states, error in units of that of V = 0 at the first
     record; distance = total variation between the shares of updates and the occupancy."""
     tables = []
@@ -25,7 +25,7 @@ def evidence(study: Study) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """Does the error still fall after the start? log of the mean error of the last quarter of the updates over that of
     the second fortieth: a converging V's falls, in a neighbourhood it stays. And do updates go where it is likely?"""
     places = []
@@ -38,7 +38,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         last = rows[rows["env_steps"] == rows["env_steps"].max()]
         found = {"error": Mean.of(np.log(late / early)), "distance": Mean.of(last["distance"])}
         places.append(Condition(f"{env}, {kind}", found))
-    return Finding(places, "Constant steps reach a neighbourhood of V^pi only.")
+    return ClaimFinding(places, "Constant steps reach a neighbourhood of V^pi only.")
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -6,14 +6,14 @@ from matplotlib.figure import Figure
 
 from ..verdicts import draw
 from ..verdicts.estimates import Exact
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 TASKS = (("frozenlake", 0.9), ("frozenlake", 0.99), ("gridworld", 0.9), ("gridworld", 0.99))
 LEVEL = 1e-9  # errors below this share of the first are left out: rounding does not contract
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """task, gamma, sweep, error = max |Q - Q*|."""
     tables = []
     for env, gamma in TASKS:
@@ -24,7 +24,7 @@ def evidence(study: Study) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """The largest ratio of the errors of two sweeps, over gamma."""
     places, remarks = [], []
     for task, rows in evidence.groupby("task", sort=False):
@@ -34,7 +34,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         places.append(Condition(str(task), {"contraction": Exact(float(ratios.max()) if len(ratios) else np.nan)}))
         if len(kept):
             remarks.append(f"{task}: error {kept[0]:.3g} after the first sweep, {kept[-1]:.3g} after {len(kept)}.")
-    return Finding(places, " ".join(remarks))
+    return ClaimFinding(places, " ".join(remarks))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

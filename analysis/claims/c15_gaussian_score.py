@@ -8,8 +8,8 @@ from ablate.randomness import stream
 
 from ..verdicts import draw
 from ..verdicts.estimates import Exact
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 TOLERANCE = 1e-6
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)  # of e ~ N(0, 1)
@@ -18,7 +18,7 @@ CLIP = 1.0
 GRID = np.linspace(-10, 10, 200_001)  # of e, for what is not smooth
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """what, within (is it the slide's claim, or a limit of it) and error, the largest over all points, relative to the
     size of what is compared where that exceeds 1."""
     rng = stream(0, "claim C15")
@@ -84,11 +84,11 @@ def _clipped(mu: float, sigma: float) -> float:
     return float(np.trapezoid(density * (taken - mu) / sigma**2, GRID))
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     places = [
         Condition(row.what, {"error": Exact(row.error)}, within=bool(row.within)) for row in evidence.itertuples()
     ]
-    return Finding(places, "A clipped or squashed action needs its own density's score.")
+    return ClaimFinding(places, "A clipped or squashed action needs its own density's score.")
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -15,8 +15,8 @@ from ablate.randomness import stream
 from ..score_function import HalfPlane
 from ..verdicts import draw
 from ..verdicts.estimates import Exact
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 Floats = NDArray[np.float64]
 SIGMA = 1.0
@@ -75,7 +75,7 @@ def _legendre(*edges: float) -> tuple[Floats, Floats]:
     return points, np.concatenate([h * weights for h in halves])
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """task; projection of the mean arrow on the gradient of E f, across it (both over |gradient|); rise of E f after a
     step of 1e-3 along the mean arrow, over step x |gradient|^2; and, for batches of N dots, uphill = the share whose
     arrow points uphill."""
@@ -94,7 +94,7 @@ def evidence(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """The mean arrow is the gradient (projection 1, nothing across), and a small step along it goes up."""
     places = [
         Condition(row.task, {"arrow": Exact(row.projection), "across": Exact(row.across), "rise": Exact(row.rise)})
@@ -104,7 +104,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         f"{row.task}: an average of {row.N} dots points uphill in {row.uphill:.0%} of draws."
         for row in evidence[evidence["N"] == evidence["N"].min()].itertuples()
     )
-    return Finding(places, remark)
+    return ClaimFinding(places, remark)
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

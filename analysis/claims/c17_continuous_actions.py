@@ -9,8 +9,8 @@ from ablate.statistics.learning_curves import FINAL, final_return
 
 from ..verdicts import draw, learning
 from ..verdicts.estimates import Mean
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 NEAR = 0.05  # of the optimal cost, as the yaml has it
 LEARNERS = {"policy gradient": "policy_gradient", "A2C": "a2c", "Q-learning": "q_learning"}
@@ -18,7 +18,7 @@ RIVAL = "Q-learning"
 GRID = ["algorithm.action_bins", "algorithm.state_bins"]  # that its tuning seeds choose
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """task, learner, seed, first, last (returns), regret = (J* - last) / |J*| (NaN where J* is not known), and grid, of
     the rival: the one with the best last return on the tuning seeds, whose own runs are left out."""
     best = optimum(_problem())[1]
@@ -69,7 +69,7 @@ def _ends(curves: pd.DataFrame, best: float) -> pd.DataFrame:
     return table.assign(regret=(best - table["last"]) / abs(best))
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """The regret where the optimum is known, the rise of the return elsewhere. Beside them the rival on its best grid,
     and the policy gradient against it, seed by seed."""
     places = []
@@ -85,7 +85,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         where = f"linear-quadratic control, policy gradient - {RIVAL}"
         places.append(Condition(where, {"edge": Mean.of(against)}, within=False))
     remark = "In one dimension a fine grid is a fair rival; grids grow as bins^dimensions, a Gaussian does not."
-    return Finding(places, remark)
+    return ClaimFinding(places, remark)
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

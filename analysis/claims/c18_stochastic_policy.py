@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from ..verdicts import draw
 from ..verdicts.estimates import Exact, Mean
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 BEST = 2 - np.sqrt(2)
 J_BEST = -(6 + 4 * np.sqrt(2))
@@ -32,7 +32,7 @@ def probability(entropy: np.ndarray, returns: np.ndarray) -> np.ndarray:
     return np.where(np.abs(J(p) - returns) <= np.abs(J(1 - p) - returns), p, 1 - p)
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     """learner, seed, p = P(right) at the end (NaN if greedy), value = J(p), or the greedy policy's mean return."""
     rows = []
     for seed, curve in study.curves({"env.name": "corridor", "algorithm.name": "policy_gradient"}).groupby("seed"):
@@ -45,7 +45,7 @@ def evidence(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """Where policy gradients end. Beside them: the return of what they end at; of greedy Q-learning; and of the
     epsilon-greedy policies that prefer right, or left, at a usual epsilon and at the best one, exactly."""
     own, rival = (evidence[evidence["learner"] == name] for name in ("policy gradient", "Q-learning"))
@@ -66,7 +66,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         f"p* = {BEST:.4f}, J* = {J_BEST:.3f}. The best epsilon-greedy policy is this one, at epsilon = 2 - 2 p*, which "
         "Q-learning does not learn but is told. Only where states look alike: an MDP has a deterministic optimum."
     )
-    return Finding(places, remark)
+    return ClaimFinding(places, remark)
 
 
 def _regret(value: np.ndarray | pd.Series) -> np.ndarray:

@@ -10,25 +10,25 @@ from matplotlib.figure import Figure
 from ..verdicts import draw, learning, on_off_policy
 from ..verdicts.estimates import Estimate, Mean, Share
 from ..verdicts.on_off_policy import OFF_POLICY, ON_POLICY
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 WORTH = log(1.5)  # the smallest effect that the yaml declares for `ratio`
 ARRIVING = 0.75  # share of runs that must arrive of one family, at least
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     return on_off_policy.runs(study)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """The share of environments in which the on-policy learner needs more env steps; and beside it the log ratio in
     each of them, of each family's best learner at its best step size."""
     found = list(ratios(evidence))
     share = on_off_policy.share([ratio for _, ratio in found], WORTH)
     places = [Condition(on_off_policy.counted(share), {"share": share})]
     places += [Condition(where, {"ratio": ratio}, within=False) for where, ratio in found]
-    return Finding(places, " ".join(arrivals(evidence)))
+    return ClaimFinding(places, " ".join(arrivals(evidence)))
 
 
 def ratios(evidence: pd.DataFrame) -> Iterator[tuple[str, Estimate]]:

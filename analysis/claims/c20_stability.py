@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from ..verdicts import draw, learning, on_off_policy
 from ..verdicts.estimates import Estimate, Mean
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 ONE, OTHER = "policy gradient", "DQN"
 WORTH = 0.05  # the smallest effect that the yaml declares, in units of best - random
@@ -20,16 +20,18 @@ MEASURES = {
 }
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     return on_off_policy.runs(study)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """The share of environments in which the policy gradient loses less; and beside it each measure in each of them."""
     found = differences(evidence)
     share = on_off_policy.share([estimate for _, name, estimate in found if name == "drawdown"], WORTH, "less")
     places = [Condition(where, {name: estimate}, within=False) for where, name, estimate in found]
-    return Finding([Condition(on_off_policy.counted(share), {"share": share}), *places], " ".join(remarks(evidence)))
+    return ClaimFinding(
+        [Condition(on_off_policy.counted(share), {"share": share}), *places], " ".join(remarks(evidence))
+    )
 
 
 def differences(evidence: pd.DataFrame) -> list[tuple[str, str, Estimate]]:

@@ -4,21 +4,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..verdicts import along_training
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     return along_training.runs(study)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """Has a variant of less variance less noise, relative to its signal? tau over the variants, place by place."""
     places = [
         Condition(along_training.named(where, rows), {"tau": along_training.tau(rows, "less variance", "less noise")})
         for where, rows in evidence.groupby("place", sort=False)
     ]
-    return Finding(places, along_training.remark(evidence))
+    return ClaimFinding(places, along_training.remark(evidence))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

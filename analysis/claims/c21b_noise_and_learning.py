@@ -4,17 +4,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..verdicts import along_training
-from ..verdicts.study import Study
-from ..verdicts.verdict import Condition, Finding
+from ..verdicts.study import ClaimStudy
+from ..verdicts.verdict import ClaimFinding, Condition
 
 LEARNT = {"area": "area under the curve", "final": "final return"}
 
 
-def evidence(study: Study) -> pd.DataFrame:
+def evidence(study: ClaimStudy) -> pd.DataFrame:
     return along_training.runs(study)
 
 
-def measure(evidence: pd.DataFrame) -> Finding:
+def measure(evidence: pd.DataFrame) -> ClaimFinding:
     """Does a variant of less noise learn better? tau over the variants, place by place, by both measures."""
     places = [
         Condition(
@@ -23,7 +23,7 @@ def measure(evidence: pd.DataFrame) -> Finding:
         for score, what in LEARNT.items()
         for where, rows in evidence.groupby("place", sort=False)
     ]
-    return Finding(places, along_training.remark(evidence))
+    return ClaimFinding(places, along_training.remark(evidence))
 
 
 def picture(evidence: pd.DataFrame) -> Figure:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from ablate.errors import UserError
 
-from ..verdicts.study import Study
+from ..verdicts.study import ClaimStudy
 from . import entries as package
 
 Word = Literal["REPRODUCED", "NOT REPRODUCED", "CANNOT TELL"]
@@ -50,7 +50,7 @@ def mean_of(samples: ArrayLike, of: int) -> list[Measured]:
 class Module(Protocol):
     """What an entry's module offers."""
 
-    def measure(self, study: Study) -> Mapping[str, list[Measured]]:
+    def measure(self, study: ClaimStudy) -> Mapping[str, list[Measured]]:
         """Our numbers by the name of the published ones. Raises UserError where runs are missing."""
         ...
 
@@ -127,7 +127,7 @@ class Entry:
 
     def measure(self, outputs: str) -> Mapping[str, list[Measured]]:
         module: Module = importlib.import_module(f"{package.__name__}.{self.name}")
-        return module.measure(Study(outputs, STUDY, {}, self.runs))
+        return module.measure(ClaimStudy(outputs, STUDY, {}, self.runs))
 
     def judge(self, found: Mapping[str, list[Measured]]) -> Word:
         return together([number.judge(found[name]) for name, number in self.numbers.items()])

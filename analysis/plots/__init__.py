@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from ablate.errors import UserError
 
 from ..figures import COMPUTED, FIGURES, function
-from ..frames import Study, finished
+from ..frames import StudyFrames, finished
 from .files import formats, made_for, save
 from .style import theme
 
 __all__ = ["compute", "draw", "figures", "formats", "made_for", "save", "theme"]
 
 
-def draw(name: str, study: Study) -> Figure:
+def draw(name: str, study: StudyFrames) -> Figure:
     """A figure by its name. Raises UserError where the study has nothing complete, or not what the figure shows."""
     if lack := lacks(name, study):
         raise UserError(lack)
@@ -29,7 +29,7 @@ def draw(name: str, study: Study) -> Figure:
     return drawn
 
 
-def lacks(name: str, study: Study) -> str:
+def lacks(name: str, study: StudyFrames) -> str:
     """Why a study cannot show a figure, "" where it can. Raises UserError where no run is complete."""
     return str(function(FIGURES[name].lacks)(finished(study)))
 
@@ -40,7 +40,7 @@ def compute(name: str) -> Figure:
     return computed
 
 
-def _drawable(study: Study) -> Study:
+def _drawable(study: StudyFrames) -> StudyFrames:
     """The same, with its words as matplotlib shows them as they stand: it takes what is between dollar signs for a
     formula, and fails where it is none; and an SVG holds no control characters."""
 
@@ -56,12 +56,12 @@ def _drawable(study: Study) -> Study:
     )
 
 
-def in_words(seen: str, study: Study) -> str:
+def in_words(seen: str, study: StudyFrames) -> str:
     """What a figure shows, of which study and variants, to those who cannot see it."""
     return f"{seen} Study {study.name}: {', '.join(dict.fromkeys(study.cells['variant']))}."
 
 
-def figures(study: Study) -> dict[str, tuple[Callable[[], Figure], str]]:
+def figures(study: StudyFrames) -> dict[str, tuple[Callable[[], Figure], str]]:
     """The figures that the study has data for: how to draw each, and its alternative text. Call `theme` before.
 
     Raises UserError where no run is complete.

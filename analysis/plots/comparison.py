@@ -12,7 +12,7 @@ from ablate.statistics.interval import Interval
 from ablate.statistics.seeds import MIN_SEEDS, interquartile_mean, over_seeds, trace_variance
 
 from ..figure_titles import ENDS, finding
-from ..frames import Study
+from ..frames import StudyFrames
 from ..run_summaries import outcomes, part_names
 from ..statistics import Floats, band, improvement_interval, kendall_interval, kendall_tau
 from .style import CROWD, curve, legend, limits, logarithmic, looks, panels, points, rule, title
@@ -21,11 +21,11 @@ NOISE = ("trace_variance", "informative", "mode")  # columns of the probe that `
 PAIRS = 15  # of variants in one panel
 
 
-def no_profiles(study: Study) -> str:
+def no_profiles(study: StudyFrames) -> str:
     return _no_comparison(study, "profiles", 1)
 
 
-def profiles(study: Study) -> Figure:
+def profiles(study: StudyFrames) -> Figure:
     """The share of seeds whose final return is above tau, a panel an environment."""
     figure, axes, parts = _by_env(study, 1)
     for panel, (env, cells, finals) in zip(axes, parts, strict=True):
@@ -44,11 +44,11 @@ def profiles(study: Study) -> Figure:
     return figure
 
 
-def no_improvement(study: Study) -> str:
+def no_improvement(study: StudyFrames) -> str:
     return _no_comparison(study, "improvement", 2)
 
 
-def improvement(study: Study) -> Figure:
+def improvement(study: StudyFrames) -> Figure:
     """P(a seed of X ends above a seed of Y) for pairs of variants, a panel an environment."""
     most = max(len(_pairs(list(finals))) for _, _, finals in _parts(study, 2))
     figure, axes, parts = _by_env(study, 2, height=0.9 + 0.2 * most, wide=1)
@@ -75,7 +75,7 @@ def _pairs(cells: list[str]) -> list[tuple[str, str]]:
     return pairs if len(pairs) <= PAIRS else [(cell, cells[0]) for cell in cells[1 : PAIRS + 1]]
 
 
-def no_trade(study: Study) -> str:
+def no_trade(study: StudyFrames) -> str:
     if study.probe.empty:
         return "figure trade needs the noise of each run's own estimator; run with probe=online"
     return _no_comparison(study, "trade", 2) or (
@@ -83,7 +83,7 @@ def no_trade(study: Study) -> str:
     )
 
 
-def trade(study: Study) -> Figure:
+def trade(study: StudyFrames) -> Figure:
     """Noise of the estimator at the shared first policy against what is learnt, and against how steadily."""
     traded = _traded(study)
     figure, axes = panels(2 * len(traded), height=2.4)
@@ -108,7 +108,7 @@ def trade(study: Study) -> Figure:
     return figure
 
 
-def _traded(study: Study) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
+def _traded(study: StudyFrames) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
     """(env, cells, a row a run with its noise at the first policy) where two cells of an environment have it."""
     own = study.own_noise()
     first = own[own["iteration"] == 0].astype({"cell": str})
@@ -157,7 +157,7 @@ def _rank(rows: pd.DataFrame, name: str) -> str:
     return f"τ = {tau:.2f} [{low:.2f}, {high:.2f}], {len(noise)} variants".replace("-", "−")
 
 
-def _parts(study: Study, cells: int) -> list[tuple[str, pd.DataFrame, dict[str, Floats]]]:
+def _parts(study: StudyFrames, cells: int) -> list[tuple[str, pd.DataFrame, dict[str, Floats]]]:
     """(name, cells, final returns of each) of the parts of a study where at least so many cells have two seeds."""
     runs = outcomes(study)
     finals = {str(cell): own.to_numpy() for cell, own in runs.groupby("cell")["final_return"] if len(own) > 1}
@@ -169,7 +169,7 @@ def _parts(study: Study, cells: int) -> list[tuple[str, pd.DataFrame, dict[str, 
     ]
 
 
-def _no_comparison(study: Study, figure: str, cells: int) -> str:
+def _no_comparison(study: StudyFrames, figure: str, cells: int) -> str:
     if not study.curves.empty and study.curves["iteration"].max() < 2:
         return f"figure {figure} needs runs of more than one iteration"
     if not study.curves.empty and _parts(study, cells):
@@ -178,7 +178,7 @@ def _no_comparison(study: Study, figure: str, cells: int) -> str:
     return f"figure {figure} needs at least 2 complete seeds in {several}, and at most {CROWD} cells of it"
 
 
-def _by_env(study: Study, cells: int, **layout: Any) -> tuple[Figure, list[Axes], list]:
+def _by_env(study: StudyFrames, cells: int, **layout: Any) -> tuple[Figure, list[Axes], list]:
     parts = _parts(study, cells)
     figure, axes = panels(len(parts), **layout)
     return figure, axes, parts

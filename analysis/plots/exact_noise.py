@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ablate.errors import UserError
 
-from ..frames import Study
+from ..frames import StudyFrames
 from ..statistics import against_reference, wilson
 from .style import (
     WIDTH,
@@ -34,7 +34,7 @@ GREYS = {"v_s0": "0.25", "v_transition": "0.5", "v_coupling": "0.9"}
 FARTHEST = 2.5  # bars longer than this, in units of reward-to-go's, are cut and written out
 
 
-def _over_horizons(study: Study) -> pd.DataFrame:
+def _over_horizons(study: StudyFrames) -> pd.DataFrame:
     """Exact rows of the first policy, of environments that were run at several horizons."""
     exact = study.probe[
         (study.probe["stage"] == 0) & (study.probe["mode"] == "exact") & np.isfinite(study.probe["nsr"])
@@ -44,7 +44,7 @@ def _over_horizons(study: Study) -> pd.DataFrame:
     return exact[exact.groupby("env")["env.horizon"].transform("nunique") > 1]
 
 
-def no_horizons(study: Study) -> str:
+def no_horizons(study: StudyFrames) -> str:
     if len(study.probe) and len(_over_horizons(study)):
         return ""
     return "figure horizon needs a study over env.horizon; run python -m ablate -m study=horizon"
@@ -62,7 +62,7 @@ FAMILIES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
 """The rows of figure horizon: few enough lines each to be told apart."""
 
 
-def horizon(study: Study) -> Figure:
+def horizon(study: StudyFrames) -> Figure:
     """NSR against the horizon at the first policy: columns are environments, rows families of variants; a variant whose
     curve lies on that of an earlier one shares its name."""
     first = _over_horizons(study)
@@ -134,13 +134,13 @@ def _horizons(panel: Axes, values: pd.Series) -> None:
     panel.minorticks_off()
 
 
-def no_survey(study: Study) -> str:
+def no_survey(study: StudyFrames) -> str:
     if "env.index" in study.probe and study.probe["env.index"].unique().size > 1:
         return ""
     return "figure survey needs a study over env.index; run python -m ablate -m study=survey"
 
 
-def survey(study: Study) -> Figure:
+def survey(study: StudyFrames) -> Figure:
     """Over many MDPs: how often a variant has less noise than its reference, and by how much."""
     ratios = against_reference(study.probe)
     split = _varying(ratios, but="env.index")
@@ -214,13 +214,13 @@ def _spread(panel: Axes, place: int, variant: Any, ratio: np.ndarray) -> None:
     panel.plot([middle], [place], marker="|", color="black", markersize=points(7), label=variant.label)
 
 
-def no_split(study: Study) -> str:
+def no_split(study: StudyFrames) -> str:
     if "v_action" in study.probe and study.probe["v_action"].notna().any():
         return ""
     return "figure split needs rows of probe=exact; run python -m ablate -m study=survey (or horizon)"
 
 
-def split(study: Study) -> Figure:
+def split(study: StudyFrames) -> Figure:
     """The parts of the exact variance as stacked bars, with the floor under every baseline of reward-to-go."""
     rows = study.probe[(study.probe["mode"] == "exact") & (study.probe["critic"] != "clockless")]
     keys = ["cell", "seed", "iteration"]

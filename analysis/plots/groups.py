@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from ablate.statistics.seeds import noise_to_signal
 
-from ..frames import Study
+from ..frames import StudyFrames
 from ..statistics import group_curves
 from .style import MARKERS, WIDTH, Colour, colour, curve, legend, logarithmic, panels, points, rule, title, width
 
 
-def _first(study: Study) -> pd.DataFrame:
+def _first(study: StudyFrames) -> pd.DataFrame:
     """The rows of each run's own estimator at its first policy, with the variant and the answers of an update; of
     environments that were run at several group sizes."""
     if "env.group" not in study.cells or study.probe.empty:
@@ -29,13 +29,13 @@ def _first(study: Study) -> pd.DataFrame:
     return rows[rows.groupby("env")["env.group"].transform("nunique") > 1] if len(rows) else rows
 
 
-def no_groups(study: Study) -> str:
+def no_groups(study: StudyFrames) -> str:
     if len(_first(study)):
         return ""
     return "figure group_size needs a probed study over env.group; run python -m ablate -m study=group_baselines"
 
 
-def group_size(study: Study) -> Figure:
+def group_size(study: StudyFrames) -> Figure:
     """NSR of an update, tr Cov / |mean|^2 of the mean over M answers, against the group size N: the ratio of one answer
     over M, as tr C is M times the variance of a mean over groups."""
     first = _first(study)

@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from ablate.statistics.seeds import MIN_SEEDS, interquartile_mean
 
 from ..figure_titles import ENDS, finding
-from ..frames import Study, side_by_side
+from ..frames import StudyFrames, side_by_side
 from ..run_summaries import outcomes
 from ..statistics import Floats, band, on_grid
 from .style import (
@@ -44,25 +44,25 @@ AXES = {"env steps": "env_steps", "iterations": "iteration", "seconds": "wall_ti
 
 
 @dataclass(frozen=True)
-class Run:
+class LearningCurve:
     """The values of a run [T], and where each stands on the axes that are known of it [T]."""
 
     along: Mapping[str, Floats]
     values: Floats
 
 
-Curves = dict[str, list[Run]]
+Curves = dict[str, list[LearningCurve]]
 Row = tuple[str, str, float]  # environment, what stands on the axis, where it ends
 
 
-def no_learning(study: Study) -> str:
+def no_learning(study: StudyFrames) -> str:
     if study.curves.empty or not (study.curves["return_mean"].notna() & (study.curves["iteration"] > 1)).any():
         return "figure learning needs complete runs of more than one iteration whose return is known"
     crowd = crowded(study.cells[study.cells["complete"] > 0])
     return f"figure learning {crowd}; name a study of fewer" if crowd else ""
 
 
-def learning(study: Study) -> Figure:
+def learning(study: StudyFrames) -> Figure:
     """Return against env steps as far as every run goes, and where that leaves out much, against iterations beside it;
     a row an environment."""
     curves = _curves(study, "return_mean")
@@ -77,7 +77,7 @@ def learning(study: Study) -> Figure:
     return figure
 
 
-def each_seed(study: Study, axis: str) -> Figure:
+def each_seed(study: StudyFrames, axis: str) -> Figure:
     """Of one environment, one panel as far as every run goes on this axis, and each seed's own curve behind."""
     curves = _curves(study, "return_mean")
     end = min(run.along[axis][-1] for runs in curves.values() for run in runs)
@@ -96,7 +96,7 @@ def each_seed(study: Study, axis: str) -> Figure:
     return figure
 
 
-def axes_of(study: Study) -> list[str]:
+def axes_of(study: StudyFrames) -> list[str]:
     """What the curves of one environment can stand against, first what leaves out least of them."""
     curves = _curves(study, "return_mean")
     known = set.intersection(*(set(run.along) for runs in curves.values() for run in runs))
@@ -104,7 +104,7 @@ def axes_of(study: Study) -> list[str]:
     return sorted((axis for axis in AXES if axis in known), key=lambda axis: axis != first)
 
 
-def _rows(study: Study, curves: Curves) -> list[Row]:
+def _rows(study: StudyFrames, curves: Curves) -> list[Row]:
     """The panels: of which environment, against what, and where the axis ends."""
     rows = list[Row]()
     for env in dict.fromkeys(study.cells["env"][cell] for cell in study.cells.index if cell in curves):
@@ -134,7 +134,7 @@ def _returns(panel: Axes, cells: pd.DataFrame, curves: Curves, axis: str, end: f
     thousands(panel.xaxis)
 
 
-def _curves(study: Study, column: str) -> Curves:
+def _curves(study: StudyFrames, column: str) -> Curves:
     """A column of each run, by cell, against whatever axis all runs have."""
     found: Curves = defaultdict(list)
     known = {axis: name for axis, name in AXES.items() if name in study.curves and study.curves[name].notna().all()}
@@ -142,7 +142,7 @@ def _curves(study: Study, column: str) -> Curves:
     for blocks in zip(*all_blocks, strict=True):
         for place, cell in enumerate(blocks[0].cells):
             along = {axis: block.env_steps[place] for axis, block in zip(known, blocks, strict=True)}
-            found[cell].append(Run(along, blocks[0].values[place]))
+            found[cell].append(LearningCurve(along, blocks[0].values[place]))
     return found
 
 
@@ -155,12 +155,12 @@ def _seeds(curves: Curves) -> str:
     return f"IQM over {number} seeds, {shown}"
 
 
-def no_values(study: Study) -> str:
+def no_values(study: StudyFrames) -> str:
     known = "value_rms_error" in study.curves and study.curves["value_rms_error"].notna().any()
     return "" if known else "figure td needs runs of a learner that records value_rms_error (algorithm=td)"
 
 
-def td(study: Study) -> Figure:
+def td(study: StudyFrames) -> Figure:
     """RMS error of V against updates, log axes: it ends in a neighbourhood that the step size sets."""
     return _convergence(
         study,
@@ -171,12 +171,12 @@ def td(study: Study) -> Figure:
     )
 
 
-def no_q_values(study: Study) -> str:
+def no_q_values(study: StudyFrames) -> str:
     known = "q_error" in study.curves and study.curves["q_error"].notna().any()
     return "" if known else "figure bellman needs runs of a learner that records q_error (algorithm=q_iteration)"
 
 
-def bellman(study: Study) -> Figure:
+def bellman(study: StudyFrames) -> Figure:
     """Error of Q to Q*, sweep by sweep: a straight line of slope log gamma on a logarithmic axis."""
     return _convergence(
         study,
@@ -187,7 +187,7 @@ def bellman(study: Study) -> Figure:
     )
 
 
-def _convergence(study: Study, column: str, x: str, y: str, seen: str) -> Figure:
+def _convergence(study: StudyFrames, column: str, x: str, y: str, seen: str) -> Figure:
     """An error against env steps on log axes, or against iterations on a linear one where no env step is made."""
     curves, steps_made = _curves(study, column), x.startswith("env")
     envs = list(dict.fromkeys(study.cells["env"][cell] for cell in study.cells.index if cell in curves))
@@ -212,12 +212,12 @@ def _convergence(study: Study, column: str, x: str, y: str, seen: str) -> Figure
     return figure
 
 
-def no_corridor(study: Study) -> str:
+def no_corridor(study: StudyFrames) -> str:
     known = not study.curves.empty and (study.cells["env"] == "corridor").any() and not outcomes(study).empty
     return "" if known else "figure corridor needs complete runs of env=corridor"
 
 
-def corridor(study: Study) -> Figure:
+def corridor(study: StudyFrames) -> Figure:
     """J(p) = -(4 - 2p) / (p (1 - p)) of the short corridor, and where each learner ends."""
     runs = outcomes(study)
     cells = study.cells[(study.cells["env"] == "corridor") & study.cells.index.isin(set(runs["cell"]))]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ablate.statistics import seeds
 from ablate.statistics.interval import Floats, Interval
 
-from ..frames import Study
+from ..frames import StudyFrames
 from .style import WIDTH, logarithmic, style, title, variants
 
 UNITS = {
@@ -25,13 +25,13 @@ UNITS = {
 SHARE = "share_"
 
 
-def no_metrics(study: Study) -> str:
+def no_metrics(study: StudyFrames) -> str:
     if len(study.probe) and "work_variance" in study.probe and (study.probe["mode"] == "matched").any():
         return ""
     return "figure metrics needs rows of probe=matched; run python -m ablate -m study=variance"
 
 
-def metrics(study: Study) -> Figure:
+def metrics(study: StudyFrames) -> Figure:
     """Noise at the last policy over the reference's, on the same trajectories: rows are environments, columns units."""
     rows = study.probe[(study.probe["mode"] == "matched") & (study.probe["stage"] == 1)]
     units = measured(rows)

@@ -13,7 +13,7 @@ from ablate.statistics.interval import Interval
 from ablate.statistics.seeds import noise_to_signal, trace_variance, variance_ratio
 
 from ..figure_titles import QUIETER, finding
-from ..frames import Study
+from ..frames import StudyFrames
 from .style import (
     WIDTH,
     crowded,
@@ -33,13 +33,13 @@ from .style import (
 NOTHING = 1e-12  # a ratio of variances below this is rounding: the variant had no noise
 
 
-def no_matched_noise(study: Study) -> str:
+def no_matched_noise(study: StudyFrames) -> str:
     if (study.probe["mode"] == "matched").any():
         return ""
     return "figure variance needs rows of probe=matched; run python -m ablate -m study=variance"
 
 
-def variance(study: Study) -> Figure:
+def variance(study: StudyFrames) -> Figure:
     """Matched noise against the reference: rows are environments, columns the first, a middle and the last policy."""
     rows = study.probe[study.probe["mode"] == "matched"].copy()
     exact = _exact_twins(study, rows)
@@ -82,7 +82,7 @@ def variance(study: Study) -> Figure:
     return figure
 
 
-def _exact_twins(study: Study, matched: pd.DataFrame) -> pd.DataFrame:
+def _exact_twins(study: StudyFrames, matched: pd.DataFrame) -> pd.DataFrame:
     """The exact rows of the policies that the matched rows are about: a study may run both probes on the same training.
 
     `place` of either frame is where a row was measured, and of what; one estimator has one critic, or needs none.
@@ -119,14 +119,14 @@ def _matched(panel: Axes, place: int, variant: Any, rows: pd.DataFrame) -> None:
     panel.plot(value, place, label=variant.label, **look)
 
 
-def no_training_noise(study: Study) -> str:
+def no_training_noise(study: StudyFrames) -> str:
     if study.probe.empty or study.own_noise()["iteration"].nunique() < 2:
         return "figure noise needs the probe of a run's own estimator at several policies; run with probe=online"
     crowd = crowded(study.cells[study.cells.index.isin(set(study.own_noise()["cell"]))])
     return f"figure noise {crowd}; name a study of fewer" if crowd else ""
 
 
-def training_noise(study: Study) -> Figure:
+def training_noise(study: StudyFrames) -> Figure:
     """The noise of each run's own estimator along its training: trace variance above, noise-to-signal ratio below."""
     own = study.own_noise()
     envs = [env for env in dict.fromkeys(study.cells["env"]) if (own["env"] == env).any()]

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import tables
-from ..frames import Study
+from ..frames import StudyFrames
 from .learning import axes_of, each_seed
 from .style import limits, logarithmic, looks, panels, points, title
 
@@ -13,14 +13,14 @@ __all__ = ["axes_of", "curves", "no_noise", "noise"]
 SIZE = 4.6, 2.7  # inches, of each: side by side on a screen, one below the other on a phone
 
 
-def curves(study: Study, axis: str) -> Figure:
+def curves(study: StudyFrames, axis: str) -> Figure:
     """The learning curves, as high as the picture beside them."""
     figure = each_seed(study, axis)
     figure.set_size_inches(*SIZE)
     return figure
 
 
-def no_noise(study: Study) -> str:
+def no_noise(study: StudyFrames) -> str:
     """Why no noise can be shown; "" where it can."""
     if study.probe.empty:
         return "no run was probed"
@@ -29,7 +29,7 @@ def no_noise(study: Study) -> str:
     return "" if known.any() and one else "there is no one problem whose noise is known"
 
 
-def noise(study: Study) -> Figure:
+def noise(study: StudyFrames) -> Figure:
     """The trace variance of each cell's own estimator at the first policy: median over seeds, with its limits."""
     table = tables.side_by_side(study)
     known = table[np.isfinite(table["trace_variance_first"])]

@@ -24,7 +24,7 @@ from ..plots import style
 from ..statistics import area_under_curve, kendall_tau
 from . import draw, learning
 from .estimates import Estimate, Mean
-from .study import Study
+from .study import ClaimStudy
 from .verdict import LEVEL, number
 
 DRAWS = 20_000  # resamples of the seeds
@@ -35,7 +35,7 @@ MEASURED = ["variance", "signal", "area", "final"]
 ALIKE = 1e-9  # a difference of two mean returns that is no difference
 
 
-def runs(study: Study) -> pd.DataFrame:
+def runs(study: ClaimStudy) -> pd.DataFrame:
     """A row a run of each variant at its best step size: place, variant, seed, rate, and
 
     | column        | meaning                                                                                       |

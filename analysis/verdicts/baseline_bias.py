@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ablate.exact import Estimator, GroundTruth, moments
+from ablate.exact import ExactEstimator, GroundTruth, moments
 
 from . import draw, variances
 from .estimates import Exact
-from .study import Study
-from .verdict import Condition, Finding
+from .study import ClaimStudy
+from .verdict import ClaimFinding, Condition
 
 TASKS = ("chain (20 steps)", "FrozenLake 4x4", "cost, then prize")
 CONSTANTS = (1.0, 100.0)
@@ -25,7 +25,7 @@ class Shifts:
     def __init__(self, baselines: Sequence[str]) -> None:
         self.baselines = baselines
 
-    def evidence(self, study: Study) -> pd.DataFrame:
+    def evidence(self, study: ClaimStudy) -> pd.DataFrame:
         """place, baseline, N (0 for a constant), shift = |E g_b - E g_0| / |E g_0|, scale = <E g_b, E g_0> / |E g_0|^2;
         of Phi = R(tau)."""
         rows = []
@@ -40,15 +40,15 @@ class Shifts:
                     rows.append(row)
         return pd.DataFrame(rows)
 
-    def measure(self, evidence: pd.DataFrame) -> Finding:
+    def measure(self, evidence: pd.DataFrame) -> ClaimFinding:
         """The shifts; of the batch mean, whether they are the 1/N that its own episode makes."""
         places = [Condition(row.place, {"shift": Exact(row.shift)}) for row in evidence.itertuples()]
         own = evidence[evidence["baseline"] == "mean"]
         if not len(own):
-            return Finding(places)
+            return ClaimFinding(places)
         gap = float(np.abs(own["scale"] - (1 - 1 / own["N"])).max())
         exactly = "exactly" if gap < NONE else f"but for {gap:.2g}"
-        return Finding(
+        return ClaimFinding(
             places, f"The batch mean contains the episode's own return: the mean is {exactly} 1 - 1/N times it."
         )
 
@@ -91,5 +91,5 @@ def _with_constant(known: GroundTruth, b: float) -> np.ndarray:
     mdp = known.mdp
     discounts = mdp.gamma ** np.arange(mdp.horizon, dtype=np.float64)
     baseline = np.full((mdp.horizon, mdp.num_states), b)
-    estimator = Estimator(lambda t: mdp.rewards, mdp.gamma, 1.0, discounts, baseline, past=1.0)
+    estimator = ExactEstimator(lambda t: mdp.rewards, mdp.gamma, 1.0, discounts, baseline, past=1.0)
     return moments(mdp, known.pi, known.z, estimator, known.gradient).mean

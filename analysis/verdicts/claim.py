@@ -17,8 +17,8 @@ from ablate.statistics.power import samples_needed
 
 from .. import claims as package
 from .question import EITHER, Question
-from .study import Study
-from .verdict import LEVEL, Finding, Verdict, evaluate
+from .study import ClaimStudy
+from .verdict import LEVEL, ClaimFinding, Verdict, evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,14 +28,14 @@ STUDIES: dict[str, str] = {"quick": "lecture_quick", "full": "lecture"}
 UNDECIDED = "These numbers cannot tell yet."
 
 
-class Module(Protocol):
+class ClaimModule(Protocol):
     """What a claim's module offers."""
 
-    def evidence(self, study: Study) -> pd.DataFrame:
+    def evidence(self, study: ClaimStudy) -> pd.DataFrame:
         """What is known, as a tidy frame: computed exactly, or read from the study's runs."""
         ...
 
-    def measure(self, evidence: pd.DataFrame) -> Finding:
+    def measure(self, evidence: pd.DataFrame) -> ClaimFinding:
         """The numbers that answer the claim's questions, place by place: pure, and without any judgement."""
         ...
 
@@ -85,7 +85,7 @@ class Claim:
     size: Mapping[str, Mapping[str, Any]]
     runs: Mapping[str, Sequence[str]]
     limits: str
-    module: Module
+    module: ClaimModule
     name: str
     explorable: str = ""
 

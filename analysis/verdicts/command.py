@@ -26,7 +26,7 @@ from ablate.statistics.formatting import counted
 from .. import claims as package
 from . import study as disk
 from .claim import STUDIES, Claim, Scale, chosen, family_size
-from .study import Study
+from .study import ClaimStudy
 from .verdict import Verdict, family, interval, percent
 
 Answer = tuple[Claim, Verdict, pd.DataFrame | None]
@@ -239,8 +239,8 @@ def _judged(
     return verdict, evidence
 
 
-def _study(claim: Claim, outputs: str, scale: Scale) -> Study:
-    return Study(outputs, STUDIES[scale], claim.size[scale], tuple(claim.commands(scale)))
+def _study(claim: Claim, outputs: str, scale: Scale) -> ClaimStudy:
+    return ClaimStudy(outputs, STUDIES[scale], claim.size[scale], tuple(claim.commands(scale)))
 
 
 def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.DataFrame:
@@ -257,7 +257,7 @@ def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.Data
     return evidence
 
 
-def _key(study: Study) -> str:
+def _key(study: ClaimStudy) -> str:
     """Of all that the evidence is made of: the code, the sizes, and the runs, where it reads any."""
     digest = hashlib.sha256(repr((study.size, study.commands)).encode())
     for source in _sources():

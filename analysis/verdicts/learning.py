@@ -18,13 +18,15 @@ from ablate.statistics.learning_curves import FINAL, final_return
 
 from . import draw
 from .estimates import Mean
-from .study import Study
+from .study import ClaimStudy
 from .verdict import Condition
 
 TUNING = 100  # seeds from this one on choose step sizes, and are used for nothing else
 
 
-def runs(study: Study, wanted: Mapping[str, Any], rate: str, best: float, start: float | None = None) -> pd.DataFrame:
+def runs(
+    study: ClaimStudy, wanted: Mapping[str, Any], rate: str, best: float, start: float | None = None
+) -> pd.DataFrame:
     """A row a run: rate (the setting `rate`), seed, first and last return, the best possible; `chosen` where the rate
     is the one with the best last return on the tuning seeds. first is `start`, the exact J of the first policy, where
     it is known, else the mean return of the first iteration: a fast learner has learnt by the end of a tenth of the

@@ -23,7 +23,7 @@ from ablate.statistics.learning_curves import Floats, final_return, smoothed, st
 from ..statistics import collapses, drawdown_cvar
 from . import learning
 from .estimates import Estimate, Mean, Share
-from .study import Study
+from .study import ClaimStudy
 
 POINTS = 50  # of the budget, at which greedy policies are compared
 PLATEAU = 0.01  # a difference in area, in units of best - random, that chooses no step size
@@ -31,7 +31,7 @@ LEVEL = 0.05  # at which an environment's answer counts in a share of environmen
 
 
 @dataclass(frozen=True)
-class Learner:
+class ComparedLearner:
     """family; the settings that its runs have; and the setting that is its step size."""
 
     family: str
@@ -41,14 +41,14 @@ class Learner:
 
 ON_POLICY, OFF_POLICY = "on-policy", "Q-learning"
 LEARNERS = {
-    "policy gradient": Learner(ON_POLICY, {"algorithm.name": "policy_gradient"}, "optimizer.lr"),
-    "A2C": Learner(ON_POLICY, {"algorithm.name": "a2c"}, "algorithm.lr"),
-    "DQN": Learner(OFF_POLICY, {"algorithm.name": "dqn"}, "algorithm.lr"),
-    "tabular Q-learning": Learner(OFF_POLICY, {"algorithm.name": "q_learning"}, "algorithm.step_size"),
+    "policy gradient": ComparedLearner(ON_POLICY, {"algorithm.name": "policy_gradient"}, "optimizer.lr"),
+    "A2C": ComparedLearner(ON_POLICY, {"algorithm.name": "a2c"}, "algorithm.lr"),
+    "DQN": ComparedLearner(OFF_POLICY, {"algorithm.name": "dqn"}, "algorithm.lr"),
+    "tabular Q-learning": ComparedLearner(OFF_POLICY, {"algorithm.name": "q_learning"}, "algorithm.step_size"),
 }
 
 
-def runs(study: Study) -> pd.DataFrame:
+def runs(study: ClaimStudy) -> pd.DataFrame:
     """A row a run at every step size.
 
     | column           | meaning                                                                                    |

@@ -65,7 +65,7 @@ def section(shown: Shown) -> Section:
             {
                 "claim": Link(claim.id, claim.id.lower()),
                 "slide": claim.slide,
-                "verdict": html_page.Verdict(verdict.word),
+                "verdict": html_page.VerdictBlock(verdict.word),
                 "plainly": claim.told(verdict),
                 "effect": interval(head) if head else "",
                 "where": head.where if head else verdict.remark,
@@ -79,7 +79,7 @@ def section(shown: Shown) -> Section:
 
 def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs: str, scale: Scale) -> Group:
     """One claim: the verdict and a sentence, the picture, why, a counterexample; folded, how it was judged."""
-    blocks: list[Block] = [html_page.Verdict(verdict.word), Text(claim.told(verdict))]
+    blocks: list[Block] = [html_page.VerdictBlock(verdict.word), Text(claim.told(verdict))]
     if evidence is not None and len(evidence):
         figure = claim.module.picture(evidence)
         blocks.append(Picture(figure, f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"))

@@ -17,7 +17,7 @@ Wanted = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Study:
+class ClaimStudy:
     """A study on disk, `outputs/name`; the numbers of a claim's yaml under `size`; and the yaml's `commands`, which say
     whose runs are looked at: what else lies in the folder, as of an older yaml, is another experiment."""
 

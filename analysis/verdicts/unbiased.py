@@ -16,8 +16,8 @@ from ablate.statistics.formatting import counted
 
 from . import draw
 from .estimates import Exact, Mean
-from .study import Study
-from .verdict import Condition, Finding
+from .study import ClaimStudy
+from .verdict import ClaimFinding, Condition
 
 MARGIN = 0.05  # of the sampled check, as the yamls have it
 GAINS = ((-0.5, 0.5), (0.2, 0.3))  # (K, sigma) of the Gaussian policies
@@ -71,7 +71,7 @@ class Unbiased:
     def __init__(self, phi: str, places: Mapping[str, Mapping[str, Any]]) -> None:
         self.phi, self.places = phi, places
 
-    def evidence(self, study: Study) -> pd.DataFrame:
+    def evidence(self, study: ClaimStudy) -> pd.DataFrame:
         """place, distance = |E g - grad J| / |grad J| exactly; and, a row a run, where there are runs: seed,
         projection = <mean, grad J> / |grad J|^2 of independent episodes, wald_p of equality in all directions."""
         tables = []
@@ -81,7 +81,7 @@ class Unbiased:
             tables.append(self._sampled(study, wanted).assign(place=place, distance=distance))
         return pd.concat(tables, ignore_index=True)
 
-    def _sampled(self, study: Study, wanted: Mapping[str, Any]) -> pd.DataFrame:
+    def _sampled(self, study: ClaimStudy, wanted: Mapping[str, Any]) -> pd.DataFrame:
         columns = ["seed", "projection", "wald_p"]
         asked = {"probe.name": "online", "probe.episodes": study.size["episodes"], "phi.name": self.phi}
         try:
@@ -89,7 +89,7 @@ class Unbiased:
         except UserError:  # exact values decide; the samples only check
             return pd.DataFrame([dict.fromkeys(columns, np.nan)])
 
-    def measure(self, evidence: pd.DataFrame) -> Finding:
+    def measure(self, evidence: pd.DataFrame) -> ClaimFinding:
         """The exact distance; beside it, as a check of the code, the mean projection of the samples."""
         places, checks, remarks = [], [], []
         for place, rows in evidence.groupby("place", sort=False):
@@ -103,7 +103,7 @@ class Unbiased:
                 remarks.append(
                     f"{place}: least Wald p of {counted(len(p), 'run')}, corrected for their number: {least:.2g}."
                 )
-        return Finding([*places, *checks], " ".join(remarks))
+        return ClaimFinding([*places, *checks], " ".join(remarks))
 
     def picture(self, evidence: pd.DataFrame) -> Figure:
         """Every run's projection, the exact one, and the margin of the check."""

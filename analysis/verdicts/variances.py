@@ -19,8 +19,8 @@ from ablate.randomness import stream
 from . import draw
 from .estimates import Estimate, Exact, Share
 from .question import number
-from .study import Study
-from .verdict import Condition, Finding
+from .study import ClaimStudy
+from .verdict import ClaimFinding, Condition
 
 LOWER = 1 - 1e-9  # a ratio of variances that is below 1 by more than rounding
 ESTIMATORS = {
@@ -77,7 +77,7 @@ def random_task(index: int, offset: float) -> MDP:
     return _at(mdp, stream(index, "policy of a random MDP").standard_normal((4, 2)))
 
 
-def variances(study: Study, places: Sequence[str], estimators: Sequence[str]) -> pd.DataFrame:
+def variances(study: ClaimStudy, places: Sequence[str], estimators: Sequence[str]) -> pd.DataFrame:
     """place, survey ("" for a named one), estimator, trace_variance, bias (|E g - grad J| / |grad J|)."""
     rows = [
         {"place": place, "survey": "", "estimator": name} | _moments(place, name)
@@ -141,11 +141,11 @@ class Comparison:
     ) -> None:
         self.title, self.problems, self.pairs, self.bias = title, problems, pairs, bias
 
-    def evidence(self, study: Study) -> pd.DataFrame:
+    def evidence(self, study: ClaimStudy) -> pd.DataFrame:
         """See `variances`."""
         return variances(study, self.problems, list(dict.fromkeys(name for pair in self.pairs for name in pair)))
 
-    def measure(self, evidence: pd.DataFrame) -> Finding:
+    def measure(self, evidence: pd.DataFrame) -> ClaimFinding:
         """The shares first, then the named problems; the remark says how bad it gets."""
         shares, named, remarks = [], [], []
         found: dict[str, Estimate]
@@ -169,7 +169,7 @@ class Comparison:
                 if self.bias:
                     found["bias"] = Exact(float(largest[row.place]))
                 named.append(Condition(f"{row.place}{label}", found))
-        return Finding([*shares, *named], " ".join(remarks))
+        return ClaimFinding([*shares, *named], " ".join(remarks))
 
     def picture(self, evidence: pd.DataFrame) -> Figure:
         """Ratios of variances: a dot a named problem, a strip a survey; left of 1 the claim holds."""

@@ -77,7 +77,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimFinding:
     """What a claim's module makes of its evidence: its places, the first of which is the headline, and a remark."""
 
     places: Sequence[Condition]
@@ -305,7 +305,7 @@ VERBS: dict[str, Answer] = {
 }
 
 
-def evaluate(claim: str, questions: Mapping[str, Question], finding: Finding) -> Verdict:
+def evaluate(claim: str, questions: Mapping[str, Question], finding: ClaimFinding) -> Verdict:
     """The verdict on a finding, before the family's correction. Raises KeyError for a question that is not declared."""
     asked = {name for place in finding.places for name in place.found}
     if unknown := asked - set(questions):

@@ -8,13 +8,13 @@ import numpy as np
 from ablate import exact
 from ablate.envs.tabular import chain
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, exactly
 
 STEPS = 1000
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     mdp = chain(horizon=200)  # each step returns with probability 0.2 or more: what is left is 0.8^200
 
     def long_run(actions: tuple[int, ...]) -> float:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, mean_of
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     def returns(algorithm: str) -> np.ndarray:
         """The mean over the episodes of a run, [seeds]."""
         curves = study.curves({"env.name": "cliffwalking", "algorithm.name": algorithm})

@@ -8,11 +8,11 @@ from scipy.optimize import minimize_scalar
 from ablate import exact
 from ablate.envs.tabular import corridor
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, exactly
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     mdp = corridor(horizon=10_000)
 
     def value(p: float) -> float:

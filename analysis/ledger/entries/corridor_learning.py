@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, mean_of
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     def returns(baseline: str) -> np.ndarray:
         curves = study.curves({"env.name": "corridor", "baseline.name": baseline})
         return curves[curves["iteration"] > 90].groupby("seed")["return_mean"].mean().sort_index().to_numpy()

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from ablate.sequences.pass_rates import dead_share, known
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, exactly
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     rates = known([0.1819])
     return {"share of dead groups": exactly([dead_share(rates, size)[0] for size in (2, 4, 8, 16)])}

@@ -9,7 +9,7 @@ from ablate import exact
 from ablate.envs.outcomes import Outcome, from_outcomes
 from ablate.mdp import MDP
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, exactly
 
 END = 7
@@ -41,7 +41,7 @@ def slope(mdp: MDP, p: float, discount_scores: bool = True) -> float:
     return float(truth.moments("rtg").mean[0]) / (p * (1 - p))
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     discounted, p = problem(0.5), 0.3
     return {
         "of the discounted return": exactly(slope(discounted, p)),

@@ -6,7 +6,7 @@ import numpy as np
 
 from ablate import exact
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, exactly, mean_of
 
 REWARDS = np.array([1.0, 0.7, 0.0])
@@ -23,7 +23,7 @@ def variance(b: float) -> float:
     return float(pi[0] @ ((steps - pi[0] @ steps) ** 2).sum(1))
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     def worse(b: float) -> np.ndarray:
         """Whether a run has ended at a worse arm, [seeds]."""
         paid = [round(r - b, 7) for r in REWARDS.tolist()]

@@ -7,7 +7,7 @@ import numpy as np
 from ablate import exact
 from ablate.envs.outcomes import Outcome, from_outcomes
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, exactly
 
 MOVES = (-1, 0), (1, 0), (0, -1), (0, 1)
@@ -22,7 +22,7 @@ def outcomes(s: int, a: int) -> list[Outcome]:
     return [(1.0, row * 5 + column if inside else s, 0.0 if inside else -1.0, False)]
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     mdp = from_outcomes(outcomes, 25, 4, start=0, horizon=1000, gamma=0.9)
     return {
         "v of the random policy": exactly(exact.stationary_values(mdp, np.full((25, 4), 0.25))),

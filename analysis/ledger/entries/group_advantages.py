@@ -6,13 +6,13 @@ import numpy as np
 
 from ablate.sequences import advantages
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, exactly
 
 RIGHT, WRONG = 0, 7
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     eight, one = np.array([1.0] * 3 + [0.0] * 5), np.array([1.0, 0.0, 0.0, 0.0])
     found = {
         "GRPO, ddof 1: right, wrong": advantages.group_standardised(eight, ddof=1, epsilon=0.0),

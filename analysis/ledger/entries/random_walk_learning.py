@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ...verdicts.study import Study
+from ...verdicts.study import ClaimStudy
 from ..entry import Measured, mean_of
 
 
-def measure(study: Study) -> Mapping[str, list[Measured]]:
+def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     def errors(algorithm: str) -> pd.Series:
         """Of each seed at the step size that is best on the mean."""
         wanted = {"env.name": "random_walk", "algorithm.name": algorithm}
