@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ablate.statistics.formatting import counted, number
 
-from . import tables
+from . import paired_tests
 from .frames import StudyFrames
 from .headline import BEST, NOISE, Answer, answers, capital, listed, named_parts, nothing, p_value, shortened
 
@@ -19,7 +19,7 @@ Asked = tuple[Answer, Answer | None]  # of one part: final returns, noise
 
 def answer(study: StudyFrames) -> list[str]:
     """The sentences to read first."""
-    paired = tables.paired_differences(study)
+    paired = paired_tests.paired_differences(study)
     found = [own for _, rows in named_parts(study) if len(rows) > 1 and (own := _asked(answers(rows, paired)))]
     if not found:
         return [nothing(study)]
@@ -36,11 +36,12 @@ def _asked(own: Sequence[Answer]) -> Asked | None:
 def _one(asked: Answer) -> str:
     """Of one part."""
     best, count = asked.names[0], len(asked.names)
-    if count > tables.MOST:
+    if count > paired_tests.MOST:
         return (
             f"Which of {count:,} cells is best is not settled: {best} has the highest final return, "
             f"{number(asked.rows[BEST.column].iloc[0])}, but a correction over all {count * (count - 1) // 2:,} pairs "
-            f"leaves no test much to decide, and none is made of more than {tables.MOST} cells (name fewer by --only)."
+            f"leaves no test much to decide, and none is made of more than {paired_tests.MOST} cells "
+            "(name fewer by --only)."
         )
     seeds = int(asked.rows["runs"].min())
     if not asked.pairs:

@@ -1,4 +1,4 @@
-"""What a figure's title says: a sentence that the paired tests of `analysis.tables` decide, over all cells of one part.
+"""What a figure's title says: a sentence that `analysis.paired_tests` decide, over all cells of one part.
 
 No sentence where there is nothing to compare, or more than one part (an environment with the same settings, and one
 budget): each would need its own.
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from . import tables
+from . import paired_tests
 from .frames import StudyFrames
 from .headline import listed
 from .run_summaries import parts
@@ -23,9 +23,9 @@ def finding(study: StudyFrames, measure: str, better: tuple[str, str], largest: 
     all pairs: "advantage and reward-to-go end above return"; `better` is the verb of one and of
     several. "" where no test could be made."""
     cells = study.cells[study.cells["complete"] > 0]
-    if len(set(parts(cells))) != 1 or not 1 < len(cells) <= tables.MOST:
+    if len(set(parts(cells))) != 1 or not 1 < len(cells) <= paired_tests.MOST:
         return ""
-    table = tables.paired_differences(study)
+    table = paired_tests.paired_differences(study)
     column = next((f"{measure}_{end}" for end in ("difference", "ratio") if f"{measure}_{end}" in table), "")
     if not column or table[f"{measure}_p"].isna().all():
         return ""
@@ -48,7 +48,7 @@ def _ahead(table: pd.DataFrame, column: str, p: str, largest: bool) -> set[tuple
     middle = 1.0 if column.endswith("_ratio") else 0.0
     found = set()
     for cell, row in table.iterrows():
-        first, decided = tables.better(row, column, p, middle, largest)
+        first, decided = paired_tests.better(row, column, p, middle, largest)
         two = str(cell), str(row["against_cell"])
         found |= {two if first else two[::-1]} if decided else set()
     return found

@@ -1,4 +1,4 @@
-"""What a study found, in words, each of them decided by a paired test of `analysis.tables`.
+"""What a study found, in words, each of them decided by a paired test of `analysis.paired_tests`.
 
 A variant is called ahead of another only where the paired test over their shared seeds says so, after Holm's correction
 over all pairs of the part; it has the most or the least of something only where it is ahead of every other, so that
@@ -16,7 +16,7 @@ import pandas as pd
 
 from ablate.statistics.formatting import counted, number
 
-from . import tables
+from . import paired_tests, tables
 from .frames import StudyFrames
 from .run_summaries import part_names, parts
 
@@ -150,7 +150,9 @@ class Answer:
 def paragraphs(study: StudyFrames) -> list[list[str]]:
     """What was found, as paragraphs of sentences; a report opens with `answer.answer`."""
     found = {
-        name: answers(rows, tables.paired_differences(study)) for name, rows in named_parts(study) if len(rows) > 1
+        name: answers(rows, paired_tests.paired_differences(study))
+        for name, rows in named_parts(study)
+        if len(rows) > 1
     }
     if len(found) == 1:
         told = [text for own in found.values() for text in [_summary("", own), *([_sentence(x)] for x in own)]]
@@ -189,7 +191,7 @@ def named_parts(study: StudyFrames) -> Iterator[tuple[str, pd.DataFrame]]:
 def numbers(study: StudyFrames) -> list[tuple[str, str, str]]:
     """(value, its limits, what it is) of the first variant by each question, where all cells are of one part."""
     found = [rows for _, rows in named_parts(study)]
-    asked = answers(found[0], tables.paired_differences(study)) if len(found) == 1 else []
+    asked = answers(found[0], paired_tests.paired_differences(study)) if len(found) == 1 else []
     return [
         (*_bare(answer.question, answer.rows.iloc[0]), _told(answer)) for answer in asked if answer.question in FIRST
     ]
@@ -223,7 +225,7 @@ def _answer(question: ComparisonMetric, rows: pd.DataFrame, paired: pd.DataFrame
         if question.p not in row or pd.isna(row[question.p]) or {cell, row["against_cell"]} - set(name.index):
             continue
         one, other = name[cell], name[row["against_cell"]]
-        first, decided = tables.better(row, question.difference, question.p, question.middle, question.largest)
+        first, decided = paired_tests.better(row, question.difference, question.p, question.middle, question.largest)
         one, other = (one, other) if first else (other, one)
         pairs[frozenset((one, other))] = PairedComparison(one, other, float(row[question.p]), one if decided else None)
     return Answer(question, ranked, pairs)

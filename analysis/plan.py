@@ -29,7 +29,7 @@ from rich.markup import escape
 from scipy import stats
 
 from ablate.errors import UserError
-from ablate.statistics import seeds, sequential
+from ablate.statistics import paired_tests, seeds, sequential
 from ablate.statistics.formatting import number
 from ablate.statistics.interval import LEVEL, Floats
 from ablate.statistics.power import POWER, power, samples_needed
@@ -121,7 +121,7 @@ def of_seeds(study: StudyFrames, aim: Aim) -> pd.DataFrame:
     for pair in pairs(study, aim):
         n, spread = len(pair.seeds), upper_deviation(pair.differences)
         enough = n >= sequential.fewest(pair.alpha)
-        found = seeds.mean_difference(pair.differences)
+        found = paired_tests.mean_difference(pair.differences)
         rows.append(
             {
                 "env": pair.env,
@@ -233,7 +233,7 @@ def state(pair: Pair, plan: sequential.Design, effect: float) -> State:
         if n > len(pair.seeds):
             break
         d = pair.differences[:n]
-        looked = replace(looked, look=k, seeds=n, p=seeds.paired_p_value(d))
+        looked = replace(looked, look=k, seeds=n, p=paired_tests.paired_p_value(d))
         if looked.p <= level:
             return replace(looked, word="decided", ahead=pair.labels[0 if d.mean() > 0 else 1])
         if n == plan.most:

@@ -5,19 +5,17 @@ stability           how steadily: spread over seeds, and along a run; a row a ce
 noise               what the probe measured, a row a variant at the first and the last policy; `trained` is the label
                     of the cell that was trained; medians over seeds
 paired_differences  each cell of one part (an environment with the same settings, and budget) less each other one, seed
-                    by seed, over the seeds that both have completed; a part of more than 12 cells is left out
+                    by seed, over the seeds that both have completed; a part of more than 12 cells is left out:
+                    see `analysis.paired_tests`
 side_by_side        the measures of the three above that a reader compares first, and the noise of the run's own
                     estimator at the first policy and the last
 
 NAME_low and NAME_high are 95% limits of NAME. `analysis.columns.MEANINGS` says what each column is. Rows are in the
 order of the study's cells; `env` and `label` lead.
-
-Limits of a pair are its own; the corrected p-values decide. Each measure is a family of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +28,16 @@ from ablate.errors import UserError
 from ablate.files import OUT, write
 from ablate.statistics import seeds
 from ablate.statistics.formatting import counted, limits, number
-from ablate.statistics.interval import Interval, bare
-from ablate.statistics.power import detectable
+from ablate.statistics.interval import Interval, bare, interval_columns
 
 from . import escaping
 from . import statistics as st
 from .frames import StudyFrames, finished, once
-from .run_summaries import outcomes, parts
+from .paired_tests import paired_differences
+from .run_summaries import outcomes
 
 SHOWN = 40  # rows on the screen
 LEAD = ["env", "label", "runs", "left_out"]
-ALPHA = 0.05
-COMPARED = ("final_return", "auc")  # pair by pair
-MOST = 12  # cells of a part that are compared pair by pair
 WORDS = ("env", "label", "against", "trained", "policy", "mode", "state")  # columns of text
 NAMES = {"iqr": "IQR", "cvar": "CVaR", "auc": "AUC", "nsr": "NSR", "lr": "learning rates", "mse": "MSE"}
 QUIET = ("left_out", "diverged")  # not shown where all are 0
@@ -60,7 +55,7 @@ def sample_efficiency(study: StudyFrames) -> pd.DataFrame:
 
 def _efficiency_of(study: StudyFrames, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
     final, threshold, common = runs["final_return"].to_numpy(), cell["threshold"], runs["common_env_steps"].iloc[0]
-    row = _columns("final_return", seeds.over_seeds(final)) | {
+    row = interval_columns("final_return", seeds.over_seeds(final)) | {
         "final_return_mean": final.mean(),
         "final_return_median": np.median(final),
         "worst_quarter": float(seeds.worst_quarter(final).value),
@@ -71,11 +66,11 @@ def _efficiency_of(study: StudyFrames, cell: pd.Series, runs: pd.DataFrame) -> d
         times = np.append(runs["solve_steps"].to_numpy(), [np.inf] * diverged)  # what diverged has not solved anything
         solved = int(np.isfinite(times).sum())
         row |= {"optimality_gap": st.optimality_gap(final, threshold), "solved": solved}
-        row |= _columns("share_solved", seeds.share(solved, len(times)))
-        row |= _columns("env_steps_to_solve", seeds.until_half(times))
-    row |= _columns("auc", seeds.over_seeds(runs["auc"].to_numpy())) | {"common_env_steps": common}
+        row |= interval_columns("share_solved", seeds.share(solved, len(times)))
+        row |= interval_columns("env_steps_to_solve", seeds.until_half(times))
+    row |= interval_columns("auc", seeds.over_seeds(runs["auc"].to_numpy())) | {"common_env_steps": common}
     evaluated = runs["evaluation_return"].dropna().to_numpy(float)
-    return row | (_columns("evaluation_return", seeds.over_seeds(evaluated)) if len(evaluated) else {})
+    return row | (interval_columns("evaluation_return", seeds.over_seeds(evaluated)) if len(evaluated) else {})
 
 
 @once
@@ -92,12 +87,12 @@ def stability(study: StudyFrames) -> pd.DataFrame:
 def _stability_of(study: StudyFrames, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
     final = runs["final_return"].to_numpy()
     spread = seeds.over_seeds(final, st.interquartile_range) if len(final) > 1 else NOTHING  # one seed has none
-    row = _columns("iqr_across_seeds", spread if len(final) >= TEN else bare(spread.value))
+    row = interval_columns("iqr_across_seeds", spread if len(final) >= TEN else bare(spread.value))
     row |= {"worst_quarter": float(seeds.worst_quarter(final).value) if len(final) > 1 else np.nan}
-    row |= _columns("iqr_along_run", seeds.over_seeds(runs["detrended_iqr"].to_numpy()))
-    row |= _columns("cvar_drawdown", seeds.over_seeds(runs["drawdown_cvar"].to_numpy()))
+    row |= interval_columns("iqr_along_run", seeds.over_seeds(runs["detrended_iqr"].to_numpy()))
+    row |= interval_columns("cvar_drawdown", seeds.over_seeds(runs["drawdown_cvar"].to_numpy()))
     fates = runs["collapse"].dropna().to_numpy()
-    return row | _columns("collapse", seeds.share(int(fates.sum()), len(fates)) if len(fates) else NOTHING)
+    return row | interval_columns("collapse", seeds.share(int(fates.sum()), len(fates)) if len(fates) else NOTHING)
 
 
 def _spread_across_learning_rates(study: StudyFrames, runs: pd.DataFrame) -> pd.Series:
@@ -143,83 +138,13 @@ def noise(study: StudyFrames) -> pd.DataFrame:
 
 
 def _noise(group: pd.DataFrame) -> dict[str, float]:
-    row = _columns("trace_variance", seeds.trace_variance(group))
-    row |= _columns("nsr", seeds.noise_to_signal(group))
+    row = interval_columns("trace_variance", seeds.trace_variance(group))
+    row |= interval_columns("nsr", seeds.noise_to_signal(group))
     if "log_ratio" in group:
-        row |= _columns("ratio", seeds.variance_ratio(group))
+        row |= interval_columns("ratio", seeds.variance_ratio(group))
     for name in (*METRICS, "bias_squared", "mse", *PARTS):
         row |= {name: float(group[name].median())} if name in group and group[name].notna().any() else {}
     return row
-
-
-@once
-def paired_differences(study: StudyFrames) -> pd.DataFrame:
-    """Whether it matters, seed by seed: a row for every two cells of one problem, the later less the earlier."""
-    compared = outcomes(finished(study)).merge(_first_noise(study), on=["cell", "seed"], how="left")
-    groups = compared.groupby(compared["cell"].map(parts(study.cells)), sort=False)
-    tables = [pairs for _, own in groups if not (pairs := _pairs(study.cells, own)).empty]
-    return pd.concat(tables) if tables else pd.DataFrame(columns=["env", "label", "against", "seeds"])
-
-
-def _first_noise(study: StudyFrames) -> pd.DataFrame:
-    """cell, seed, log_trace and snr of each run's own estimator at its first policy, and whether enough episodes carry
-    its noise."""
-    if study.probe.empty:
-        return pd.DataFrame(columns=["cell", "seed", "log_trace", "snr", "told"])
-    own = study.own_noise()
-    first = own[own["iteration"] == 0].drop_duplicates(["cell", "seed"]).astype({"cell": str})
-    trace = first["trace_variance"]
-    told = seeds.informative(first)
-    return first[["cell", "seed", "snr"]].assign(log_trace=np.log(trace.where(trace > 0)), told=told)
-
-
-def _pairs(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one part."""
-    by_seed = {name: own.set_index("seed") for name, own in runs.groupby("cell", sort=False)}
-    pairs = [
-        (later, earlier, shared)
-        for earlier, later in (combinations(by_seed, 2) if len(by_seed) <= MOST else ())
-        if len(shared := by_seed[later].index.intersection(by_seed[earlier].index)) > 1
-    ]
-    rows = []
-    for later, earlier, shared in pairs:
-        row = {"cell": later, "env": cells["env"][later], "label": cells["label"][later]}
-        row |= {"against": cells["label"][earlier], "against_cell": earlier, "seeds": len(shared)}
-        rows.append(row | _compared(by_seed[later].loc[shared], by_seed[earlier].loc[shared], ALPHA / len(pairs)))
-    table = pd.DataFrame(rows, columns=None if rows else ["cell"]).set_index("cell")
-    for name in [name for name in table if name.endswith("_p")]:
-        known = table[name].notna()
-        table.loc[known, name] = seeds.holm(table.loc[known, name])
-    return table
-
-
-def _compared(one: pd.DataFrame, other: pd.DataFrame, alpha: float) -> dict[str, float]:
-    """Of one cell less another, seed by seed; alpha is the strictest level of Holm's correction."""
-    row: dict[str, float] = {}
-    for name in COMPARED:
-        d = (one[name] - other[name]).to_numpy()
-        row |= _difference(f"{name}_difference", f"{name}_p", d)
-        row[f"{name}_detectable"] = detectable(d.std(ddof=1), len(d), alpha) if np.ptp(d) > 0 else np.nan
-    if one["solve_steps"].notna().all():
-        row["sooner"], row["sooner_p"] = seeds.sign_test(one["solve_steps"], other["solve_steps"])
-    told = one["told"].eq(True) & other["told"].eq(True)
-    known = 1.0 if seeds.enough(told) else np.nan
-    ratio = _difference("noise_ratio", "noise_p", known * (one["log_trace"] - other["log_trace"]).to_numpy(float))
-    row |= {name: value if name == "noise_p" else float(np.exp(value)) for name, value in ratio.items()}
-    return row | _difference("snr_difference", "snr_p", known * (one["snr"] - other["snr"]).to_numpy(float))
-
-
-def _difference(name: str, p: str, d: st.Floats) -> dict[str, float]:
-    """NaN where it is not known for every seed."""
-    if not np.isfinite(d).all():
-        return _columns(name, NOTHING) | {p: np.nan}
-    return _columns(name, seeds.mean_difference(d)) | {p: seeds.paired_p_value(d)}
-
-
-def better(row: pd.Series, column: str, p: str, middle: float, largest: bool) -> tuple[bool, bool]:
-    """Of a row of `paired_differences`: whether the first cell is the better of the two by a column whose middle means
-    no difference, and whether the test with this p-value, after Holm's correction, decides it."""
-    return (row[column] < middle) != largest, bool(row[p] <= ALPHA and row[column] != middle)
 
 
 @once
@@ -353,7 +278,3 @@ def _by_cell(study: StudyFrames, runs: pd.DataFrame, describe: Callable[..., dic
         lead = {"env": cell["env"], "label": cell["label"], "runs": len(own), "left_out": cell["left_out"]}
         rows[name] = lead | describe(study, cell, own)
     return pd.DataFrame.from_dict(rows, orient="index", columns=None if rows else LEAD).rename_axis("cell")
-
-
-def _columns(name: str, interval: Interval) -> dict[str, float]:
-    return {name: float(interval.value), f"{name}_low": float(interval.low), f"{name}_high": float(interval.high)}

@@ -16,7 +16,7 @@ from scipy import stats
 from ablate.analysis import plan
 from ablate.analysis import statistics as st
 from ablate.sequences import pass_rates
-from ablate.statistics import seeds, sequential
+from ablate.statistics import paired_tests, seeds, sequential
 from ablate.statistics.block_sums import blocks_of
 from ablate.statistics.interval import Floats, Interval
 from ablate.statistics.noise import paired_log_ratio
@@ -237,7 +237,7 @@ def between() -> list:
         found = []
         for n in SIZES:
             pairs = draw(rng, (REPEATS, 2, n))
-            ends = [seeds.mean_difference(x - y) for x, y in pairs]
+            ends = [paired_tests.mean_difference(x - y) for x, y in pairs]
             found.append(float(np.mean([not (low > 0 or high < 0) for _, low, high in ends])))
         rows.append(("mean paired difference (Student)", f"{name}, none", found))
     truth = float(stats.norm.cdf(1 / np.sqrt(2)))
@@ -278,18 +278,18 @@ def alarms() -> list:
     for name, draw in nulls.items():
         rng = np.random.default_rng(5)
         differences = [draw(rng, (REPEATS, 2, n)) for n in SIZES]
-        found = [rate([seeds.paired_p_value(x - y) for x, y in pairs]) for pairs in differences]
+        found = [rate([paired_tests.paired_p_value(x - y) for x, y in pairs]) for pairs in differences]
         rows.append(("paired test", name, found))
     rng = np.random.default_rng(6)
     skewed = [rng.lognormal(size=(REPEATS, n)) - np.exp(0.5) for n in SIZES]
-    rows.append(("paired test", "mean 0, but lognormal", [rate(map(seeds.paired_p_value, d)) for d in skewed]))
+    rows.append(("paired test", "mean 0, but lognormal", [rate(map(paired_tests.paired_p_value, d)) for d in skewed]))
     coin = [rng.choice([-1.0, 1.0], (REPEATS, n)) for n in SIZES]
-    rows.append(("paired test", "+1 or -1", [rate(map(seeds.paired_p_value, d)) for d in coin]))
+    rows.append(("paired test", "+1 or -1", [rate(map(paired_tests.paired_p_value, d)) for d in coin]))
     student = [rate(stats.ttest_1samp(d + 1e-9 * rng.standard_normal(d.shape), 0, axis=1).pvalue) for d in coin]
     rows.append(("*Student's t alone: not used*", "+1 or -1", student))
     never = times(0.4)
     pairs = [never(rng, (REPEATS, 2, n)) for n in SIZES]
-    found = [rate([seeds.sign_test(x, y)[1] for x, y in two]) for two in pairs]
+    found = [rate([paired_tests.sign_test(x, y)[1] for x, y in two]) for two in pairs]
     rows.append(("who solves sooner (sign test)", "lognormal times, 40% never", found))
     for name in ("light (normal)", "15% of seeds fail"):
         trios = [POPULATIONS[name](rng, (REPEATS, 3, n)) for n in SIZES]
@@ -333,7 +333,7 @@ def plans() -> list:
             d = 0.8 + rng.standard_normal(400)
             pilot = pair(d[:n])
             wanted = int(plan.needed(pilot, aim))
-            found += seeds.paired_p_value(d[n : n + wanted]) <= 0.05
+            found += paired_tests.paired_p_value(d[n : n + wanted]) <= 0.05
             if n < plan.PLANNED:
                 continue
             (made,) = plan.schedule([pilot], aim, None, 4, "obrien-fleming")
@@ -367,7 +367,7 @@ def rate(p_values) -> float:
 
 
 def of_three(trio: Floats) -> Floats:
-    return seeds.holm([seeds.paired_p_value(x - y) for x, y in combinations(trio, 2)])
+    return paired_tests.holm([paired_tests.paired_p_value(x - y) for x, y in combinations(trio, 2)])
 
 
 HEAD = f"""# How the intervals and tests over seeds hold

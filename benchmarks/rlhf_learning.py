@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 
 from ablate import build
 from ablate.configuration import CONF, resolve
-from ablate.statistics.seeds import holm, mean_difference, paired_p_value
+from ablate.statistics.paired_tests import holm, mean_difference, paired_p_value
 
 CURVES = Path(__file__).parents[1] / "docs" / "rlhf.csv"
 ESTIMATORS = {

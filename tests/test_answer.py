@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_report import ROWS, cell, climb, finish
 
-from ablate.analysis import frames, report, tables
+from ablate.analysis import frames, paired_tests, report
 from ablate.analysis.answer import answer
 
 Variants = dict[str, tuple[float, float | None]]  # Phi: where it ends, the noise at its first policy
@@ -66,7 +66,7 @@ def test_one_cell_is_told_by_itself(tmp_path: Path) -> None:
 
 
 def test_more_cells_than_are_tested_say_why(tmp_path: Path) -> None:
-    for rate in range(1, tables.MOST + 3):
+    for rate in range(1, paired_tests.MOST + 3):
         made = cell(tmp_path, "many", f"optimizer.lr={rate / 1000}")
         finish(made, 0, np.linspace(0, 10 + rate, ROWS))
     said = told(tmp_path, "many")

@@ -13,7 +13,7 @@ from conftest import compose
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.analysis import figure_titles, frames, plots, tables
+from ablate.analysis import figure_titles, frames, paired_tests, plots, tables
 from ablate.analysis.plots import data, files, style
 from ablate.commands import run_of_analysis as main
 from ablate.errors import UserError
@@ -129,7 +129,7 @@ def test_intervals_bars_and_words_of_an_axis_are_in_the_csv() -> None:
 def test_a_title_says_what_the_paired_tests_decide(learnt: Path) -> None:
     study = frames.load(learnt, "main")
     table = tables.paired_differences(study)
-    decided = table[table["final_return_p"] <= tables.ALPHA]
+    decided = table[table["final_return_p"] <= paired_tests.ALPHA]
     assert set(decided["against"]) == {"return"}
     assert (
         figure_titles.finding(study, "final_return", figure_titles.ENDS)

@@ -11,7 +11,7 @@ from studies import cell, online, run
 from ablate.analysis import frames, plan
 from ablate.commands import run_of_analysis as main
 from ablate.errors import UserError
-from ablate.statistics import seeds, sequential
+from ablate.statistics import paired_tests, sequential
 from ablate.statistics.power import power
 
 SPENT = ("obrien-fleming", "pocock")
@@ -84,7 +84,7 @@ def test_a_plan_keeps_its_power(n: int) -> None:
     found = 0
     for _ in range(600):
         wanted = int(plan.needed(pair(rng.standard_normal(n)), aim))
-        found += seeds.paired_p_value(1.0 + rng.standard_normal(wanted)) <= 0.05
+        found += paired_tests.paired_p_value(1.0 + rng.standard_normal(wanted)) <= 0.05
     assert found / 600 > 0.8 - 0.049
 
 
@@ -100,7 +100,7 @@ def test_looking_often_raises_no_false_alarm(most: int, spending: str) -> None:
     )
     words = [plan.state(pair(d), made, 1.0).word for null in nulls for d in null]
     assert words.count("decided") / 1000 <= 0.05 + 2.5 * 0.007
-    naive = [any(seeds.paired_p_value(d[:n]) <= 0.05 for n in made.looks) for d in nulls[0]]
+    naive = [any(paired_tests.paired_p_value(d[:n]) <= 0.05 for n in made.looks) for d in nulls[0]]
     assert np.mean(naive) > np.mean([word == "decided" for word in words[:500]])
 
 

@@ -10,9 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as some
 from scipy import stats
 
-from ablate.statistics import seeds
+from ablate.statistics import paired_tests, seeds
+from ablate.statistics.paired_tests import holm
 from ablate.statistics.power import detectable, power, samples_needed
-from ablate.statistics.seeds import bootstrap_interval, holm, interquartile_mean
+from ablate.statistics.seeds import bootstrap_interval, interquartile_mean
 
 
 def test_interquartile_mean_is_the_trimmed_mean() -> None:
@@ -192,11 +193,11 @@ def test_a_ratio_that_the_probes_do_not_bound_is_not_bounded_by_more_seeds() -> 
 def test_a_paired_difference_is_the_t_test() -> None:
     x, y = np.random.default_rng(2).standard_normal((2, 9))
     theirs = stats.ttest_rel(x, y)
-    found = seeds.mean_difference(x - y)
+    found = paired_tests.mean_difference(x - y)
     np.testing.assert_allclose([found.low, found.high], theirs.confidence_interval(0.95), rtol=1e-9)
     assert found.value == pytest.approx(np.mean(x - y))
     flipped = stats.permutation_test((x - y,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue
-    assert seeds.paired_p_value(x - y) == pytest.approx(max(theirs.pvalue, flipped), rel=1e-9)
+    assert paired_tests.paired_p_value(x - y) == pytest.approx(max(theirs.pvalue, flipped), rel=1e-9)
 
 
 @given(some.lists(some.integers(-3, 3), min_size=2, max_size=9))
@@ -204,7 +205,7 @@ def test_signs_are_flipped_in_every_way(d: list[int]) -> None:
     assume(any(d))
     flipped = stats.permutation_test((np.array(d),), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue
     student = stats.ttest_1samp(d, 0).pvalue if np.ptp(d) else 0
-    assert seeds.paired_p_value(d) == pytest.approx(max(flipped, student))
+    assert paired_tests.paired_p_value(d) == pytest.approx(max(flipped, student))
 
 
 def test_more_seeds_are_flipped_at_random() -> None:
@@ -213,25 +214,25 @@ def test_more_seeds_are_flipped_at_random() -> None:
     signs = 1 - 2 * (np.arange(2**16)[:, None] >> np.arange(16) & 1)
     truth = (np.abs(signs @ d) >= abs(d.sum())).mean()
     assert truth > stats.ttest_1samp(d, 0).pvalue
-    assert seeds.paired_p_value(d) == pytest.approx(truth, abs=5 * np.sqrt(truth / 2**14))
+    assert paired_tests.paired_p_value(d) == pytest.approx(truth, abs=5 * np.sqrt(truth / 2**14))
 
 
 def test_few_values_do_not_make_a_difference_out_of_chance() -> None:
     """Of all samples of 2 to 9 fair coins' differences, +1 or -1, at most 5% are called different at 5%; Student's t
     alone would say so of half the samples of 2, and 12.5% of those of 7."""
-    assert [seeds.paired_p_value([3.0] * n) for n in (1, 2, 5, 6)] == [1, 0.5, 0.0625, 0.03125]
-    assert seeds.paired_p_value([0.0, 0.0]) == 1
+    assert [paired_tests.paired_p_value([3.0] * n) for n in (1, 2, 5, 6)] == [1, 0.5, 0.0625, 0.03125]
+    assert paired_tests.paired_p_value([0.0, 0.0]) == 1
     for n in range(2, 10):
         signs = 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1) - 1
-        assert np.mean([seeds.paired_p_value(d) <= 0.05 for d in signs]) <= 0.05
-    assert np.isnan(seeds.mean_difference([3.0, 3.0])[1:]).all()
+        assert np.mean([paired_tests.paired_p_value(d) <= 0.05 for d in signs]) <= 0.05
+    assert np.isnan(paired_tests.mean_difference([3.0, 3.0])[1:]).all()
 
 
 @given(some.lists(some.tuples(some.integers(0, 4), some.integers(0, 4)), min_size=1, max_size=15))
 def test_the_sign_test_is_scipy_s(pairs: list[tuple[int, int]]) -> None:
     x, y = np.array(pairs, float).T
     less, more = sum(x < y), sum(x > y)
-    share, p = seeds.sign_test(np.where(x == 4, np.inf, x), np.where(y == 4, np.inf, y))
+    share, p = paired_tests.sign_test(np.where(x == 4, np.inf, x), np.where(y == 4, np.inf, y))
     assert share == pytest.approx((less + 0.5 * sum(x == y)) / len(pairs))
     assert p == pytest.approx(stats.binomtest(int(less), int(less + more)).pvalue if less + more else 1)
 

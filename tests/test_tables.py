@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from studies import cell, online, run
 
-from ablate.analysis import frames, tables
+from ablate.analysis import frames, paired_tests, tables
 from ablate.analysis.headline import paragraphs
 from ablate.analysis.run_summaries import outcomes, parts
 from ablate.errors import UserError
@@ -229,7 +229,7 @@ def test_seeds_that_choose_step_sizes_are_in_no_table(tmp_path: Path, capsys: py
 
 
 def test_pairs_of_very_many_cells_are_left_out(tmp_path: Path) -> None:
-    for rate in range(1, tables.MOST + 2):
+    for rate in range(1, paired_tests.MOST + 2):
         for seed in (0, 1):
             run(cell(tmp_path, f"optimizer.lr={rate}"), seed, [float(rate)] * 4)
     assert tables.paired_differences(frames.load(tmp_path, "main")).empty

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -31,3 +32,13 @@ def inverse(ratio: Interval) -> Interval:
         return np.divide(1.0, x, out=np.full_like(x, np.inf), where=x > 0)
 
     return Interval(of(ratio.value), of(ratio.high), of(ratio.low))
+
+
+def interval_columns(name: str, interval: Interval) -> dict[str, float]:
+    """NAME, NAME_low and NAME_high of a table."""
+    return {name: float(interval.value), f"{name}_low": float(interval.low), f"{name}_high": float(interval.high)}
+
+
+def student_quantile(degrees: float) -> float:
+    """The 97.5% point of Student's t."""
+    return float(special.stdtrit(degrees, (1 + LEVEL) / 2))

@@ -1,7 +1,8 @@
 """Results over seeds: each number that the table of a sweep, an analysis and a report show, from one function each.
 
 A bootstrap's random stream is part of its function, so that the same seeds give the same limits wherever they are
-shown. How well the intervals cover and the tests keep their level is measured in `docs/coverage_seeds.md`.
+shown. How well the intervals cover is measured in `docs/coverage_seeds.md`. Tests of two variants are in
+`ablate.statistics.paired_tests`.
 Distributions are those of scipy.special: scipy.stats takes half a second to import, at the start of every sweep.
 
     interquartile_mean, worst_quarter, share     what a sample comes to
@@ -9,13 +10,11 @@ Distributions are those of scipy.special: scipy.stats takes half a second to imp
     median, until_half                           medians with distribution-free limits
     trace_variance, noise_to_signal, variance_ratio
                                                  of a probe's rows, one a seed
-    mean_difference, paired_p_value, sign_test   two variants on shared seeds
-    probability_of_improvement, performance_profile, holm
+    probability_of_improvement, performance_profile
                                                  Agarwal et al. (2021), Deep RL at the edge of the statistical precipice
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ablate.statistics import resampling
-from ablate.statistics.interval import LEVEL, Floats, Interval, bare, inverse
+from ablate.statistics.interval import LEVEL, Floats, Interval, bare, inverse, student_quantile
+from ablate.statistics.paired_tests import mean_difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 MIN_SEEDS = 5  # seeds that limits are given of: below, no distribution-free interval covers 90%
 QUARTER = 0.25  # the worst share that is averaged: with 10 seeds 5% would be the worst seed alone
 RESAMPLES = 2000
-EXACT = 14  # seeds up to which all choices of signs are looked at
 
 
 # ------------------------------------------------------------------------------------------------ one sample
@@ -233,63 +232,6 @@ def informative(rows: "pd.DataFrame") -> NDArray[np.bool_]:
 # ------------------------------------------------------------------------------------------------ two samples
 
 
-def student_quantile(degrees: float) -> float:
-    """The 97.5% point of Student's t."""
-    return float(special.stdtrit(degrees, (1 + LEVEL) / 2))
-
-
-def mean_difference(differences: ArrayLike) -> Interval:
-    """The mean of d_k = x_k - y_k over shared seeds k, with Student's limits.
-
-    No limits (NaN) where all d_k are equal, or of a single one: such a sample shows no spread to tell an error from.
-    """
-    d = np.asarray(differences, float)
-    if len(d) < 2 or np.ptp(d) == 0:
-        return bare(d.mean())
-    reach = student_quantile(len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
-    return Interval(d.mean(), d.mean() - reach, d.mean() + reach)
-
-
-def paired_p_value(differences: ArrayLike) -> float:
-    """Of no difference, two-sided, from d_k over shared seeds: the larger of Student's t and of the sign-flip test.
-
-    Student's t alone calls differences that take few values, as of runs that solve a task or fail, significant too
-    often: 12.5% at 7 seeds of +1 or -1 by a fair coin. The sign-flip test is exact where the two variants may be
-    exchanged: the share of all 2^n choices of signs with |sum +-d_k| >= |sum d_k|, of 2^14 random ones beyond 14 seeds.
-    Below 6 seeds it is above 5% whatever they show. Fisher (1935), The design of experiments, section 21.
-    """
-    d = np.asarray(differences, float)
-    if not d.any():
-        return 1.0
-    signs = _signs(len(d))
-    extreme = (np.abs(signs @ d) >= np.abs(d.sum()) - 1e-12 * np.abs(d).sum()).sum()
-    drawn = len(d) > EXACT
-    flipped = float((extreme + drawn) / (len(signs) + drawn))
-    if np.ptp(d) == 0:
-        return flipped
-    t = d.mean() / (d.std(ddof=1) / np.sqrt(len(d)))
-    return max(flipped, float(2 * special.stdtr(len(d) - 1, -abs(t))))
-
-
-@cache
-def _signs(n: int) -> Floats:
-    """Choices of n signs, [2^(n-1), n]: all of them up to a common sign; beyond `EXACT` that many at random."""
-    if n > EXACT:
-        return np.random.default_rng(0).choice([-1.0, 1.0], (2**EXACT, n))
-    return np.where(np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1, -1.0, 1.0)
-
-
-def sign_test(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
-    """(the share of shared seeds with x_k < y_k, ties half; the two-sided p-value of 1/2, ties left out).
-
-    For times to a threshold, infinite ones included: exact whatever their distribution. Dixon & Mood (1946).
-    """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    less, more = int((x < y).sum()), int((x > y).sum())
-    p = min(1.0, 2 * float(special.bdtr(min(less, more), less + more, 0.5)))
-    return (less + (len(x) - less - more) / 2) / len(x), p
-
-
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Floats:
     """P(X > Y) + P(X = Y) / 2 over all pairs of a run of X [n] and a run of Y [k]. Agarwal et al. (2021)."""
     difference = np.subtract.outer(np.asarray(x), np.asarray(y))
@@ -299,15 +241,3 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Floats:
 def performance_profile(x: ArrayLike, thresholds: ArrayLike) -> Floats:
     """The share of runs above each threshold, [thresholds]. Agarwal et al. (2021)."""
     return (np.ravel(x)[:, None] > np.asarray(thresholds)).mean(0)
-
-
-def holm(p_values: ArrayLike) -> Floats:
-    """p-values adjusted for a family of tests: sorted, max over j <= i of (n - j + 1) p_(j), at most 1. Holm (1979).
-
-    Ours, since scipy has only false-discovery control.
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    return adjusted

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablate.statistics import seeds
+from ablate.statistics import paired_tests, seeds
 from ablate.statistics.interval import Floats, Interval
 
 from ..frames import StudyFrames
@@ -80,7 +80,7 @@ def relative(rows: pd.DataFrame, label: str, column: str) -> Interval | None:
     known = np.isfinite(logs)
     if not known.any():
         return None
-    found = seeds.mean_difference(logs[known])
+    found = paired_tests.mean_difference(logs[known])
     told = (seeds.informative(of) & seeds.informative(against))[known]
     if label != references[0] and not seeds.enough(told):
         found = Interval(found.value, np.asarray(-np.inf), np.asarray(np.inf))

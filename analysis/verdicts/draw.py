@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from ablate.statistics.seeds import student_quantile
+from ablate.statistics.interval import student_quantile
 
 from ..plots import theme
 from .estimates import Estimate

@@ -43,10 +43,12 @@ MODULES = (
     "ablate.statistics.resampling",
     "ablate.statistics.bias",
     "ablate.statistics.seeds",
+    "ablate.statistics.paired_tests",
     "ablate.statistics.sequential",
     "ablate.store",
     "ablate.analysis.frames",
     "ablate.analysis.tables",
+    "ablate.analysis.paired_tests",
     "ablate.analysis.plots",
 )
 
