@@ -19,7 +19,9 @@ cells    a row a cell, in the order of figures and tables; the index is `cell`
 | threshold                       | the return that counts as solved, NaN where none is known                         |
 | iterations                      | of a complete run                                                                 |
 | env.KEY                         | each setting of the environment that is one value                                 |
-| command                         | the command line that makes the cell's runs, as far as they have left anything    |
+| overrides                       | the settings that were typed, as a list of texts                                  |
+| command                         | what makes the cell's runs, as far as they have left anything: a command line, or |
+|                                 | Python where objects were given as choices                                        |
 | config                          | the resolved configuration, a dict                                                |
 | complete, left_out              | how many runs are complete, and how many are not                                  |
 | repeated                        | how many cells before it have its variant and environment                         |
@@ -60,12 +62,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablate.configuration.defaults import names, variants
-from ablate.configuration.overrides import command, override, ranges
 from ablate.errors import UserError
 from ablate.store import study as stored
 
 from .configurations import misfit
 from .escaping import clean, printable
+from .reproduction import how_to_run
 
 Config = Mapping[str, Any]
 TUNING = 100  # seeds from this one on choose step sizes
@@ -197,7 +199,7 @@ def _cells(described: Sequence[Mapping[str, Any]], runs: pd.DataFrame, study: st
         rows.append(
             {"cell": entry["cell"], **_choices(config, entry["cell"]), **_settings(config)}
             | {"threshold": config.get("threshold"), "iterations": config.get("iterations"), "overrides": overrides}
-            | {"command": "" if "imported" in config else _command(overrides, own["seed"].tolist(), study, outputs)}
+            | {"command": "" if "imported" in config else how_to_run(config, overrides, own["seed"], study, outputs)}
             | {"config": config}
             | {"complete": complete, "left_out": len(reported) - complete}
         )
@@ -205,7 +207,7 @@ def _cells(described: Sequence[Mapping[str, Any]], runs: pd.DataFrame, study: st
     frame["threshold"] = frame["threshold"].astype(float)
     frame.insert(1, "label", _labels(frame))
     order = sorted(frame.index, key=lambda cell: _place(frame.loc[cell]))
-    frame = frame.loc[order].drop(columns="overrides")
+    frame = frame.loc[order]
     return frame.assign(repeated=frame.groupby(["env", "variant"]).cumcount())
 
 
@@ -255,17 +257,6 @@ def _place(cell: pd.Series) -> tuple:
     parts = re.split(r"(\d+(?:\.\d+)?)", cell["label"])
     natural = [(float(part), "") if k % 2 else (0.0, part) for k, part in enumerate(parts)]
     return cell["env"], cell["phi_order"], cell["baseline_order"], natural, cell.name
-
-
-def _command(overrides: Sequence[str], seeds: Sequence[int], study: str, outputs: str) -> str:
-    words = [*overrides]
-    if not any(word.startswith(("study=", "study.name=")) for word in words):
-        words.append("study=main" if study == "main" else override("study.name", study))
-    if outputs != "outputs":
-        words.append(override("outputs", outputs))
-    if told := ranges(seeds):
-        words.append(f'seed="{told}"' if "," in told else f"seed={told}")
-    return command(words)
 
 
 def _settings(config: Config) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from ablate.statistics.power import POWER, power, samples_needed
 
 from . import tables
 from .frames import StudyFrames, finished, held
+from .reproduction import how_to_run
 from .run_summaries import outcomes, parts
 
 ALPHA = 0.05
@@ -247,7 +248,7 @@ def state(pair: Pair, plan: sequential.Design, effect: float) -> State:
 
 
 def following(study: StudyFrames, states: Sequence[State]) -> Iterator[str]:
-    """The commands that add the seeds of the next look, a cell each, for the pairs that go on."""
+    """What adds the seeds of the next look, a cell each, for the pairs that go on."""
     asked: dict[str, int] = {}
     for own in states:
         if own.word == "go on":
@@ -255,8 +256,8 @@ def following(study: StudyFrames, states: Sequence[State]) -> Iterator[str]:
                 asked[cell] = max(asked.get(cell, 0), next(n for n in own.design.looks if n > own.seeds))
     for cell in study.cells.index:
         if cell in asked:
-            words = [word for word in shlex.split(study.cells["command"][cell]) if not word.startswith("seed=")]
-            yield shlex.join([*words, f"seed=0-{asked[cell] - 1}"])
+            config, overrides = study.cells.loc[cell, ["config", "overrides"]]
+            yield how_to_run(config, overrides, range(asked[cell]), study.name, study.outputs)
 
 
 def of_looks(states: Sequence[State]) -> pd.DataFrame:

@@ -254,14 +254,14 @@ def _configurations(study: StudyFrames) -> Section:
 def _differences(cells: pd.DataFrame) -> Iterator[Table]:
     """What each cell's command sets; nothing where no command is known."""
     rows = [
-        {"variant": cell["label"], **_overrides(cell["command"])} for _, cell in cells.iterrows() if cell["command"]
+        {"variant": cell["label"], **_overrides(cell["overrides"])} for _, cell in cells.iterrows() if cell["command"]
     ]
     if any(len(row) > 1 for row in rows):
         yield Table(pd.DataFrame(rows).fillna("–"), "What differs from the defaults; all other settings are at theirs.")
 
 
-def _overrides(command: str) -> dict[str, str]:
-    words = [word.partition("=") for word in shlex.split(command) if "=" in word]
+def _overrides(typed: Sequence[str]) -> dict[str, str]:
+    words = [word.partition("=") for word in typed]
     return {key: value for key, _, value in words if key not in ("study", "study.name", "outputs", "seed")}
 
 

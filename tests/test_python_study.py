@@ -153,6 +153,9 @@ def test_objects_of_a_module_stand_for_choices_as_a_yaml_would(tmp_path: Path, m
     shown = typed.frames.cells["command"].iloc[0]  # by a report, and made to run as it is shown
     assert "--config-dir=conf" in shown
     command("-m", *shlex.split(shown)[3:], cwd=tmp_path, PYTHONPATH=path)
+    (late,) = [cell["command"] for _, cell in study.frames.cells.iterrows() if cell["phi"] == "late"]
+    assert "phi=functools.partial(my_objects.late, steps=2), baseline=my_objects.first, env=" in late
+    exec(late)
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "outputs").rglob("curves.parquet")}
 
 
