@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-SEEDS, ITERATIONS, EPISODES = 6, 5, 64
+SEEDS, ITERATIONS, EPISODES = 5, 5, 16
 SETUP = ("python3 -m venv", ". .venv", "pip install", "pytest", "sphinx-build")  # of an environment, not of a study
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"`([\w/]+\.(?:py|yaml|json|csv))`[^`\n]*(?:\n[^`\n]+)*:$")
@@ -82,7 +82,9 @@ def shortened(words: list[str]) -> list[str]:
         short.append(word)
     names = {word.partition("=")[0] for word in words}
     more = [] if "iterations" in names or "study" in names else [f"iterations={ITERATIONS}"]
-    more += [f"probe.episodes={EPISODES}"] if "probe=matched" in words and "probe.episodes" not in names else []
+    if "probe=matched" in words:  # which judges batches, 16 at least
+        more += [f"probe.episodes={EPISODES}"] if "probe.episodes" not in names else []
+        more += ["episodes=4"] if "episodes" not in names else []
     return [*short, *more, "workers=1"]
 
 

@@ -354,7 +354,8 @@ def test_live_line_on_a_terminal_and_the_table_at_the_end(tmp_path: Path) -> Non
 
 
 def test_plain_lines_elsewhere_and_an_impossible_cell_among_others(tmp_path: Path) -> None:
-    done = ablate("-m", *SHORT, "phi=rtg,td", "baseline=none,value", cwd=tmp_path)
+    patient = {"ABLATE_PROGRESS_SECONDS": "3600"}  # no line in between on a machine that is slow
+    done = ablate("-m", *SHORT, "phi=rtg,td", "baseline=none,value", cwd=tmp_path, **patient)
     first, last, skipped = done.stderr.splitlines()
     label = "env=bandit iterations=5 probe=off"
     assert first == "3 jobs: training"
@@ -367,7 +368,7 @@ def test_plain_lines_elsewhere_and_an_impossible_cell_among_others(tmp_path: Pat
 
 
 def test_a_command_without_m_goes_to_scratch_unless_a_study_is_named(tmp_path: Path) -> None:
-    once = "env=bandit", "iterations=1", "probe=off"
+    once = "env=bandit", "iterations=1", "probe=off", "seed=0", "workers=1"
     for words in (once, (*once, "study=main"), (*once, "study.name=mine"), ("-m", *once, "outputs=swept")):
         process = [sys.executable, "-m", "ablate", *words]
         subprocess.run(process, cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)

@@ -22,7 +22,7 @@ from ablate.store import Cell, names_cell
 pytest.importorskip("distributed")
 
 SMALL = "probe=off", "policy.hidden=[8]", "seed=0-5"
-LONG = ("-m", "env=chain,bandit", "iterations=300", "checkpoint_seconds=0.2", *SMALL)
+LONG = ("-m", "env=chain,bandit", "iterations=150", "checkpoint_seconds=0.2", *SMALL)
 
 
 @pytest.fixture(scope="module")

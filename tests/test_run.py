@@ -20,7 +20,7 @@ from ablate.store import cells
 LONG = ("-m", "env=chain", "phi=td,advantage", "seed=0-3", "iterations=400", "episodes=8", "probe=off")
 SAVING = (*LONG, "critic.updates=2", "critic.batch_size=32", "checkpoint_seconds=0.2")
 SHORT = ("env=bandit", "phi=rtg", "iterations=5", "probe=off")
-KILLS = int(os.environ.get("ABLATE_KILLS", "6"))
+KILLS = int(os.environ.get("ABLATE_KILLS", "4"))
 
 
 # Bits
@@ -30,9 +30,9 @@ EVERY = (f"phi={','.join(choices('phi'))}",)
 CRITICS = ("phi=q",)
 WAYS = {
     ("seed=7", "workers=1"): EVERY,
-    ("seed=0-9", "workers=1"): EVERY,
+    ("seed=0-9", "workers=1"): CRITICS,
     ("seed=0-9", "workers=2"): EVERY,
-    ("seed=5-24", "workers=2"): EVERY,
+    ("seed=5-24", "workers=2"): CRITICS,
     ("seed=range(5,10)",): CRITICS,
     ("seed=6-8", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"): CRITICS,
 }
@@ -62,9 +62,10 @@ def test_seed_7_is_the_same_in_any_company(found: dict, way: tuple[str, ...]) ->
 
 def test_every_seed_is_the_same_with_one_worker_and_with_two(found: dict) -> None:
     one, two = found["seed=0-9", "workers=1"], found["seed=0-9", "workers=2"]
-    assert len(one) == 2 * len(choices("phi")) * 10
-    assert one == two
-    cartpole = [tables["curves return_mean"] for (cell, _), tables in one.items() if "cartpole" in cell]
+    assert len(one) == 2 * 10
+    assert one.items() <= two.items()
+    assert len(two) == 2 * len(choices("phi")) * 10
+    cartpole = [tables["curves return_mean"] for (cell, _), tables in two.items() if "cartpole" in cell]
     assert len(set(cartpole)) > len(cartpole) / 10, "seeds are to differ"
 
 
@@ -89,7 +90,7 @@ def test_every_algorithm_has_its_bits_in_any_company_and_after_kills(tmp_path: P
     alone = numbers(tmp_path / "alone")
     assert len(alone) == len(choices("algorithm")) - 1
     outputs, dice = tmp_path / "killed", random.Random(1)
-    for _ in range(3):
+    for _ in range(2):
         sweep = start(running, *OTHERS, "seed=6-8", "workers=2", f"outputs={outputs}", cwd=tmp_path)
         written = saved(outputs)
         sweep.until(lambda: saved(outputs) != written or sweep.process.poll() is not None)  # noqa: B023

@@ -41,14 +41,14 @@ AGGREGATIONS = {
     "sequence mean": agg.sequence_mean,
     "token mean": agg.token_mean,
 }
-BATCHES, GROUPS, SIZE = 4000, 2, 4
+BATCHES, GROUPS, SIZE = 2500, 2, 4
 ALPHA = 1e-3  # that any of all limits is missed by chance
 PARAMETERS = 12  # logits of two prompts, three prefixes and two tokens
 
 
 @cache
 def setting() -> tuple:
-    """A policy, 4,000 batches of 2 groups of 4 answers, each group to one of two prompts, and the problem."""
+    """A policy, 2,500 batches of 2 groups of 4 answers, each group to one of two prompts, and the problem."""
     words = "env=tokens", "env.vocabulary=2", "env.right=[[1,0],[0]]", "episodes=8", "env.group=4", "phi=return"
     config = compose(*words, "aggregation=token_mean", "probe=off").config
     env = build.environment(config)
@@ -64,7 +64,7 @@ def setting() -> tuple:
 
 
 def z_scores(advantage, aggregation) -> np.ndarray:
-    """Of the mean of each parameter's gradient, and of tr Cov g, in standard errors of the 4,000 batches."""
+    """Of the mean of each parameter's gradient, and of tr Cov g, in standard errors of the 2,500 batches."""
     policy, theta, episodes, signals, estimator, problem, logits = setting()
     own: Estimator = replace(estimator, advantage=advantage, aggregation=aggregation)
     weights = own.weights(signals, score_products(policy, theta, episodes))

@@ -21,6 +21,8 @@ STUDIES = [study for study in choices("study") if study not in ("main", "scratch
 SMALL = {  # besides the first job of the sweep: what makes a study short
     "variance": ("env=frozenlake", "iterations=2", "probe.every=1", "probe.episodes=16", "seed=0"),
     "survey": ("iterations=2",),
+    "rlhf": ("iterations=10",),
+    "group_baselines": ("iterations=2", "probe.episodes=512"),
     "lecture": ("iterations=2", "env.horizon=20"),
 }
 

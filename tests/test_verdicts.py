@@ -299,13 +299,13 @@ def wrong_words(truths: np.ndarray, rng: np.random.Generator, shared: float, rep
 @pytest.mark.parametrize("shared", [0.0, 0.5, 0.95])
 def test_the_family_is_rarely_wrong(shared: float) -> None:
     """Eight claims of three places from 10 values each: one of three on the border and the others clear, the worst case
-    of an intersection; and effects at either end of negligible. Independent and correlated. At 5% of 250 families at
-    most 25 have a wrong word, with a chance of 0.1% of more for a right program."""
+    of an intersection; and effects at either end of negligible. Independent and correlated. At 5% of 120 families at
+    most 14 have a wrong word, with a chance of 0.1% of more for a right program."""
     rng = np.random.default_rng(int(100 * shared))
     worst = np.array([[0.0, 5.0, 5.0]] * 8)
     mixed = np.array([[0.0, 0.0, 3.0], [0.0, 0.2, 5.0], [0.2, 0.2, 0.2], [1.5, 1.5, 1.5]] * 2)
-    assert wrong_words(worst, rng, shared, 250) <= 25
-    assert wrong_words(mixed, rng, shared, 250) <= 25
+    assert wrong_words(worst, rng, shared, 120) <= 14
+    assert wrong_words(mixed, rng, shared, 120) <= 14
 
 
 def test_without_the_correction_it_would_be_wrong_often() -> None:
