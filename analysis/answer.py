@@ -1,25 +1,41 @@
 """What a study says first: which variant is best, whether that is settled, and whether noise is the reason.
 
-Best is whose final return is ahead of every other's in a paired test over shared seeds, after Holm's correction over
-all pairs of the part (`analysis.headline`). Noise is the trace variance of each variant's own estimator at the first
-policy, which all share; it can be a reason only where the better of two, by one test, has less of it, by another.
+Best is whose final return is ahead of every other's in a paired test over shared seeds, corrected for all pairs of the
+part: after Holm (`analysis.headline`), of more than 12 cells after Bonferroni (`analysis.leading`). Noise is the trace
+variance of each variant's own estimator at the first policy, which all share; it can be a reason only where the better
+of two, by one test, has less of it, by another.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import ceil, log2
+
+import pandas as pd
 
 from ablate.statistics.formatting import counted, number
 
 from . import paired_tests
 from .frames import StudyFrames
-from .headline import BEST, NOISE, Answer, answers, capital, listed, named_parts, nothing, p_value, shortened
+from .headline import (
+    BEST,
+    MAX_VARIANTS_IN_SENTENCE,
+    NOISE,
+    Answer,
+    answers,
+    listed,
+    named_parts,
+    nothing,
+    p_value,
+    shortened,
+)
+from .leading import against_best
 
 Asked = tuple[Answer, Answer | None]  # of one part: final returns, noise
 
 
 def answer(study: StudyFrames) -> list[str]:
     """The sentences to read first."""
-    paired = paired_tests.paired_differences(study)
+    paired = pd.concat([paired_tests.paired_differences(study), against_best(study)])
     found = [own for _, rows in named_parts(study) if len(rows) > 1 and (own := _asked(answers(rows, paired)))]
     if not found:
         return [nothing(study)]
@@ -36,35 +52,63 @@ def _asked(own: Sequence[Answer]) -> Asked | None:
 def _one(asked: Answer) -> str:
     """Of one part."""
     best, count = asked.names[0], len(asked.names)
-    if count > paired_tests.MOST:
-        return (
-            f"Which of {count:,} cells is best is not settled: {best} has the highest final return, "
-            f"{number(asked.rows[BEST.column].iloc[0])}, but a correction over all {count * (count - 1) // 2:,} pairs "
-            f"leaves no test much to decide, and none is made of more than {paired_tests.MOST} cells "
-            "(name fewer by --only)."
-        )
     seeds = int(asked.rows["runs"].min())
+    highest = f"{best} has the highest final return, {number(asked.rows[BEST.column].iloc[0])}"
     if not asked.pairs:
-        return (
-            f"Which variant is best is not settled: {best} has the highest final return, "
-            f"{number(asked.rows[BEST.column].iloc[0])}, and a test takes two seeds that both have."
+        return f"Which variant is best is not settled: {highest}, and a test takes two seeds that both have."
+    if count > paired_tests.MOST:
+        return _many(
+            asked, highest, f"paired tests over {counted(seeds, 'seed')}, corrected for all {_pairs(count):,} pairs"
         )
     over = f"in a paired test over {counted(seeds, 'seed')}"
     decided = [pair for pair in asked.pairs.values() if pair.ahead]
     if not decided:
-        return f"Which variant is best is not settled: none ends above another {over}."
+        needed = _needed(count)
+        more = f"; to decide any of {counted(_pairs(count), 'pair')} it takes {needed} seeds" if seeds < needed else ""
+        return f"Which variant is best is not settled: none ends above another {over}{more}."
     if asked.leader:
         others = "every other variant" if count > 2 else next(name for name in asked.names if name != asked.leader)
         worst = max(pair.p for pair in decided if pair.ahead == asked.leader)
-        return capital(
-            f"{asked.leader} is best, and that is settled: it ends above {others} {over} ({p_value(worst)})."
-        )
+        return f"Best is {asked.leader}, and that is settled: it ends above {others} {over} ({p_value(worst)})."
     first, behind = asked.unbeaten, [name for name in asked.names if name not in asked.unbeaten]
     whole = all(asked.ahead(one, other) for one in first for other in behind)
     verb = "each end above" if whole else "are ahead of some,"
     others = listed(shortened(behind)) if whole else "and none is ahead of them"
     which = "the two" if len(first) == 2 else "these"
-    return capital(f"{listed(shortened(first))} {verb} {others} {over}; which of {which} is best is not settled.")
+    return f"Not settled is which of {which} is best: {listed(shortened(first))} {verb} {others} {over}."
+
+
+def _many(asked: Answer, highest: str, tests: str) -> str:
+    """Of more cells than are compared pair by pair: the best, those that are not told apart from it, and the first that
+    is."""
+    best, *others = asked.names
+    which = f"{len(asked.names):,} cells"
+    beaten = [name for name in others if asked.ahead(best, name)]
+    level = [name for name in others if not asked.ahead(best, name)]
+    if not beaten:
+        return f"Which of {which} is best is not settled: {highest}, and no other is told apart from it by {tests}."
+    rows = asked.rows.set_index("label")
+    p = asked.pairs[frozenset((best, beaten[0]))].p
+    nearest = f"the first of them {beaten[0]}, {number(rows[BEST.column][beaten[0]])} ({p_value(p)})"
+    if not level:
+        return f"Best of {which} is {best}, and that is settled: it ends above every other, {nearest}, by {tests}."
+    named = listed(level) if len(level) <= MAX_VARIANTS_IN_SENTENCE else f"{len(level):,} others"
+    kinds = set(rows["variant"][[best, *level]])
+    alike = f", all of them {kinds.pop()}," if len(kinds) == 1 and len(set(rows["variant"])) > 1 else ""
+    return (
+        f"Which of {which} is best is not settled: {highest}, and {named}{alike} "
+        f"{'are' if len(level) > 1 else 'is'} not told apart from it; settled is that it ends above "
+        f"{counted(len(beaten), 'other')}, {nearest}. By {tests}."
+    )
+
+
+def _pairs(count: int) -> int:
+    return count * (count - 1) // 2
+
+
+def _needed(count: int) -> int:
+    """Seeds from which on a sign-flip test of all pairs can decide: 2^(1 - n) times the pairs is 5% at most."""
+    return 1 + ceil(log2(_pairs(count) / paired_tests.ALPHA))
 
 
 def _several(asked: Sequence[Answer]) -> str:

@@ -237,14 +237,14 @@ def _summary(place: str, asked: Sequence[Answer]) -> list[str]:
     told = []
     for who in dict.fromkeys(clear.values()):
         led = [answer.question.short for answer in asked if answer.leader == who]
-        told.append(f"{who} has {listed(led)}, ahead of every other variant in a paired test over shared seeds.")
+        told.append(f"{listed(led)}: {who}, ahead of every other variant in a paired test over shared seeds.")
     if asked and not clear:
         told.append("by no measure is one variant ahead of every other in a paired test over shared seeds.")
     unsettled = [
         f"{answer.question.short} ({listed(shortened(answer.unbeaten))})" for answer in asked if not answer.leader
     ]
     if unsettled:
-        told.append(f"Not settled: {listed(unsettled)}.")
+        told.append(f"not settled: {listed(unsettled)}.")
     return [capital(f"{place if number == 0 else ''}{text}") for number, text in enumerate(told)]
 
 
@@ -259,11 +259,15 @@ def _sentence(answer: Answer) -> str:
     decided = [f"{pair.better} {question.ahead} {pair.worse} ({p_value(pair.p)})" for pair in pairs if pair.ahead]
     open_ = [f"{pair.better} and {pair.worse} ({p_value(pair.p)})" for pair in pairs if not pair.ahead]
     if decided:
-        told += f" {capital(listed(decided))}."
+        told += f" By paired tests, {listed(decided)}."
     if open_:
         told += f" Not told apart: {listed(open_)}."
     few = ", and more episodes that carry the noise (probe.episodes=)" if question in (NOISE, RATIO) else ""
-    return told if pairs else told + f" No paired test: it takes two seeds that both have{few}."
+    if pairs:
+        return told
+    if len(rows) > paired_tests.MOST:
+        return f"{told} More than {paired_tests.MOST} cells are not tested pair by pair."
+    return f"{told} No paired test: it takes two seeds that both have{few}."
 
 
 def _bare(question: ComparisonMetric, row: pd.Series) -> tuple[str, str]:

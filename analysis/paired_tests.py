@@ -25,10 +25,16 @@ NOTHING = bare(np.nan)
 @once
 def paired_differences(study: StudyFrames) -> pd.DataFrame:
     """Whether it matters, seed by seed: a row for every two cells of one problem, the later less the earlier."""
-    compared = outcomes(finished(study)).merge(_first_noise(study), on=["cell", "seed"], how="left")
-    groups = compared.groupby(compared["cell"].map(parts(study.cells)), sort=False)
+    runs = comparable(study)
+    groups = runs.groupby(runs["cell"].map(parts(study.cells)), sort=False)
     tables = [pairs for _, own in groups if not (pairs := _pairs(study.cells, own)).empty]
     return pd.concat(tables) if tables else pd.DataFrame(columns=["env", "label", "against", "seeds"])
+
+
+@once
+def comparable(study: StudyFrames) -> pd.DataFrame:
+    """`run_summaries.outcomes`, with what each run's own estimator was like at its first policy."""
+    return outcomes(finished(study)).merge(_first_noise(study), on=["cell", "seed"], how="left")
 
 
 def _first_noise(study: StudyFrames) -> pd.DataFrame:

@@ -50,7 +50,8 @@ from .html_page import (
     equation,
     render,
 )
-from .plots import learning, overview
+from .plots import learning, overview, sweeps
+from .run_summaries import parts
 from .selection import EVERYTHING, CellFilter, chosen
 
 YEAR = 2026  # of LICENSE
@@ -145,10 +146,17 @@ def _word(amount: int) -> str:
 
 
 def _glance(study: StudyFrames) -> Iterator[Block]:
-    """Learning beside noise; nothing where a study has more than one problem, or no curves."""
-    complete = (study.runs["status"] == "complete").any()
-    if not complete or len(study.cells["env"].unique()) != 1 or learning.no_learning(study):
-        return
+    """Learning beside noise; of more cells than curves can show, the best beside noise against what is learnt, and the
+    settings; of several problems, each."""
+    problems = {repr((config or {}).get("env")) for config in study.cells["config"]}
+    if not learning.no_learning(study) and len(problems) == 1:
+        yield _curves(study)
+    elif not sweeps.no_returns(study):
+        one = len(parts(study.cells[study.cells["complete"] > 0]).unique()) == 1
+        yield from _many(study) if one else [_seen(sweeps.problems, study, "The final return on each problem.")]
+
+
+def _curves(study: StudyFrames) -> Block:
     seen = "Learning curves to the end of the runs, one line with an interval band for each variant."
     said = plots.in_words(seen, study)
     pictures: list[Block] = [
@@ -156,8 +164,23 @@ def _glance(study: StudyFrames) -> Iterator[Block]:
     ]
     if not overview.no_noise(study):
         seen = "Trace variance of each variant's gradient estimator at the first policy, with its limits."
-        pictures.append(_picture(lambda: overview.noise(study), plots.in_words(seen, study)))
+        pictures.append(_seen(overview.noise, study, seen))
+    return Columns(pictures)
+
+
+def _many(study: StudyFrames) -> Iterator[Block]:
+    """Of one problem with many cells."""
+    pictures = [_seen(sweeps.ranked, study, "The cells with the highest final return, with intervals.")]
+    if not overview.no_noise(study):
+        seen = "Scatter plot: noise at the first policy against the final return, a point a cell."
+        pictures.append(_seen(sweeps.noise_and_return, study, seen))
     yield Columns(pictures)
+    if sweeps.settings(study):
+        yield _seen(sweeps.by_setting, study, "The final return of every cell against each setting that is swept.")
+
+
+def _seen(draw: Callable[[StudyFrames], Figure], study: StudyFrames, seen: str) -> Picture:
+    return _picture(partial(draw, study), plots.in_words(seen, study))
 
 
 def _claims(outputs: str, study: str) -> tuple[list[str], list[Section]]:
