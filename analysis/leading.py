@@ -23,8 +23,8 @@ from .run_summaries import parts
 
 @once
 def against_best(study: StudyFrames) -> pd.DataFrame:
-    """Each other cell less the best one, by final return, of every part of more than `paired_tests.MOST` cells: the
-    columns of `paired_tests.paired_differences` that say so, of final returns and of noise at the first policy."""
+    """Each other cell less the best one, by final return, of every part of more than MOST cells: those columns
+    of `paired_tests.paired_differences` that say so, of final returns and of noise at the first policy."""
     runs = paired_tests.comparable(study)
     found = [_against(study, own) for _, own in runs.groupby(runs["cell"].map(parts(study.cells)), sort=False)]
     kept = [table for table in found if not table.empty]

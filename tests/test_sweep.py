@@ -87,6 +87,20 @@ def test_table_of_a_cell_that_has_nothing(summary: Summary) -> None:
     assert [column[0] for column in shown(made).values()] == ["phi=rtg", "0/1 (0 new)", *["-"] * 4]
 
 
+def test_of_many_cells_the_best_and_the_worst_are_shown(summary: Summary, tmp_path: Path) -> None:
+    """A cell that returns k - 3 for each k up to 39, in no order, and one that has not returned anything."""
+    made = [replace(summary, label="k=none", complete=[], skipped=[], failed={0: "no"})]
+    for k in sorted(range(40), key=lambda k: k * 7 % 40):
+        cell = Cell.at(tmp_path / "outputs", "pilot", [f"k={k}"], CONFIG | {"k": k})
+        cell.prepare()
+        cell.finish(0, curve([1000 * (k - 3.0)] * 20).to_dict("list"), probe(1.0), MANIFEST)
+        made.append(replace(summary, label=f"k={k}", cell=cell.name, complete=[0], skipped=[]))
+    told = shown(table(made)[0])
+    best, worst = [f"k={k}" for k in range(39, 29, -1)], ["k=3", "k=2", "k=1", "k=0", "k=none"]
+    assert told["variant"] == [*best, "26 more: ablate tables", *worst]
+    assert told["return"][-5:] == ["0", "−1,000", "−2,000", "−3,000", "-"]
+
+
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), st.integers(30, 160), st.integers(1, 60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 def test_the_table_fits_and_cuts_no_number(summary: Summary, keys: list[str], width: int, length: int) -> None:

@@ -25,12 +25,15 @@ from ablate.runs.pool import Pool
 from ablate.runs.run import Summary
 from ablate.statistics import seeds
 from ablate.statistics.formatting import limits, number
+from ablate.statistics.interval import Floats
 from ablate.statistics.learning_curves import FINAL, SMOOTHING, final_return, steps_to_threshold
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOG_WIDTH = 160  # columns where there is no terminal
+MOST = 30  # rows; of more cells the best and the worst are shown
+BEST, WORST = 10, 5
 NAME = 24  # columns of a name that goes on below; the columns of least interest give way to it
 GAP = 2  # columns between two
 NOISE = "noise", "NSR at start", "NSR at end"
@@ -170,11 +173,16 @@ def merge(summaries: Iterable[Summary]) -> list[Summary]:
 
 def table(summaries: Sequence[Summary], width: int = LOG_WIDTH) -> tuple[Table, list[str]]:
     """What a sweep came to, a row a cell, with as many columns as have room; and the words of the command line that all
-    cells share, which are not in their names. Names go on below where they are long; numbers are never cut."""
+    cells share, which are not in their names. Names go on below where they are long; numbers are never cut. Of many
+    cells the best and the worst by return."""
     words = [summary.label.split(" ") for summary in summaries]
     shared = [word for word in words[0] if len(words) > 1 and all(word in others for others in words)]
     names = [" ".join(word for word in own if word not in shared) or "default" for own in words]
-    rows = [_row(summary) for summary in summaries]
+    returns, rows = map(list, zip(*map(_row, summaries), strict=True))
+    order = np.argsort(np.negative(returns), kind="stable")
+    left = len(rows) - BEST - WORST if len(rows) > MOST else 0
+    if left:
+        names, rows = ([listed[place] for place in (*order[:BEST], *order[-WORST:])] for listed in (names, rows))
     columns = [title for title in TITLES if any(row[title] != "-" for row in rows) or title not in QUIET]
     room = {title: max(len(title), *(len(row[title]) for row in rows)) + GAP for title in columns}
     least = min(max(map(len, [*names, "variant"])), NAME)
@@ -184,13 +192,15 @@ def table(summaries: Sequence[Summary], width: int = LOG_WIDTH) -> tuple[Table, 
     result.add_column("variant", overflow="fold", max_width=max(1, width - sum(room[title] for title in columns)))
     for title in columns:
         result.add_column(title, justify="right", no_wrap=True, min_width=room[title] - GAP)
-    for name, row in zip(names, rows, strict=True):
+    for place, (name, row) in enumerate(zip(names, rows, strict=True)):
+        if left and place == BEST:
+            result.add_row(f"{left:,} more: ablate tables")
         result.add_row(progress.plain(name), *(row[title] for title in columns))
     return result, shared
 
 
-def _row(summary: Summary) -> dict[str, str]:
-    """By the column's title."""
+def _row(summary: Summary) -> tuple[float, dict[str, str]]:
+    """The return, below all others where there is none, and what is shown by the column's title."""
     cell = _cell(summary)
     own_noise = noise(cell, summary) or ("-",) * len(NOISE)
     curves = _readable(cell.curves, summary)
@@ -200,7 +210,8 @@ def _row(summary: Summary) -> dict[str, str]:
     solved = solving(known, cell.read_config().get("threshold"), len(summary.diverged))
     rate = f"{summary.env_steps / summary.seconds:,.0f}" if summary.env_steps else "-"
     runs = f"{done}/{done + len(summary.diverged) + len(summary.failed)} ({new} new)"
-    return dict(zip(TITLES, (runs, *ending(known), *solved, *own_noise, rate), strict=True))
+    final = float(seeds.interquartile_mean(_final(known))) if known else -np.inf
+    return final, dict(zip(TITLES, (runs, *ending(known), *solved, *own_noise, rate), strict=True))
 
 
 def _legend(lines: Sequence[tuple[str, str]], heads: Sequence[str]) -> str:
@@ -251,9 +262,14 @@ def ending(curves: "list[pd.DataFrame]") -> tuple[str, str, str]:
     """IQM over seeds of the final return, its interval, and the mean of the worst quarter."""
     if not curves:
         return "-", "-", "-"
-    last = np.array([final_return(curve["return_mean"].to_numpy()) for curve in curves])
+    last = _final(curves)
     found = seeds.over_seeds(last)
     return number(float(found.value)), limits(found) or "-", number(float(seeds.worst_quarter(last).value))
+
+
+def _final(curves: "list[pd.DataFrame]") -> Floats:
+    """The final return of each run."""
+    return np.array([final_return(curve["return_mean"].to_numpy()) for curve in curves])
 
 
 def solving(curves: "list[pd.DataFrame]", threshold: float | None, diverged: int = 0) -> tuple[str, str]:
