@@ -95,5 +95,5 @@ document.addEventListener("DOMContentLoaded", () => {
   switchTheme(document.getElementById("theme"));
   for (const button of document.querySelectorAll("thead button")) button.addEventListener("click", () => sortBy(button.parentElement));
   for (const button of document.querySelectorAll(".copy")) button.addEventListener("click", () => copy(button));
-  if (innerWidth < 640) document.querySelector("nav details").open = false;
+  if (matchMedia("(width < 68rem)").matches) document.querySelector("nav details").open = false; // it would stand above the answer
 });
