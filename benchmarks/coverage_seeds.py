@@ -24,7 +24,7 @@ from ablate.statistics.noise import paired_log_ratio
 REPEATS = 1000  # samples a number; its standard error is 0.7% at 95%
 SIZES = 5, 10, 20
 SEEDS = tuple(f"{n} seeds" for n in SIZES)
-FILES = 30, 100, 300  # prompts in a file of pass rates
+FILES = 12, 30, 100, 300  # prompts in a file of pass rates
 PROMPTS = tuple(f"{n} prompts" for n in FILES)
 LARGE = 1_000_000
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]

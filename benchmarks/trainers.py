@@ -7,12 +7,15 @@ masks of truncated answers) is left out. The audit hands over B prompts of N ans
 [B, N, L]. Where a trainer's loss is a mean over the tokens of what it is handed, that is one micro-batch here.
 """
 
+import textwrap
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from ablate.sequences.audit import Finding, Subject, audit
+from ablate.sequences.audit import audit, moments
+from ablate.sequences.subject import Subject
 
 LONGEST = 6.0  # the constant divisor, max_completion_length
 
@@ -183,31 +186,43 @@ def roll_grpo_sum_norm(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tens
     return -((log_probs * mask).sum(-1) * standardised(rewards, 1e-6)).sum() / mask.shape[-1]
 
 
-ESTIMATORS: list[tuple[str, Callable[..., Tensor]]] = [
-    ("TRL grpo", trl_grpo),
-    ("TRL dapo", trl_dapo),
-    ("TRL dr_grpo", trl_dr_grpo),
-    ("verl grpo, token-mean", verl_grpo),
-    ("verl rloo, token-mean", verl_rloo),
-    ("verl rloo, seq-mean-token-sum", verl_rloo_sequences),
-    ("verl reinforce_plus_plus_baseline", verl_reinforce_plus_plus_baseline),
-    ("verl opo", verl_opo),
-    ("OpenRLHF reinforce", openrlhf_reinforce),
-    ("OpenRLHF reinforce_baseline", openrlhf_reinforce_baseline),
-    ("OpenRLHF rloo", openrlhf_rloo),
-    ("OpenRLHF group_norm", openrlhf_group_norm),
-    ("OpenRLHF dr_grpo", openrlhf_dr_grpo),
-    ("NeMo-RL leave-one-out, normalised", nemo_rl),
-    ("Open-Instruct standard", open_instruct),
-    ("torchtune GRPOSimpleLoss", torchtune),
-    ("prime-rl", prime_rl),
-    ("prime-rl length_weighted_mean", prime_rl_length_weighted),
-    ("understand-r1-zero drgrpo", r1_zero_dr_grpo),
-    ("understand-r1-zero grpo", r1_zero_grpo),
-    ("SkyRL rloo, seq_mean_token_sum_norm", skyrl_rloo_token_sum),
-    ("ROLL grpo, seq-mean-token-mean", roll_grpo),
-    ("ROLL grpo, seq-mean-token-sum-norm", roll_grpo_sum_norm),
-]
+def unsloth_bnpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """loss_type=bnpo, TRL's advantages: the mean over a chunk's tokens, a chunk being by default one answer."""
+    A = standardised(rewards, 1e-4)
+    chunks = [(lp * a * m).sum() / m.sum() for lp, a, m in zip(*map(_answers, (log_probs, A, mask)), strict=True)]
+    return -torch.stack(chunks).mean()
+
+
+def _answers(x: Tensor) -> Tensor:
+    return x.flatten(0, 1)
+
+
+TRAINERS: dict[str, dict[str, Callable[..., Tensor]]] = {
+    "TRL": {"grpo": trl_grpo, "dapo": trl_dapo, "dr_grpo": trl_dr_grpo},
+    "verl": {
+        "grpo, token-mean": verl_grpo,
+        "rloo, token-mean": verl_rloo,
+        "rloo, seq-mean-token-sum": verl_rloo_sequences,
+        "reinforce_plus_plus_baseline": verl_reinforce_plus_plus_baseline,
+        "opo": verl_opo,
+    },
+    "OpenRLHF": {
+        "reinforce": openrlhf_reinforce,
+        "reinforce_baseline": openrlhf_reinforce_baseline,
+        "rloo": openrlhf_rloo,
+        "group_norm": openrlhf_group_norm,
+        "dr_grpo": openrlhf_dr_grpo,
+    },
+    "NeMo-RL": {"leave-one-out, normalised": nemo_rl},
+    "Open-Instruct": {"standard": open_instruct},
+    "torchtune": {"GRPOSimpleLoss": torchtune},
+    "prime-rl": {"default": prime_rl, "length_weighted_mean": prime_rl_length_weighted},
+    "understand-r1-zero": {"drgrpo": r1_zero_dr_grpo, "grpo": r1_zero_grpo},
+    "SkyRL": {"rloo, seq_mean_token_sum_norm": skyrl_rloo_token_sum},
+    "ROLL": {"grpo, seq-mean-token-mean": roll_grpo, "grpo, seq-mean-token-sum-norm": roll_grpo_sum_norm},
+    "Unsloth": {"grpo": trl_grpo, "bnpo": unsloth_bnpo},
+    "TinyZero": {"grpo, token-mean": verl_grpo, "grpo, seq-mean-token-sum-norm": roll_grpo_sum_norm},
+}
 SOURCES = {
     "TRL": "`GRPOConfig`, commit 006d32c",
     "verl": "`core_algos.py`, commit 012be9d",
@@ -221,25 +236,38 @@ SOURCES = {
     "commit 08379c6, and `utils/ops.py`, commit 4dbf7d4",
     "SkyRL": "`ppo_utils.py`, commit 041ed9e",
     "ROLL": "`utils/functionals.py`, commit 090ac94, and `rlvr/actor_worker.py`, commit 4dc7f5b",
+    "Unsloth": "unsloth-zoo, `rl_replacements.py`, commit 0096896. The advantages that it is handed are taken to be "
+    "TRL's. Its `dapo` is left out: the divisor comes from the trainer around it and was not traced",
+    "TinyZero": "`verl/trainer/ppo/core_algos.py`, commit a34ad32, not compared with other commits. Its default, PPO "
+    "with a learnt critic, is no function of rewards and lengths and is left out",
 }
 """Where each was read."""
-SHOWN = ("definition", "objective, N = 4", "micro-batches", "all rewards equal", "one of four differs")
+COLUMNS = ("setting", "definition", "off grad J", "easy, hard prompt", "depends on the cut")
 
 
-def table() -> str:
-    """A Markdown table, a row an estimator."""
-    lines = [f"| estimator | {' | '.join(SHOWN)} |", "|---" * (len(SHOWN) + 1) + "|"]
-    for name, function in ESTIMATORS:
-        found: dict[str, Finding] = {each.check: each for each in audit(Subject(name, function, True))}
-        cells = [found[check].found.replace("|A|", "A") for check in SHOWN]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def sections() -> str:
+    """A section of Markdown for each trainer: where it was read, and a table with a row a setting."""
+    return "\n\n".join(
+        f"### {name}\n\n{textwrap.fill(f'Read in {SOURCES[name]}.', 120)}\n\n{table(name)}" for name in TRAINERS
+    )
 
 
-def sources() -> str:
-    """A sentence on each trainer."""
-    return "; ".join(f"{name}: {where}" for name, where in SOURCES.items())
+def table(trainer: str) -> str:
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---:|---:|---|"]
+    return "\n".join(lines + [f"| {setting} | {audited(each)} |" for setting, each in TRAINERS[trainer].items()])
+
+
+@cache
+def audited(function: Callable[..., Tensor]) -> str:
+    """The other cells of its row."""
+    subject = Subject(function.__name__, function, True)
+    found = {each.check: each.found for each in audit(subject)}
+    mean = moments(subject, 4)
+    weights = ", ".join(f"{weight:.3g}" for weight in mean.prompt_weights)
+    definition = found["definition"].partition(": group")[0]
+    cut = "no" if found["micro-batches"] == "no influence" else "yes"
+    return f"{definition} | {mean.orthogonal:.1%} | {weights} | {cut}"
 
 
 if __name__ == "__main__":
-    print(f"{table()}\n\nRead in {sources()}.")
+    print(sections())

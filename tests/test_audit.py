@@ -13,7 +13,10 @@ from ablate.commands.audit import main
 from ablate.errors import UserError
 from ablate.sequences import advantages, aggregations
 from ablate.sequences import exact as sequences_exact
-from ablate.sequences.audit import EXPECTED, Subject, audit, easy_and_hard, groups, ignores_order, moments
+from ablate.sequences.audit import audit, easy_and_hard, groups, ignores_order, moments, summary
+from ablate.sequences.definitions import EXPECTED
+from ablate.sequences.mistakes import cut_off, mistaken
+from ablate.sequences.subject import Subject
 
 
 def rloo(rewards: Tensor) -> Tensor:
@@ -69,6 +72,27 @@ RIGHT = [
 @pytest.mark.parametrize(("function", "name"), RIGHT, ids=lambda x: getattr(x, "__name__", x))
 def test_a_right_one_is_recognised_and_has_no_fault(function, name: str) -> None:
     assert faults(function, name) == {}
+
+
+def test_without_an_expectation_no_known_estimator_is_a_fault_and_the_conclusion_names_it() -> None:
+    """The mean over tokens depends on how a batch is cut by what it is, and a batch's deviation too."""
+    for function, is_loss, told in (
+        (token_mean, True, "it equals dapo: group standardised, ddof 1, epsilon 0.0001; token mean; no fault found"),
+        (
+            plus_plus,
+            False,
+            "it equals the advantage of reinforce++: batch standardised, ddof 1, epsilon 1e-08; no fault",
+        ),
+    ):
+        findings = audit(Subject("it", function, is_loss))
+        assert summary(findings).startswith(told)
+        assert {f.check: f for f in findings}["other prompts"].found.startswith("it depends")
+
+
+def test_the_example_is_the_one_worked_by_hand() -> None:
+    """1, 0, 0, 0: mean 1/4, deviation 1/2 with ddof 1."""
+    found = {f.check: f.found for f in audit(Subject("it", grpo, False))}
+    assert found["example"] == "rewards 1 0 0 0: A = 1.5 -0.4999 -0.4999 -0.4999"
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -199,7 +223,19 @@ def batch_mean_and_group_std(rewards: Tensor) -> Tensor:
     return (rewards - rewards.mean()) / (rewards.std(1, keepdim=True) + 1e-8)
 
 
+def along_the_wrong_axis(rewards: Tensor) -> Tensor:
+    return rewards - rewards.mean(0, keepdim=True)
+
+
+def probabilities(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """The ratio without its denominator: exp(log pi) in place of exp(log pi - log pi)."""
+    return sequence_mean(log_probs.exp(), rewards, mask)
+
+
 PLANTED = [
+    (along_the_wrong_axis, None, "order of answers", "it matters"),
+    (along_the_wrong_axis, None, "definition", "group mean along the wrong axis"),
+    (probabilities, None, "log-probabilities", "depends on its log-probability"),
     (batch_mean_and_group_std, None, "one group right, one wrong", "explodes"),
     (ddof_by_sign, None, "definition", "mixes group standardised, ddof"),
     (ddof_of_batches_of_one, None, "definition", "changes with the number of prompts"),
@@ -234,6 +270,49 @@ def test_what_was_planted_is_found(function, expected: str | None, check: str, t
     assert told in faults(function, expected)[check]
 
 
+MISTAKEN = {
+    "group mean over the variance, not the deviation, ddof 1, epsilon 1e-06": lambda r: (
+        dr_grpo(r) / (r.var(1, keepdim=True) + 1e-6)
+    ),
+    "group standardised along the wrong axis, over prompts, ddof 1, epsilon 1e-06": lambda r: (
+        (r - r.mean(0, keepdim=True)) / (r.std(0, keepdim=True) + 1e-6)
+    ),
+    "mean of the batch, deviation of the group, ddof 1, epsilon 1e-08": batch_mean_and_group_std,
+    "no mean subtracted, over the deviation of the group, ddof 0, epsilon 1e-08": lambda r: (
+        r / (r.std(1, keepdim=True, unbiased=False) + 1e-8)
+    ),
+}
+
+
+@pytest.mark.parametrize("told", MISTAKEN)
+def test_a_mistake_is_named(told: str) -> None:
+    assert mistaken(Subject("it", MISTAKEN[told], False).multipliers, False) == told
+
+
+CUT = {
+    "group standardised, ddof 1, epsilon 0.0001, cut off below -5 and above 5": lambda r: grpo(r).clamp(-5, 5),
+    "group mean, cut off above 0.5": lambda r: dr_grpo(r).clamp(max=0.5),
+    "leave-one-out, of which only positive advantages are kept": lambda r: rloo(r).clamp(min=0),
+    "group mean, of which only negative advantages are kept": lambda r: dr_grpo(r).clamp(max=0),
+    "": rloo,
+}
+
+
+@pytest.mark.parametrize("told", CUT)
+def test_advantages_that_are_cut_off_are_found_of_groups_large_enough(told: str) -> None:
+    assert cut_off(Subject("it", CUT[told], False).multipliers, False) == told
+
+
+def only_right_ones(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -(log_probs * grpo(rewards).clamp(min=0)[..., None] * mask).sum() / mask.sum()
+
+
+def test_a_loss_that_cuts_off_is_told_from_its_aggregation() -> None:
+    told = "group standardised, ddof 1, epsilon 0.0001; token mean, of which only positive advantages are kept"
+    assert cut_off(Subject("it", only_right_ones, True).multipliers, True) == told
+    assert cut_off(Subject("it", token_mean, True).multipliers, True) == ""
+
+
 def middle(rewards: Tensor) -> Tensor:
     """None of those known; of two answers it would be one."""
     return rewards - rewards.median(1, keepdim=True).values
@@ -246,6 +325,12 @@ def truth_mask(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
 @pytest.mark.parametrize("function", [middle, truth_mask])
 def test_what_is_unusual_is_no_fault(function) -> None:
     assert faults(function) == {}
+
+
+def test_what_is_unusual_is_told_by_its_mean() -> None:
+    assert summary(audit(Subject("it", middle, False))).startswith(
+        "it equals no estimator known here; of groups of 4, not the gradient of the success rate"
+    )
 
 
 # Its numbers are those of the exact sums
@@ -327,8 +412,8 @@ def detached(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
 
 def test_the_documentation_shows_the_audit_of_public_trainers_as_it_is() -> None:
     root = Path(__file__).parents[1]
-    table = runpy.run_path(str(root / "benchmarks" / "trainers.py"))["table"]()
-    assert table in (root / "docs" / "post_training.md").read_text()
+    sections = runpy.run_path(str(root / "benchmarks" / "trainers.py"))["sections"]()
+    assert sections in (root / "docs" / "post_training.md").read_text()
 
 
 def test_multisets_are_enough_where_the_order_of_answers_does_not_matter() -> None:

@@ -1,4 +1,7 @@
-"""`ablate audit module:function`: what an advantage function or a loss of your own trainer is, exactly."""
+"""`ablate audit module:function`: what an advantage function or a loss of your own trainer is, exactly.
+
+Exit code 0: no fault, whichever estimator it is, known here or not. 1: a fault was found. 2: it could not be run.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,21 +13,24 @@ from rich.table import Table
 from ablate.commands import Parser
 from ablate.files import OUT, write
 from ablate.sequences import audit
+from ablate.sequences.definitions import EXPECTED
+from ablate.sequences.subject import load
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 0 where no fault was found, else 1."""
+    """The exit code; a UserError is 2."""
     parser = Parser(
         prog="ablate audit",
         description="Run an advantage function or a loss on small token problems, every batch of which is listed, and "
         "tell of what it is the gradient, its variance, what it depends on and where it breaks. "
         "advantage(rewards [B,N]) or loss(log_probs [B,N,L], rewards [B,N], mask [B,N,L]), of torch tensors.",
     )
+    parser.epilog = "Exit code: 0 no fault, whichever estimator it is; 1 a fault; 2 it could not be run."
     parser.add_argument("function", metavar="MODULE:FUNCTION", help="in the present folder or installed")
-    parser.add_argument("--expect", metavar="NAME", help=f"another definition is a fault: {', '.join(audit.EXPECTED)}")
+    parser.add_argument("--expect", metavar="NAME", help=f"another definition is a fault: {', '.join(EXPECTED)}")
     parser.add_argument("--out", metavar="FILE.md", help="also write the table to a Markdown file")
     options = parser.parse_args(arguments)
-    findings = audit.audit(audit.load(options.function), options.expect)
+    findings = audit.audit(load(options.function), options.expect)
     table = Table("", "check", "found", box=None, pad_edge=False, header_style="bold")
     for finding in findings:
         table.add_row("[red]fault[/]" if finding.fault else "", finding.check, escape(finding.found))

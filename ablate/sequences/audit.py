@@ -5,22 +5,16 @@ What is audited is a Python function of torch tensors, of B prompts with N answe
     advantage(rewards [B, N]) -> A [B, N]
     loss(log_probs [B, N, L], rewards [B, N], mask [B, N, L]) -> a number to descend
 
-A loss is known by its parameter `log_probs`. What matters of either is the multiplier of each token's score in
-g = sum_bit c_bit z_bit: c = A / (B N) of an advantage, c = -d loss / d log_prob of a loss.
+A loss is known by its parameter `log_probs`.
 """
 
-import importlib
-import inspect
-import os
-import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,10 +23,14 @@ from numpy.typing import NDArray
 from ablate.errors import UserError
 from ablate.sequences.definitions import EXPECTED, SAME, Definition, definitions, mixed
 from ablate.sequences.exact import SequenceMoments
+from ablate.sequences.mistakes import cut_off, mistaken
 from ablate.sequences.problem import END, TokenProblem
+from ablate.sequences.subject import Subject
+from ablate.statistics.formatting import counted
 
 Floats = NDArray[np.float64]
 
+NONE = "none of the definitions known here"
 EXPLODES = 20.0  # an advantage of four rewards in [0, 1] that is larger: a group standardised gives 1.73 at most
 
 
@@ -45,81 +43,6 @@ class Finding:
     fault: bool = False
 
 
-@dataclass(frozen=True)
-class Subject:
-    """The function under audit, as multipliers c [B, N, L] of the tokens' scores."""
-
-    name: str
-    function: Callable[..., Any]
-    is_loss: bool
-    mask_type: torch.dtype = torch.float64
-
-    def _mask(self, mask: NDArray[np.bool_]) -> torch.Tensor:
-        return torch.from_numpy(mask.copy()).to(self.mask_type)
-
-    def multipliers(self, rewards: Floats, mask: NDArray[np.bool_], log_probs: Floats | None = None) -> Floats:
-        """Raises whatever the function raises."""
-        r = torch.from_numpy(np.array(rewards, np.float64))
-        if not self.is_loss:
-            A = _numbers(self.function(r))
-            if A.shape != rewards.shape:
-                raise UserError(f"{self.name} returned shape {A.shape} for rewards of shape {rewards.shape}")
-            return A[..., None] / rewards.size * mask
-        given = np.where(mask, -0.7, 0.0) if log_probs is None else log_probs
-        leaf = torch.from_numpy(given.copy()).requires_grad_()
-        value = self.function(log_probs=leaf, rewards=r, mask=self._mask(mask))
-        if not isinstance(value, torch.Tensor) or value.numel() != 1:
-            shape = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
-            raise UserError(
-                f"{self.name} returned {shape}, not one number to descend; take the mean as your trainer does"
-            )
-        if not value.requires_grad:
-            raise UserError(f"{self.name} does not depend on log_probs: was it detached?")
-        (gradient,) = torch.autograd.grad(value.reshape(()), leaf)
-        return -gradient.double().numpy()
-
-
-def load(path: str) -> Subject:
-    """The function that `module:function` names, looked for in the present folder too."""
-    module, _, name = path.partition(":")
-    if not name:
-        raise UserError(f"{path} names no function; write module:function, as in my_trainer:advantages")
-    if module.endswith(".py"):
-        raise UserError(f"{path} names a file; write {module.removesuffix('.py').replace('/', '.')}:{name}")
-    sys.path.insert(0, os.getcwd())
-    try:
-        function: Any = importlib.import_module(module)
-        for part in name.split("."):
-            function = getattr(function, part)
-    except (ImportError, AttributeError) as missing:
-        raise UserError(f"{path} is not found: {missing}") from None
-    except Exception as error:
-        raise UserError(f"{module} cannot be imported: {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.remove(os.getcwd())
-    if not callable(function):
-        raise UserError(f"{path} is no function but a {type(function).__name__}; write module:function")
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # a function without a signature takes rewards
-        return Subject(path, function, False)
-    names = [p.name for p in parameters]
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if "log_probs" in names or len(needed) > 1:
-        free = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        if not ({"log_probs", "rewards", "mask"} <= set(names) or free) or set(needed) - {
-            "log_probs",
-            "rewards",
-            "mask",
-        }:
-            raise UserError(
-                f"{path} takes {', '.join(names)}; an advantage takes rewards alone, a loss takes log_probs, rewards "
-                "and mask by these names"
-            )
-        return Subject(path, function, True)
-    return Subject(path, function, False)
-
-
 def audit(subject: Subject, expected: str | None = None) -> list[Finding]:
     """Every check, in order. ``expected`` is a name in EXPECTED: another definition is then a fault.
 
@@ -130,11 +53,15 @@ def audit(subject: Subject, expected: str | None = None) -> list[Finding]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the deviation of one number
         subject = _callable(subject)
+        again, objective = _again(subject), _objective(subject)
+        definition, known = _definition(subject, expected)
         return [
-            _again(subject),
-            *_objective(subject),
-            _definition(subject, expected),
-            *_invariances(subject, expected),
+            _estimator(definition, known, objective),
+            definition,
+            _example(subject),
+            again,
+            *objective,
+            *_invariances(subject, expected, known is not None),
             *_degenerate(subject),
         ]
 
@@ -200,11 +127,11 @@ def groups(answers: int, size: int, as_multisets: bool) -> list[tuple[tuple[int,
 
 
 def ignores_order(subject: Subject) -> bool:
-    """Whether the multipliers of a shuffled group are the shuffled multipliers."""
+    """Whether the multipliers of a shuffled group, beside one that is not, are the shuffled multipliers."""
     rewards, mask, log_probs = _an_example()
-    order = [2, 0, 3, 1]
+    row, order = np.arange(2)[:, None], [[2, 0, 3, 1], [0, 1, 2, 3]]
     whole = subject.multipliers(rewards, mask, log_probs)
-    return _same(subject.multipliers(rewards[:, order], mask[:, order], log_probs[:, order]), whole[:, order])
+    return _same(subject.multipliers(rewards[row, order], mask[row, order], log_probs[row, order]), whole[row, order])
 
 
 def _an_example() -> tuple[Floats, NDArray[np.bool_], Floats]:
@@ -255,31 +182,64 @@ def _in_words(found: SequenceMoments, size: int) -> str:
     return f"E g = {known}"
 
 
-def _definition(subject: Subject, expected: str | None) -> Finding:
-    first, *others = shapes = (2, 3), (2, 5), (2, 2), (1, 3), (3, 3)  # prompts and answers
-    found = {shape: definitions(subject.multipliers, subject.is_loss, *shape) for shape in shapes}
+def _estimator(definition: Finding, known: Definition | None, objective: Sequence[Finding]) -> Finding:
+    """The conclusion: which estimator it is, or what it does instead."""
+    if known is not None:
+        kind, of = ("a pair", "") if known.aggregation else ("an advantage", "the advantage of ")
+        named = f"{of}{' or '.join(known.names)}" if known.names else f"{kind} that has no name here"
+        return Finding("estimator", f"it equals {named}: {known}")
+    instead = f"of groups of 4, {objective[-2].found}" if definition.found.startswith(NONE) else definition.found
+    return Finding("estimator", f"it equals no estimator known here; {instead}")
+
+
+def _definition(subject: Subject, expected: str | None) -> tuple[Finding, Definition | None]:
+    """What it is, and the definition that it equals, where there is nothing wrong with it."""
+    given = subject.multipliers, subject.is_loss
+    first = 2, 3  # prompts and answers
+    found = {shape: definitions(*given, *shape) for shape in (first, (2, 5), (2, 2), (1, 3), (3, 3))}
+    small, wrong = _alike(found, first)
+    if not found[first]:
+        wrong = mixed(*given) or mistaken(*given) or wrong
+    wrong = cut_off(*given) or wrong
+    known = small[0] if small and not wrong else None
+    told = wrong or (NONE if known is None else str(known))
+    if expected is not None and not any(definition.is_of(expected) for definition in found[first]):
+        return Finding("definition", f"{told}, where {expected} is {'; '.join(EXPECTED[expected])}", True), known
+    return Finding("definition", told, bool(wrong)), known
+
+
+def _alike(found: dict[tuple[int, int], list[Definition]], first: tuple[int, int]) -> tuple[list[Definition], str]:
+    """The definitions that it equals at every shape, or how they change with the shape; so does a factor."""
     small = found[first]
-    if expected is not None and not any(definition.is_of(expected) for definition in small):
-        return Finding("definition", f"{_first(small)}, where {expected} is {'; '.join(EXPECTED[expected])}", True)
-    if not small and (mixture := mixed(subject.multipliers, subject.is_loss)):
-        return Finding("definition", f"mixes {mixture}", True)
-    for shape in others:
-        B, N = shape
-        if (N == 2 and not found[shape]) or (shape != (2, 5) and not small):
+    for shape, here in found.items():
+        if (shape[1] == 2 and not here) or (shape != (2, 5) and not small):
             continue  # what is none of those known may equal one where answers or prompts are few
-        if (small or found[shape]) and not any(one.same(other) for one in small for other in found[shape]):
-            what, k = ("group size", 1) if first[0] == B else ("number of prompts", 0)
+        if (small or here) and not any(one.same(other) for one in small for other in here):
+            what, k = ("group size", 1) if first[0] == shape[0] else ("number of prompts", 0)
             told = [f"{_first(found[each])} at {'BN'[k]} = {each[k]}" for each in (first, shape)]
-            return Finding("definition", f"changes with the {what}: {', '.join(told)}", True)
-        small = [one for one in small if any(map(one.same, found[shape]))]  # a factor does not change with the shape
-    return Finding("definition", _first(small))
+            return [], f"changes with the {what}: {', '.join(told)}"
+        small = [one for one in small if any(map(one.same, here))]
+    return small, ""
 
 
 def _first(found: Sequence[Definition]) -> str:
-    return str(found[0]) if found else "none of the definitions known here"
+    return str(found[0]) if found else NONE
 
 
-def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
+def _example(subject: Subject) -> Finding:
+    """What it makes of rewards 1, 0, 0, 0, to see."""
+    rewards, lengths = np.array([[1.0, 0, 0, 0], [1, 1, 0, 0]]), np.array([[1, 2, 3, 4]] * 2)
+    c = subject.multipliers(rewards, np.arange(4) < lengths[..., None])[0, :, 0] * rewards.size
+    of = "rewards 1 0 0 0" + ", answers of 1 2 3 4 tokens" * subject.is_loss
+    return Finding("example", f"{of}: {'a token of each weighs' if subject.is_loss else 'A ='} {' '.join(_short(c))}")
+
+
+def _short(numbers: Floats) -> list[str]:
+    return [f"{x + 0.0:.4g}" for x in np.round(numbers, 12)]
+
+
+def _invariances(subject: Subject, expected: str | None, known: bool) -> list[Finding]:
+    """``known`` says that it equals a definition, which may depend on the cut of a batch by what it is."""
     rewards, mask, log_probs = _an_example()
     c, same = subject.multipliers, _same
     whole = c(rewards, mask, log_probs)
@@ -290,7 +250,13 @@ def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
     longer = np.arange(6) < lengthened[..., None]
     couples = not (same(c(other, mask, log_probs)[0], whole[0]) and same(c(rewards, longer)[0], c(rewards, mask)[0]))
     parts = [c(rewards[b : b + 1], mask[b : b + 1], log_probs[b : b + 1]) / 2 for b in range(2)]
+    tokens = mask.sum((1, 2), keepdims=True)
     cut = not same(np.concatenate(parts), whole)
+    by_tokens = same(np.concatenate(parts) * tokens * 2, whole * tokens.sum())
+    told = "it depends on how the batch is cut: a prompt at a time is another estimator"
+    if by_tokens:
+        told = "it depends on how the batch is cut, as a mean over its tokens does: hand over those of a whole step"
+    meant = known or by_tokens if expected is None else EXPECTED[expected][1] == "token mean"
     ordered = ignores_order(subject)
     turned = same(c(rewards[::-1], mask[::-1], log_probs[::-1])[::-1], whole)
     shift, scaled = c(rewards + 7, mask, log_probs), c(100 * rewards, mask, log_probs)
@@ -301,8 +267,8 @@ def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
         Finding("other prompts", "it depends on the answers to other prompts" if couples else "no influence"),
         Finding(
             "micro-batches",
-            "it depends on how the batch is cut: a prompt at a time is another estimator" if cut else "no influence",
-            cut and subject.is_loss and EXPECTED.get(expected or "", ("", ""))[1] != "token mean",
+            told if cut else "no influence",
+            cut and subject.is_loss and not meant,
         ),
         Finding("order of answers", "no influence" if ordered else "it matters", not ordered),
         Finding("order of prompts", "no influence" if turned else "it matters", not turned),
@@ -319,6 +285,9 @@ def _invariances(subject: Subject, expected: str | None) -> list[Finding]:
         silent = (whole == 0) & mask & (np.abs(whole).max(-1, keepdims=True) > 0)
         told = "one of an answer's has no gradient" if silent.any() else "all of an answer's have a gradient"
         findings.append(Finding("tokens", told, bool(silent.any())))
+        free = same(c(rewards, mask, 2 * log_probs), whole)
+        told = "no influence" if free else "a token's weight depends on its log-probability"
+        findings.append(Finding("log-probabilities", told, not free))
     return findings
 
 
@@ -365,14 +334,11 @@ def _degenerate(subject: Subject) -> list[Finding]:
     return findings
 
 
-def _numbers(value: Any) -> Floats:
-    return value.detach().double().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, np.float64)
-
-
 def summary(findings: Sequence[Finding]) -> str:
-    """One sentence."""
+    """Which estimator it is, or what it does instead, and what is wrong with it."""
     faults = [finding.check for finding in findings if finding.fault]
-    return f"{len(faults)} faults: {', '.join(faults)}" if faults else "no fault found"
+    wrong = f"{counted(len(faults), 'fault')}: {', '.join(faults)}" if faults else "no fault found"
+    return f"{next(f.found for f in findings if f.check == 'estimator')}; {wrong}"
 
 
 def as_markdown(name: str, findings: Sequence[Finding]) -> str:

@@ -1,6 +1,6 @@
 """Which advantage and which aggregation a function equals, of those that are known here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ def _definitions() -> dict[str, OfBatch]:
         "group mean, batch standardised": advantages.group_mean_batch_standardised,
         "token standardised": advantages.token_standardised,
         "group mean, token standardised": advantages.group_mean_token_standardised,
+        "group mean, deviation of the batch": _over_the_deviation_of_the_batch,
     }
     return {
         "no baseline": advantages.none,
@@ -33,12 +34,34 @@ def _definitions() -> dict[str, OfBatch]:
         "leave-one-out": advantages.leave_one_out,
         "length-weighted mean": advantages.length_weighted_mean,
         "leave-one-out max": advantages.leave_one_out_max,
-        **{
-            f"{name}, ddof {ddof}, epsilon {epsilon:g}": partial(function, ddof=ddof, epsilon=epsilon)
-            for name, function in standardised.items()
-            for ddof, epsilon in product((0, 1), EPSILONS)
-        },
+        **with_settings(standardised),
     }
+
+
+def with_settings(functions: Mapping[str, OfBatch]) -> dict[str, OfBatch]:
+    """Each function at both ddof and every epsilon in use."""
+    return {
+        f"{name}, ddof {ddof}, epsilon {epsilon:g}": partial(function, ddof=ddof, epsilon=epsilon)
+        for name, function in functions.items()
+        for ddof, epsilon in product((0, 1), EPSILONS)
+    }
+
+
+def over(numerator: Floats, deviation: Floats) -> Floats:
+    """Their ratio, with 0/0 = 0."""
+    top, bottom = np.broadcast_arrays(numerator, deviation)
+    return np.divide(top, bottom, out=np.zeros(top.shape), where=top != 0)
+
+
+def std(rewards: Floats, axis: int | tuple[int, int], ddof: int) -> Floats:
+    """sqrt(sum (r - mean)^2 / (n - ddof)) along the axes, kept; of one number 0."""
+    n = rewards.size if isinstance(axis, tuple) else rewards.shape[axis]
+    return np.asarray(np.std(rewards, axis=axis, ddof=min(ddof, n - 1), keepdims=True))
+
+
+def _over_the_deviation_of_the_batch(rewards: Floats, ddof: int, epsilon: float) -> Floats:
+    """(r_i - mean of the group) / (std of all rewards + epsilon): TRL's scale_rewards="batch"."""
+    return over(advantages.group_mean(rewards), std(rewards, (-2, -1), ddof) + epsilon)
 
 
 ADVANTAGES = _definitions()
@@ -83,12 +106,19 @@ class Definition:
         advantage, aggregation = EXPECTED[expected]
         return self.advantage.split(", ddof")[0] == advantage and self.aggregation in ("", aggregation)
 
+    @property
+    def names(self) -> list[str]:
+        """Those of EXPECTED that it is."""
+        return [name for name in EXPECTED if self.is_of(name)]
 
-def definitions(multipliers: Multipliers, is_loss: bool, prompts: int, size: int) -> list[Definition]:
-    """Those that it equals on generic rewards and lengths of B = `prompts` and N = `size`, the nearest first: as they
-    stand, or else up to a factor."""
+
+def definitions(
+    multipliers: Multipliers, is_loss: bool, prompts: int, size: int, among: Mapping[str, OfBatch] = ADVANTAGES
+) -> list[Definition]:
+    """Those of the advantages `among` that it equals with an aggregation, on generic rewards and lengths of B =
+    `prompts` and N = `size`, the nearest first: as they stand, or else up to a factor."""
     near: dict[bool, list[tuple[float, Definition]]] = {True: [], False: []}
-    for advantage, aggregation, found, known in _compared(multipliers, is_loss, prompts, size):
+    for advantage, aggregation, found, known in compared(multipliers, is_loss, trials(prompts, size), among):
         free = sum(np.vdot(a, b) for a, b in zip(found, known, strict=True)) / sum(np.vdot(b, b) for b in known)
         for factor, exact in ((1.0, True), (float(free), False)):
             off = max(np.abs(a - factor * b).max() / np.abs(a).max() for a, b in zip(found, known, strict=True))
@@ -100,7 +130,7 @@ def definitions(multipliers: Multipliers, is_loss: bool, prompts: int, size: int
 def mixed(multipliers: Multipliers, is_loss: bool) -> str:
     """Settings of one definition, such as both ddof, of which each answer has one, and all answers none; else ""."""
     equal: dict[tuple[str, str], dict[str, NDArray[np.bool_]]] = {}
-    for advantage, aggregation, found, known in _compared(multipliers, is_loss, 2, 4):
+    for advantage, aggregation, found, known in compared(multipliers, is_loss, trials(2, 4)):
         name, _, settings = advantage.partition(", ddof")
         same = [np.abs(a - b) <= SAME * np.abs(a) for a, b in zip(found, known, strict=True)]
         equal.setdefault((name, aggregation), {})[settings] = np.concatenate([each.ravel() for each in same])
@@ -111,29 +141,39 @@ def mixed(multipliers: Multipliers, is_loss: bool) -> str:
                 best = max(settings_of, key=lambda settings: int((settings_of[settings] & left).sum()))
                 told.append(f"ddof{best}")
                 left &= ~settings_of[best]
-            return f"{'; '.join(filter(None, (name, aggregation)))}, {' for some answers and '.join(told)} for others"
+            pair = "; ".join(filter(None, (name, aggregation)))
+            return f"mixes {pair}, {' for some answers and '.join(told)} for others"
     return ""
 
 
-def _compared(
-    multipliers: Multipliers, is_loss: bool, prompts: int, size: int
-) -> Iterator[tuple[str, str, list[Floats], list[Floats]]]:
-    """Each advantage and aggregation known, what the function gives in three trials, and what they give."""
+Trial = tuple[Floats, NDArray[np.int64]]  # rewards and lengths, [B, N]
+
+
+def trials(prompts: int, size: int) -> list[Trial]:
+    """Rewards far from each other and near, answers of up to 6 tokens."""
     rng = np.random.default_rng(0)
-    trials = []
+    found = []
     for spread in (1.0, 0.5, 0.01):
         lengths = rng.integers(1, 7, (prompts, size))
-        trials.append((spread * rng.random((prompts, size)), lengths, np.arange(6) < lengths[..., None]))
-    found = [multipliers(rewards, mask) for rewards, _, mask in trials]
-    aggregated = AGGREGATIONS if is_loss else {"": aggregations.sequence_sum}
-    for (advantage, A), (aggregation, w) in product(ADVANTAGES.items(), aggregated.items()):
+        found.append((spread * rng.random((prompts, size)), lengths))
+    return found
+
+
+def aggregated(is_loss: bool) -> dict[str, OfBatch]:
+    """The aggregations that may be: an advantage alone has none."""
+    return AGGREGATIONS if is_loss else {"": aggregations.sequence_sum}
+
+
+def compared(
+    multipliers: Multipliers, is_loss: bool, on: Sequence[Trial], among: Mapping[str, OfBatch] = ADVANTAGES
+) -> Iterator[tuple[str, str, list[Floats], list[Floats]]]:
+    """Each advantage and aggregation, what the function gives in the trials, and what they give."""
+    masks = [np.arange(6) < lengths[..., None] for _, lengths in on]
+    found = [multipliers(rewards, mask) for (rewards, _), mask in zip(on, masks, strict=True)]
+    for (advantage, A), (aggregation, w) in product(among.items(), aggregated(is_loss).items()):
         with suppress(ValueError):  # an advantage that takes larger groups
-            yield (
-                advantage,
-                aggregation,
-                found,
-                [
-                    (advantages.of_batch(A, r, lengths=L.astype(float)) * w(L.astype(float)))[..., None] * mask
-                    for r, L, mask in trials
-                ],
-            )
+            known = [
+                advantages.of_batch(A, rewards, lengths=lengths.astype(float)) * w(lengths.astype(float))
+                for rewards, lengths in on
+            ]
+            yield advantage, aggregation, found, [c[..., None] * mask for c, mask in zip(known, masks, strict=True)]
