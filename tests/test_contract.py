@@ -37,6 +37,7 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         ("policy", "module"): ["policy.module=torch_modules:Net"],
         ("critic", "exact"): ["env=chain", "phi=q", "baseline=value"],
         ("probe", "exact"): ["env=chain"],
+        ("optimizer", "natural"): ["env=chain"],
         ("algorithm", "td"): ["env=chain"],
         ("algorithm", "dqn"): ["algorithm.learning_starts=10"],
         ("algorithm", "q_learning"): ["env=chain"],

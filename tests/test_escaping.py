@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from ablate.analysis import escaping, tables
-from ablate.analysis.frames import _command
 from ablate.analysis.html_page import Code, Page, Section, render
 from ablate.analysis.html_page import Text as Paragraph
+from ablate.analysis.reproduction import how_to_run
 from ablate.configuration.arguments import arranged
 from ablate.configuration.overrides import parsed
 
@@ -101,7 +101,7 @@ def test_the_command_of_a_cell_can_be_pasted_into_a_shell(tmp_path: Path, name: 
     (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n')
     (tmp_path / "python").chmod(0o755)
     words = "env=bandit", 'env.path="é.json"'
-    told = _command(words, [0, 1, 4], "pilot 2", f"/tmp/{name}/x")
+    told = how_to_run({}, words, [0, 1, 4], "pilot 2", f"/tmp/{name}/x")
     path = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", told], env=path, capture_output=True, text=True, check=True)
     typed = arranged(done.stdout.rstrip("\0").split("\0")[2:])
