@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import ceil, log2
 
-import pandas as pd
-
 from ablate.statistics.formatting import counted, number
 
 from . import paired_tests
@@ -28,14 +26,14 @@ from .headline import (
     p_value,
     shortened,
 )
-from .leading import against_best
+from .leading import differences
 
 Asked = tuple[Answer, Answer | None]  # of one part: final returns, noise
 
 
 def answer(study: StudyFrames) -> list[str]:
     """The sentences to read first."""
-    paired = pd.concat([paired_tests.paired_differences(study), against_best(study)])
+    paired = differences(study)
     found = [own for _, rows in named_parts(study) if len(rows) > 1 and (own := _asked(answers(rows, paired)))]
     if not found:
         return [nothing(study)]

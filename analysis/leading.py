@@ -10,15 +10,19 @@ comparisons in repeated measures designs. Tukey's test with the spread of each p
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-from ablate.statistics import seeds
 from ablate.statistics.interval import Floats
-from ablate.statistics.paired_tests import paired_p_value
+from ablate.statistics.paired_tests import paired_p_value, student_p_value
 
 from . import paired_tests, tables
 from .frames import StudyFrames, once
 from .run_summaries import parts
+
+
+@once
+def differences(study: StudyFrames) -> pd.DataFrame:
+    """What decides of every part: all its pairs, or of more than MOST cells each one less the best."""
+    return pd.concat([paired_tests.paired_differences(study), against_best(study)])
 
 
 @once
@@ -43,8 +47,8 @@ def _against(study: StudyFrames, runs: pd.DataFrame) -> pd.DataFrame:
         if len(shared) > 1:
             one, other = by_seed[cell].loc[shared], by_seed[best].loc[shared]
             d = (one["final_return"] - other["final_return"]).to_numpy(float)
-            noise = (one["log_trace"] - other["log_trace"]).to_numpy(float)
-            known = np.isfinite(noise).all() and seeds.enough(one["told"].eq(True) & other["told"].eq(True))
+            noise = paired_tests.known_noise(one, other) * (one["log_trace"] - other["log_trace"]).to_numpy(float)
+            known = np.isfinite(noise).all()
             row = {"cell": cell, "against_cell": best, "seeds": len(shared), "final_return_difference": d.mean()}
             row |= {"final_return_p": simultaneous_p_value(d, len(by_seed))}
             row |= {"noise_ratio": np.exp(noise.mean()) if known else np.nan}
@@ -60,5 +64,4 @@ def simultaneous_p_value(d: Floats, cells: int) -> float:
     alone, pairs = paired_p_value(d), cells * (cells - 1) / 2
     if np.ptp(d) == 0:
         return min(1.0, pairs * alone)
-    t = abs(d.mean()) / (d.std(ddof=1) / np.sqrt(len(d)))
-    return max(alone, min(1.0, pairs * 2 * float(special.stdtr(len(d) - 1, -t))))
+    return max(alone, min(1.0, pairs * student_p_value(d)))

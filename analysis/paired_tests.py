@@ -78,11 +78,15 @@ def _compared(one: pd.DataFrame, other: pd.DataFrame, alpha: float) -> dict[str,
         row[f"{name}_detectable"] = detectable(d.std(ddof=1), len(d), alpha) if np.ptp(d) > 0 else np.nan
     if one["solve_steps"].notna().all():
         row["sooner"], row["sooner_p"] = paired_tests.sign_test(one["solve_steps"], other["solve_steps"])
-    told = one["told"].eq(True) & other["told"].eq(True)
-    known = 1.0 if seeds.enough(told) else np.nan
+    known = known_noise(one, other)
     ratio = _difference("noise_ratio", "noise_p", known * (one["log_trace"] - other["log_trace"]).to_numpy(float))
     row |= {name: value if name == "noise_p" else float(np.exp(value)) for name, value in ratio.items()}
     return row | _difference("snr_difference", "snr_p", known * (one["snr"] - other["snr"]).to_numpy(float))
+
+
+def known_noise(one: pd.DataFrame, other: pd.DataFrame) -> float:
+    """1 where enough shared seeds of both tell their noise, else NaN."""
+    return 1.0 if seeds.enough(one["told"].eq(True) & other["told"].eq(True)) else np.nan
 
 
 def _difference(name: str, p: str, d: Floats) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """policy x environment -> Trajectories."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ def rollout(
             alive &= ~over
             if not np.count_nonzero(alive):
                 break
-            if (kept := _worth_keeping(alive, lambda: policy.network.fewest_rows(N))) is not None:
+            if (kept := _worth_keeping(alive, policy.network.fewest_rows(N))) is not None:
                 env.keep(kept)
                 rows, alive = buffer.rows.take(kept), alive.take(kept)
                 observation = np.ascontiguousarray(observation.reshape(-1, observation.shape[-1])[kept])
@@ -131,15 +131,12 @@ class StepBuffer:
             )
 
 
-def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: Callable[[], int]) -> Indices | None:
+def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int) -> Indices | None:
     """Flat indices [S', N'] of the rows to go on with, or None where dropping would gain little."""
     N = alive.shape[1]
     living = alive.sum(1)
     seeds = np.flatnonzero(living)
-    width = int(living.max())
-    if len(seeds) * width > WORTH_DROPPING * alive.size:
-        return None
-    width = min(N, max(width, fewest_rows()))
+    width = min(N, max(int(living.max()), fewest_rows))
     if len(seeds) * width > WORTH_DROPPING * alive.size:
         return None
     if width == N:

@@ -47,10 +47,13 @@ def paired_p_value(differences: ArrayLike) -> float:
     extreme = (np.abs(signs @ d) >= np.abs(d.sum()) - 1e-12 * np.abs(d).sum()).sum()
     drawn = len(d) > EXACT
     flipped = float((extreme + drawn) / (len(signs) + drawn))
-    if np.ptp(d) == 0:
-        return flipped
+    return flipped if np.ptp(d) == 0 else max(flipped, student_p_value(d))
+
+
+def student_p_value(d: Floats) -> float:
+    """2 P(T_{n-1} < -|t|), t = mean(d) / (s / sqrt n), of differences that are not all equal."""
     t = d.mean() / (d.std(ddof=1) / np.sqrt(len(d)))
-    return max(flipped, float(2 * special.stdtr(len(d) - 1, -abs(t))))
+    return float(2 * special.stdtr(len(d) - 1, -abs(t)))
 
 
 @cache

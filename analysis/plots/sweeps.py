@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from .. import paired_tests, tables
 from ..frames import StudyFrames
-from ..leading import against_best
+from ..leading import differences
 from ..run_summaries import part_names
 from .style import grow, limits, logarithmic, looks, panels, points, title
 
@@ -34,18 +34,18 @@ def no_returns(study: StudyFrames) -> str:
 def ranked(study: StudyFrames) -> Figure:
     """The best cells of one problem by final return, each with its interval, and all others in the last row. Hollow:
     told apart from the best."""
-    table = _returns(study)
+    table, behind = _returns(study), _behind(study)
     named, rest = table.head(BEST), table.iloc[BEST:]
     figure, (panel,) = panels(1)
     figure.set_size_inches(*SIZE)
-    _rows(panel, named, looks(study.cells.loc[table.index]), _behind(study))
+    _rows(panel, named, looks(study.cells.loc[table.index]), behind)
     for cell, look in looks(study.cells.loc[rest.index]).items():
         panel.plot(rest["final_return"][cell], len(named), "|", color=look["color"], label=rest["label"][cell])
     words = [*named["label"], *([f"{len(rest)} more"] if len(rest) else [])]
     panel.set_yticks(range(len(words)), words, fontsize=points(6))
     panel.set_ylim(len(words) - 0.5, -0.5)
     panel.set_xlabel("final return, IQM over seeds")
-    hollow = "; hollow: told apart from the best" if _behind(study) else ""
+    hollow = "; hollow: told apart from the best" if behind else ""
     title(figure, f"The best {len(named)} of {len(table):,} cells", f"with 95% intervals from 5 seeds on{hollow}")
     return figure
 
@@ -167,7 +167,7 @@ def _returns(study: StudyFrames) -> pd.DataFrame:
 
 def _behind(study: StudyFrames) -> set[str]:
     """The cells that a test puts behind the best of their problem."""
-    pairs = pd.concat([paired_tests.paired_differences(study), against_best(study)])
+    pairs = differences(study)
     if "final_return_p" not in pairs:
         return set()
     pairs = pairs[pairs["final_return_p"] <= paired_tests.ALPHA]
