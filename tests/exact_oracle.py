@@ -1,12 +1,16 @@
-"""The slow oracle of `ablate.exact`: every trajectory of a tiny MDP by a plain walk through its tree."""
+"""The slow oracle of `ablate.exact`: every trajectory of a tiny MDP by a walk through its tree; and comparisons."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from ablate.exact import (
+    GroundTruth,
     Moments,
     Variant,
+    scores,
+    softmax,
 )
 from ablate.mdp import MDP
 
@@ -170,3 +174,18 @@ def estimates(mdp: MDP, pi: np.ndarray, z: np.ndarray, discount_scores: bool) ->
         g[Variant("rtg", f"optimal {cell}")] = best(G, w, cell)
         g[Variant("q", f"optimal {cell}", "exact")] = best(Q, w, cell)
     return tree, g
+
+
+def ground_truth(mdp: MDP, logits: np.ndarray | None = None, **options: bool) -> GroundTruth:
+    pi = softmax(mdp.logits if logits is None else logits)
+    return GroundTruth(mdp, pi, scores(pi, mdp.features), **options)
+
+
+def assert_moments(found: Moments, expected: Moments, scale: float, note: object) -> None:
+    def close(x, y, size):
+        np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12 * size, err_msg=str(note))
+
+    close(found.mean, expected.mean, math.sqrt(scale))
+    close(found.gradient, expected.gradient, math.sqrt(scale))
+    for part in ("v_s0", "v_action", "v_transition", "trace_variance"):
+        close(getattr(found, part), getattr(expected, part), scale)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_noise import SCALES
+from noise_oracle import SCALES
 
 from ablate.exact.groups import ADVANTAGES, Bandit, group_moments
 from ablate.statistics import bias, noise
