@@ -9,6 +9,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -153,9 +154,10 @@ def sync_folder(path: Path) -> None:
 
 def retrying(action: Callable[[], None]) -> None:
     """Try again when another process with the same seed moved the ground: swept our scratch, or a folder."""
-    for _ in range(9):
+    for attempt in range(9):
         with suppress(FileNotFoundError, FileExistsError):
             return action()
+        time.sleep(0.001 * secrets.randbelow(2**attempt + 1))  # or processes in step with each other meet again
     try:
         return action()
     except FileNotFoundError as error:

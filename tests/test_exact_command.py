@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_exact import ground_truth
+from exact_oracle import ground_truth
 
 from ablate import commands
 from ablate.envs import tabular

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import chi2
-from test_envs import TOY, FixedUniform, streams
+from test_envs import streams
+from test_gymnasium_agreement import TOY, FixedUniform
 
 from ablate.envs import tabular
 from ablate.envs.tabular import Tabular, thresholds
