@@ -1,6 +1,7 @@
 """From a resolved configuration to the parts that it names."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import hydra.utils
@@ -17,7 +18,9 @@ def part(node: Config, **more: Any) -> Any:
     """What a node's `_target_` makes of the node's other keys and of the objects in `more`."""
     arguments = {key: value for key, value in node.items() if key not in FACTS}
     made = hydra.utils.instantiate(arguments | {"_partial_": True}, _convert_="all")
-    return made if node.get("_partial_") else made(**more)
+    if not node.get("_partial_"):
+        return made(**more)
+    return partial(made.func, *made.args, **made.keywords)  # Hydra's own examines its target anew at every call
 
 
 def environment(config: Config) -> Environment:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.baselines import ScoreProducts
-from ablate.episodes.trajectories import Trajectories
+from ablate.episodes.trajectories import ROWS, Rows, Trajectories
 from ablate.phi import Signals
 from ablate.policies import Policy
 
@@ -40,12 +40,26 @@ def policy_gradient(
     entropy = torch.zeros(len(theta))
     for block, active in rows.blocks():
         seeds = slice(None) if len(active) == len(theta) else torch.from_numpy(active)
-        here = theta[seeds]
-        outputs, inputs = policy.network.forward(here, observations[seeds, block])
-        scores = policy.score(outputs, actions[seeds, block]).mul_(shares[seeds, block, None])
-        gradient[seeds] += policy.network.gradient(here, inputs, scores)
-        entropy[seeds] += (policy.entropy(outputs) * valid[seeds, block]).sum(1)
+        here, taken = theta[seeds], slice(block.start, block.start + _width(policy, rows, block))
+        outputs, inputs = policy.network.forward(here, observations[seeds, taken].contiguous())
+        scores = policy.score(outputs, actions[seeds, taken]).mul_(shares[seeds, taken, None])
+        gradient[seeds] += policy.network.gradient(here, [_whole(x) for x in inputs], _whole(scores))
+        entropy[seeds] += _whole(policy.entropy(outputs) * valid[seeds, taken]).sum(1)
     return GradientEstimate(gradient, entropy.numpy().astype(np.float64) / np.maximum(rows.counts, 1))
+
+
+def _width(policy: Policy, rows: Rows, block: slice) -> int:
+    """How many rows of a block to work through: where at most half of them are steps that were taken, only these and as
+    many more as keep their bits."""
+    steps = int(rows.counts.max()) - block.start
+    if 2 * steps > ROWS:
+        return ROWS
+    return max(policy.network.fewest_rows(ROWS), -(-steps // VECTOR) * VECTOR)
+
+
+def _whole(x: Tensor) -> Tensor:
+    """[S, R, ...] with zeros up to ROWS: how a sum over rows is added may depend on their number."""
+    return x if x.shape[1] == ROWS else torch.constant_pad_nd(x, (0, 0) * (x.dim() - 2) + (0, ROWS - x.shape[1]))
 
 
 def signals_of(policy: Policy, theta: Tensor, episodes: Trajectories, gamma: float) -> Signals:
@@ -106,6 +120,7 @@ def score_products(policy: Policy, theta: Tensor, episodes: Trajectories) -> Sco
 
 CHUNK = 2**21  # numbers in a chunk of gradients
 STEPS = 16  # episodes are padded to a multiple of this many steps
+VECTOR = 16  # rows are worked through in multiples of this, whole vectors of any CPU
 TOGETHER = 1024  # steps that are worked through together, which stay in cache
 
 

@@ -44,6 +44,25 @@ def test_each_trajectorys_gradient_is_autograds(policy: Policy) -> None:
 
 
 @each
+@pytest.mark.parametrize("lengths", [[[1], [1], [1]], LENGTHS, [[17, 16], [1, 1], [5, 2]]])
+def test_rows_without_a_step_are_left_out_to_the_last_bit(policy: Policy, lengths: list[list[int]]) -> None:
+    """The same as with every row of every block."""
+    theta, phi = parameters(policy.network, SEEDS), phi_of(lengths)
+    episodes = episodes_of(policy, theta, lengths)
+    rows, (x, _, a) = episodes.rows, (torch.from_numpy(y) for y in episodes.steps)
+    shares = torch.from_numpy(rows.pack(phi).astype(np.float32) / np.float32(phi.shape[1]))
+    gradient, entropy = torch.zeros_like(theta), torch.zeros(len(theta))
+    for block, _ in rows.blocks():
+        outputs, inputs = policy.network.forward(theta, x[:, block])
+        scores = policy.score(outputs, a[:, block]) * shares[:, block, None]
+        gradient += policy.network.gradient(theta, inputs, scores)
+        entropy += (policy.entropy(outputs) * torch.from_numpy(rows.valid[:, block])).sum(1)
+    found = policy_gradient(policy, theta, episodes, phi)
+    assert torch.equal(found.gradient, gradient)
+    assert np.array_equal(found.entropy, entropy.numpy().astype(np.float64) / rows.counts)
+
+
+@each
 def test_the_mean_over_trajectories_is_the_policy_gradient(policy: Policy) -> None:
     """Sum over time, mean over episodes: what the probe measures is what trains."""
     theta = parameters(policy.network, SEEDS)

@@ -1,12 +1,13 @@
 """A stream belongs to one seed, one purpose and one iteration, and to nothing else."""
 
 from itertools import product
+from zlib import crc32
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.randomness import stream, streams
+from ablate.randomness import seed_of, stream, streams
 
 NAMES = ["policy weights", "environment", "actions", "critic V", "critic Q", "critic V weights", "critic Q weights"]
 
@@ -19,6 +20,14 @@ def test_every_seed_name_and_iteration_has_numbers_of_its_own() -> None:
 @given(st.integers(0, 2**62), st.text(max_size=20), st.integers(0, 10**9))
 def test_the_same_stream_twice_gives_the_same_numbers(seed: int, name: str, iteration: int) -> None:
     assert np.array_equal(stream(seed, name, iteration).random(4), stream(seed, name, iteration).random(4))
+
+
+@given(st.integers(0, 2**33), st.sampled_from(NAMES), st.integers(0, 2**33))
+def test_a_stream_is_numpys_of_seed_purpose_and_iteration(seed: int, name: str, iteration: int) -> None:
+    wanted = np.random.default_rng([seed, crc32(name.encode()), iteration])
+    found = stream(seed, name, iteration)
+    assert found.bit_generator.state == wanted.bit_generator.state
+    assert seed_of(found) == seed
 
 
 @given(st.lists(st.integers(0, 2**62), min_size=1, max_size=5, unique=True))
