@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,9 +21,10 @@ DOCS = ROOT / "docs"
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="not a checkout: the pages are not in the package")
 sys.path.append(str(DOCS))
 PAGES = [path for path in pages() if path.is_file()]
-NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((DOCS / "notebooks").rglob("*.ipynb"))
 RUN = [page for page in PAGES if any(block.language in ("bash", "python") for block in blocks(page))]
 BUILDS = ("conf.py", "generated/__init__.py", "_static/site.css")  # what makes the site and is no page of it
+EXERCISES = ("reward_to_go", "leave_one_out", "gae")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -196,9 +198,28 @@ def test_every_module_of_the_reference_is_there_and_has_docstrings(generated) ->
         assert f"### {name}\n" in text
 
 
+def defined(path: Path) -> dict[str, Any]:
+    """What a notebook's cells define."""
+    names: dict[str, Any] = {}
+    for cell in notebook(path):
+        exec(compile(cell.text, path.name, "exec"), names)
+    return names
+
+
+def test_exercises_are_left_to_be_written_and_their_solutions_are_right() -> None:
+    from ablate import exercises
+
+    solved = defined(DOCS / "notebooks/solutions.ipynb")
+    for name in EXERCISES:
+        check = getattr(exercises, name)
+        assert check(solved[name]).right
+        assert check(defined(DOCS / f"notebooks/exercises/{name}.ipynb")[name]).words.startswith("Not written yet")
+
+
 def test_notebooks_are_plain() -> None:
     """Without outputs, which the build makes; each has something to run."""
-    assert {path.stem for path in NOTEBOOKS} == {"first_study", "your_own_estimator", "exact_noise"}
+    others = {"first_study", "your_own_estimator", "exact_noise", "solutions"}
+    assert {path.stem for path in NOTEBOOKS} == {*EXERCISES, *others}
     for path in NOTEBOOKS:
         cells = json.loads(path.read_text())["cells"]
         assert any(notebook(path))

@@ -14,7 +14,7 @@ import ablate
 import ablate.analysis
 
 WITHOUT_TORCH = ("__main__", "configuration", "exact", "mdp", "phi", "baselines", "discounted_sums", "lqg")
-WITHOUT_TORCH += ("errors", "randomness", "statistics", "store")
+WITHOUT_TORCH += ("errors", "exercises", "randomness", "statistics", "store")
 ENGINE = {"ablate.runs", "ablate.learners", "ablate.probes", "ablate.episodes", "ablate.build"}
 
 

@@ -31,6 +31,7 @@ MODULES = (
     "ablate.exact.estimators",
     "ablate.exact.batch_covariance",
     "ablate.exact.groups",
+    "ablate.exercises",
     "ablate.lqg",
     "ablate.probes.module",
     "ablate.sequences",
