@@ -20,6 +20,8 @@ from .headline import (
     NOISE,
     Answer,
     answers,
+    at_most,
+    in_letters,
     listed,
     named_parts,
     nothing,
@@ -53,51 +55,63 @@ def _one(asked: Answer) -> str:
     seeds = int(asked.rows["runs"].min())
     highest = f"{best} has the highest final return, {number(asked.rows[BEST.column].iloc[0])}"
     if not asked.pairs:
-        return f"Which variant is best is not settled: {highest}, and a test takes two seeds that both have."
+        return f"Which variant is best is not settled: {highest}, but a test needs two seeds that both variants have."
     if count > paired_tests.MOST:
-        return _many(
-            asked, highest, f"paired tests over {counted(seeds, 'seed')}, corrected for all {_pairs(count):,} pairs"
-        )
-    over = f"in a paired test over {counted(seeds, 'seed')}"
+        return _many(asked, f"paired tests over {counted(seeds, 'seed')}, corrected for all {_pairs(count):,} pairs,")
+    tests = f"{'paired tests' if count > 2 else 'a paired test'} over {counted(seeds, 'seed')}"
     decided = [pair for pair in asked.pairs.values() if pair.ahead]
     if not decided:
         needed = _needed(count)
-        more = f"; to decide any of {counted(_pairs(count), 'pair')} it takes {needed} seeds" if seeds < needed else ""
-        return f"Which variant is best is not settled: none ends above another {over}{more}."
+        enough = f"; at least {needed} seeds are needed to decide between {in_letters(count)} variants"
+        level, more = "any two variants" if count > 2 else "the two", enough if seeds < needed else ""
+        return f"Which variant is best is not settled: {highest}, but {tests} {_do(count)} not separate {level}{more}."
     if asked.leader:
         others = "every other variant" if count > 2 else next(name for name in asked.names if name != asked.leader)
         worst = max(pair.p for pair in decided if pair.ahead == asked.leader)
-        return f"Best is {asked.leader}, and that is settled: it ends above {others} {over} ({p_value(worst)})."
+        return f"The best variant is {asked.leader}: it ends above {others} in {tests} ({at_most(worst, count - 1)})."
     first, behind = asked.unbeaten, [name for name in asked.names if name not in asked.unbeaten]
+    if len(first) < 2:
+        return f"Which variant is best is not settled: {highest}, but {tests} do not put it above every other."
     whole = all(asked.ahead(one, other) for one in first for other in behind)
-    verb = "each end above" if whole else "are ahead of some,"
-    others = listed(shortened(behind)) if whole else "and none is ahead of them"
-    which = "the two" if len(first) == 2 else "these"
-    return f"Not settled is which of {which} is best: {listed(shortened(first))} {verb} {others} {over}."
+    if len(first) == 2:
+        which, end, these = f"whether {first[0]} or {first[1]} is best", "both end", "the two"
+    else:
+        which, end, these = (
+            f"which of {listed(shortened(first))} is best",
+            "each ends",
+            f"these {in_letters(len(first))}",
+        )
+    above = f"{end} above {listed(shortened(behind))}" if whole else "every other variant ends below another"
+    return f"It is not settled {which}: {above}, but {tests} do not separate {these}."
 
 
-def _many(asked: Answer, highest: str, tests: str) -> str:
-    """Of more cells than are compared pair by pair: the best, those that are not told apart from it, and the first that
-    is."""
+def _do(count: int) -> str:
+    return "do" if count > 2 else "does"
+
+
+def _many(asked: Answer, tests: str) -> str:
+    """Of more cells than are compared pair by pair: the best, those from which no test separates it, and the closest of
+    those that are behind."""
     best, *others = asked.names
-    which = f"{len(asked.names):,} cells"
-    beaten = [name for name in others if asked.ahead(best, name)]
-    level = [name for name in others if not asked.ahead(best, name)]
-    if not beaten:
-        return f"Which of {which} is best is not settled: {highest}, and no other is told apart from it by {tests}."
     rows = asked.rows.set_index("label")
-    p = asked.pairs[frozenset((best, beaten[0]))].p
-    nearest = f"the first of them {beaten[0]}, {number(rows[BEST.column][beaten[0]])} ({p_value(p)})"
+    final = {name: number(rows[BEST.column][name]) for name in asked.names}
+    highest = f"the highest final return, {final[best]}, is that of {best}"
+    which = f"Which of the {len(asked.names):,} cells is best is not settled"
+    behind = [name for name in others if asked.ahead(best, name)]
+    level = [name for name in others if not asked.ahead(best, name)]
+    if not behind:
+        return f"{which}: {highest}, and {tests} separate it from no other."
+    closest = f"{behind[0]}, {final[behind[0]]} ({p_value(asked.pairs[frozenset((best, behind[0]))].p)})"
     if not level:
-        return f"Best of {which} is {best}, and that is settled: it ends above every other, {nearest}, by {tests}."
+        return (
+            f"The best of the {len(asked.names):,} cells is {best}: with a final return of {final[best]} it ends above "
+            f"every other in {tests} the closest being {closest}."
+        )
     named = listed(level) if len(level) <= MAX_VARIANTS_IN_SENTENCE else f"{len(level):,} others"
     kinds = set(rows["variant"][[best, *level]])
-    alike = f", all of them {kinds.pop()}," if len(kinds) == 1 and len(set(rows["variant"])) > 1 else ""
-    return (
-        f"Which of {which} is best is not settled: {highest}, and {named}{alike} "
-        f"{'are' if len(level) > 1 else 'is'} not told apart from it; settled is that it ends above "
-        f"{counted(len(beaten), 'other')}, {nearest}. By {tests}."
-    )
+    alike = f" (all of them {kinds.pop()})" if len(kinds) == 1 and len(set(rows["variant"])) > 1 else ""
+    rest = f"the other {len(behind):,}, the closest being" if len(behind) > 1 else "the last one,"
+    return f"{which}: {highest}, which {tests} do not separate from {named}{alike}. It does end above {rest} {closest}."
 
 
 def _pairs(count: int) -> int:
@@ -116,11 +130,14 @@ def _several(asked: Sequence[Answer]) -> str:
         for each in asked
         if each.leader is not None
     ]
+    tests, problems = "paired tests of the final return over shared seeds", f"{counted(len(asked), 'problem')}"
+    if not leaders:
+        return f"Which variant is best is not settled on any of {problems}: {tests} put none above every other."
     who = [f"{name} on {number(times)}" for name, times in Counter(leaders).most_common()]
+    where = f"{len(leaders)} of {problems}" if len(leaders) < len(asked) else f"all {problems}"
     left = len(asked) - len(leaders)
-    over = f"Of {counted(len(asked), 'problem')}, by paired tests over shared seeds of the final return: "
-    best = f"best, and settled, is {listed(shortened(who))}" if who else "no variant is best on any"
-    return f"{over}{best}; not settled on {number(left)}." if left else f"{over}{best}."
+    rest = f"; on the other{f' {left}' if left > 1 else ''} it is not settled" if left else ""
+    return f"The best variant is settled on {where}, by {tests}: {listed(shortened(who))}{rest}."
 
 
 def _noise(found: Sequence[Asked], measured: bool) -> Iterator[str]:
@@ -130,24 +147,29 @@ def _noise(found: Sequence[Asked], measured: bool) -> Iterator[str]:
         yield "Whether noise is the reason is not known: no run was probed."
         return
     if not decided:
-        yield "So there is no difference yet that noise could explain."
+        yield "No difference is settled yet that noise could explain."
         return
     same = opposite = 0
     for pair, noise in decided:
-        ahead = noise.told_ahead(pair.better, pair.worse) if noise else None
+        ahead = noise.winner(pair.better, pair.worse) if noise else None
         same += ahead == pair.better
         opposite += ahead == pair.worse
-    if opposite:
+    one, total = len(decided) == 1, counted(len(decided), "settled pair")
+    if opposite == len(decided):
+        where = "the better variant" if one else "in every settled pair the better variant"
+        yield f"Noise is not the reason: {where} has more gradient noise at the first policy."
+    elif opposite:
         yield (
-            f"Noise is not the only reason: in {opposite} of {counted(len(decided), 'pair')} that are decided the "
-            "better one has more noise at the first policy."
+            f"Noise is not the only reason: in {opposite} of {total} the better variant has more gradient noise at the "
+            "first policy."
         )
     elif same == len(decided):
-        yield "Noise may be the reason: whoever ends above another has less noise at the first policy, too."
+        where = "the better variant" if one else "in every settled pair the better variant"
+        yield f"Noise may be the reason: {where} also has less gradient noise at the first policy."
     elif same:
         yield (
-            f"Noise may be a reason: in {same} of {counted(len(decided), 'pair')} that are decided the better one has "
-            "less noise at the first policy, too; of the others no test tells the noise apart."
+            f"Noise may be part of the reason: in {same} of {total} the better variant also has less gradient noise at "
+            "the first policy; in the others no test separates the noise."
         )
     else:
-        yield "Whether noise is the reason is not settled: no test tells their noise at the first policy apart."
+        yield "Whether noise is the reason is not settled: no test separates the gradient noise at the first policy."

@@ -96,12 +96,12 @@ def needs(to: str) -> None:
 
 
 def runs(study: StudyFrames) -> Iterator[ExportedRun]:
-    told = study.runs.astype({"cell": str}).set_index(["cell", "seed"])
+    runs = study.runs.astype({"cell": str}).set_index(["cell", "seed"])
     probes = {key: rows for key, rows in study.probe.groupby(["cell", "seed"], observed=True)}
     places = study.cells["env"].nunique()
     for (cell, seed), curves in study.curves.groupby(["cell", "seed"], observed=True):
         about = study.cells.loc[cell]
-        began = _began(told.loc[(str(cell), seed)])
+        began = _began(runs.loc[(str(cell), seed)])
         label = f"{about['label']} on {about['env']}" if places > 1 else str(about["label"])
         points = _points(curves.sort_values("iteration"), probes.get((cell, seed)), began)
         yield ExportedRun(f"{cell}/seed={seed}", label, int(seed), about["config"], points)
@@ -150,8 +150,8 @@ def _tensorboard(study: str, out: Path, new: Iterable[ExportedRun]) -> Iterator[
     for run in new:
         events = [Event(wall_time=run.points[0][1], file_version="brain.Event:2")]
         text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
-        told = f"{run.name}\n\n```yaml\n{text}```"
-        events.append(Event(wall_time=run.points[0][1], summary=text_pb("configuration", told)))
+        markdown = f"{run.name}\n\n```yaml\n{text}```"
+        events.append(Event(wall_time=run.points[0][1], summary=text_pb("configuration", markdown)))
         for step, seconds, values in run.points:
             event = Event(wall_time=seconds, step=step)
             for name, value in values.items():

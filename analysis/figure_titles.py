@@ -33,7 +33,7 @@ def finding(study: StudyFrames, measure: str, better: tuple[str, str], largest: 
     names = cells["label"].to_dict()
     beaten = {worse for _, worse in above}
     if not beaten:
-        return f"No variant is told apart from another: which one {better[0]} which is open"
+        return f"No paired test separates any two variants: which one {better[0]} which is open"
     losers = [cell for cell in names if cell in beaten]
     for group in (losers, *([cell] for cell in losers)):  # those that are behind the same ones share a sentence
         winners = [cell for cell in names if cell not in group and all((cell, worse) in above for worse in group)]

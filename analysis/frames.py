@@ -232,11 +232,11 @@ def _symbol(variant: Config) -> str:
 def _unbiased(config: Config) -> str:
     """The weakest of what Phi and baseline say of themselves, which they say of scores that are weighed by gamma^t."""
     parts = [config[key] for key in ("phi", "baseline", "advantage", "aggregation") if config.get(key)]
-    said = {part["about"]["unbiased"] for part in parts}
-    if config["whiten"] or said - {"always", "exact critic"}:
+    conditions = {part["about"]["unbiased"] for part in parts}
+    if config["whiten"] or conditions - {"always", "exact critic"}:
         return "never"
     weighed = config["discount_scores"] or config["phi"]["about"]["measured_from"] == "start" or config["gamma"] == 1
-    asked = {"exact critic": "exact critic" in said, "if gamma=1": not weighed}
+    asked = {"exact critic": "exact critic" in conditions, "if gamma=1": not weighed}
     return ", ".join(condition for condition, needed in asked.items() if needed) or "always"
 
 

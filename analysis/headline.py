@@ -20,8 +20,9 @@ from . import paired_tests, tables
 from .frames import StudyFrames
 from .run_summaries import part_names, parts
 
-MAX_PARTS_IN_FULL = 3  # told one by one; of more only how often each variant is ahead
+MAX_PARTS_IN_FULL = 3  # described one by one; of more only how often each variant is ahead
 MAX_VARIANTS_IN_SENTENCE = 3  # variants that a sentence names; the table has them all
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 ENOUGH = 6  # shared seeds below which no paired test reaches 5%
 
 
@@ -132,14 +133,14 @@ class Answer:
 
     def ahead(self, one: str, other: str) -> bool:
         """Whether the test between them puts one before the other."""
-        return self.told_ahead(one, other) == one
+        return self.winner(one, other) == one
 
-    def told_ahead(self, one: str, other: str) -> str | None:
+    def winner(self, one: str, other: str) -> str | None:
         """Whom the test between two puts before the other, if any."""
         pair = self.pairs.get(frozenset((one, other)))
         return pair.ahead if pair else None
 
-    def told(self) -> Iterator[PairedComparison]:
+    def reported(self) -> Iterator[PairedComparison]:
         """The pairs that a sentence is about: all of three variants, else the first against each."""
         few = len(self.names) <= MAX_VARIANTS_IN_SENTENCE
         for two in combinations(self.names, 2) if few else ((self.names[0], other) for other in self.names[1:]):
@@ -155,24 +156,24 @@ def paragraphs(study: StudyFrames) -> list[list[str]]:
         if len(rows) > 1
     }
     if len(found) == 1:
-        told = [text for own in found.values() for text in [_summary("", own), *([_sentence(x)] for x in own)]]
+        texts = [text for own in found.values() for text in [_summary("", own), *([_sentence(x)] for x in own)]]
     elif len(found) <= MAX_PARTS_IN_FULL:
-        told = [_summary(f"on {name}, ", own) for name, own in found.items()]
+        texts = [_summary(f"on {name}, ", own) for name, own in found.items()]
     else:
-        told = [[text] for text in _tally(list(found.values()))]
-    return [text for text in told if text] or [[nothing(study)]]
+        texts = [[text] for text in _tally(list(found.values()))]
+    return [text for text in texts if text] or [[nothing(study)]]
 
 
 def nothing(study: StudyFrames) -> str:
     """Why there is nothing to tell."""
     table = tables.side_by_side(study)
     if table.empty:
-        return "The runs of this study record no return, so no variant is put before another."
+        return "The runs of this study record no return, so no variant can be compared with another."
     if len(table) == 1:
         row = table.iloc[0]
-        told = f"; it ends at {_value(BEST, row)}" if np.isfinite(row.get("final_return", np.nan)) else ""
-        return f"One cell only, {row['label']} on {row['env']}, so there is nothing to compare{told}."
-    return "No two variants met on one problem, so none is put before another."
+        final = f" Its final return is {_value(BEST, row)}." if np.isfinite(row.get("final_return", np.nan)) else ""
+        return f"This study has one cell, {row['label']} on {row['env']}, so there is nothing to compare.{final}"
+    return "No two variants share a problem, so none can be compared with another."
 
 
 def named_parts(study: StudyFrames) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -193,11 +194,11 @@ def numbers(study: StudyFrames) -> list[tuple[str, str, str]]:
     found = [rows for _, rows in named_parts(study)]
     asked = answers(found[0], paired_tests.paired_differences(study)) if len(found) == 1 else []
     return [
-        (*_bare(answer.question, answer.rows.iloc[0]), _told(answer)) for answer in asked if answer.question in FIRST
+        (*_bare(answer.question, answer.rows.iloc[0]), _what(answer)) for answer in asked if answer.question in FIRST
     ]
 
 
-def _told(answer: Answer) -> str:
+def _what(answer: Answer) -> str:
     what = answer.question.what.format(threshold=number(answer.rows["threshold"].iloc[0]))
     return f"{what}, {answer.names[0]}"
 
@@ -232,20 +233,20 @@ def _answer(question: ComparisonMetric, rows: pd.DataFrame, paired: pd.DataFrame
 
 
 def _summary(place: str, asked: Sequence[Answer]) -> list[str]:
-    """Which questions one variant answers before every other, and which are open; a string a sentence."""
-    clear = {answer.question.column: answer.leader for answer in asked if answer.leader}
-    told = []
-    for who in dict.fromkeys(clear.values()):
-        led = [answer.question.short for answer in asked if answer.leader == who]
-        told.append(f"{listed(led)}: {who}, ahead of every other variant in a paired test over shared seeds.")
-    if asked and not clear:
-        told.append("by no measure is one variant ahead of every other in a paired test over shared seeds.")
+    """Which questions one variant answers before every other, and which are open; a string a sentence. Nothing where no
+    pair is tested."""
+    if not any(answer.pairs for answer in asked):
+        return []
+    leaders = list(dict.fromkeys(answer.leader for answer in asked if answer.leader))
+    led = [(who, listed([answer.question.short for answer in asked if answer.leader == who])) for who in leaders]
+    first = listed([f"{who} has {what}" for who, what in led]) if led else "no variant is ahead of every other"
+    sentences = [capital(f"{place}by paired tests over shared seeds, {first}.")]
     unsettled = [
-        f"{answer.question.short} ({listed(shortened(answer.unbeaten))})" for answer in asked if not answer.leader
+        f"{answer.question.short} (unbeaten: {listed(shortened(answer.unbeaten))})"
+        for answer in asked
+        if not answer.leader
     ]
-    if unsettled:
-        told.append(f"not settled: {listed(unsettled)}.")
-    return [capital(f"{place if number == 0 else ''}{text}") for number, text in enumerate(told)]
+    return [*sentences, f"It is not settled which has {listed(unsettled, 'or')}."] if unsettled else sentences
 
 
 def _sentence(answer: Answer) -> str:
@@ -253,21 +254,21 @@ def _sentence(answer: Answer) -> str:
     question, rows = answer.question, answer.rows
     values = [f"{row['label']} {_value(question, row)}" for _, row in rows.head(MAX_VARIANTS_IN_SENTENCE).iterrows()]
     left = len(rows) - len(values)
-    told = f"{question.what.format(threshold=number(rows['threshold'].iloc[0]))}: {'; '.join(values)}"
-    told += f"; and {left} more in the table." if left > 0 else "."
-    pairs = list(answer.told())
+    text = f"{question.what.format(threshold=number(rows['threshold'].iloc[0]))}: {'; '.join(values)}"
+    text += f"; and {left} more in the table." if left > 0 else "."
+    pairs = list(answer.reported())
     decided = [f"{pair.better} {question.ahead} {pair.worse} ({p_value(pair.p)})" for pair in pairs if pair.ahead]
-    open_ = [f"{pair.better} and {pair.worse} ({p_value(pair.p)})" for pair in pairs if not pair.ahead]
+    undecided = [f"{pair.better} and {pair.worse} ({p_value(pair.p)})" for pair in pairs if not pair.ahead]
     if decided:
-        told += f" By paired tests, {listed(decided)}."
-    if open_:
-        told += f" Not told apart: {listed(open_)}."
-    few = ", and more episodes that carry the noise (probe.episodes=)" if question in (NOISE, RATIO) else ""
+        text += f" By paired tests, {listed(decided)}."
+    if undecided:
+        text += f" No test separates {listed(undecided)}."
     if pairs:
-        return told
+        return text
     if len(rows) > paired_tests.MOST:
-        return f"{told} More than {paired_tests.MOST} cells are not tested pair by pair."
-    return f"{told} No paired test: it takes two seeds that both have{few}."
+        return f"{text} More than {paired_tests.MOST} cells are not tested pair by pair."
+    few = ", and more episodes that carry the noise (probe.episodes=)" if question in (NOISE, RATIO) else ""
+    return f"{text} Not tested: a paired test needs two seeds that both have{few}."
 
 
 def _bare(question: ComparisonMetric, row: pd.Series) -> tuple[str, str]:
@@ -287,7 +288,12 @@ def _value(question: ComparisonMetric, row: pd.Series) -> str:
 
 
 def p_value(p: float) -> str:
-    return f"p = {'0.001 or less' if p <= 0.001 else f'{p:.2g}'}"
+    return "p ≤ 0.001" if p <= 0.001 else f"p = {p:.2g}"
+
+
+def at_most(largest: float, tests: int) -> str:
+    """What the largest of several p-values says of all of them."""
+    return p_value(largest).replace("=", "≤") if tests > 1 else p_value(largest)
 
 
 def _tally(found: Sequence[Sequence[Answer]]) -> Iterator[str]:
@@ -296,17 +302,17 @@ def _tally(found: Sequence[Sequence[Answer]]) -> Iterator[str]:
         asked = [answer for own in found for answer in own if answer.question is question]
         if not asked:
             continue
-        variant = [
+        leaders = [
             str(answer.rows["variant"][answer.rows["label"] == answer.leader].iloc[0])
             for answer in asked
             if answer.leader
         ]
-        who = [f"{name} on {number(times)}" for name, times in Counter(variant).most_common()]
-        told = f"{listed(who)}; " if who else ""
-        yield (
-            f"Over {counted(len(asked), 'problem')}, {question.short}, ahead of every other variant in a paired test "
-            f"over shared seeds: {told}not settled on {len(asked) - len(variant)}."
-        )
+        who = [f"{name} on {number(times)}" for name, times in Counter(leaders).most_common()]
+        left = len(asked) - len(leaders)
+        best = f"{capital(question.short)}, by paired tests over shared seeds on"
+        ahead = listed(who) if who else "no variant ahead of every other on any"
+        which = f"{best} {counted(len(asked), 'problem')}: {ahead}"
+        yield f"{which}; not settled on {number(left)}." if who and left else f"{which}."
 
 
 def reservations(study: StudyFrames) -> Iterator[str]:
@@ -341,8 +347,12 @@ def shortened(names: Sequence[str]) -> list[str]:
     return [*names[:MAX_VARIANTS_IN_SENTENCE], f"{left} more"] if left > 1 else list(names)
 
 
-def listed(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
+def listed(words: Sequence[str], last: str = "and") -> str:
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else words[0]
+
+
+def in_letters(amount: int) -> str:
+    return WORDS[amount] if amount < len(WORDS) else f"{amount:,}"
 
 
 def capital(text: str) -> str:

@@ -75,7 +75,7 @@ def import_runs(
         if key in taken:
             raise UserError(f"{taken[key]} and {log.source} are both seed {seed} of {log.variant}; write NAME=FILE")
         taken[key] = log.source
-    told = []
+    summary = []
     for place, (where, variant) in enumerate(named):
         own = [(log, seed, counted) for log, seed, counted in numbered if (log.env, log.variant) == (where, variant)]
         about = {"label": variant, "order": place, "iteration_steps": []}
@@ -89,8 +89,8 @@ def import_runs(
         guess = " (the files do not say: counted)" if any(counted for _, _, counted in own) else ""
         ends = [int(log.rows["env_steps"].iloc[-1]) for log, _, _ in own]
         span = f"{min(ends):,} to {max(ends):,}" if min(ends) < max(ends) else f"{ends[0]:,}"
-        told.append(f"{variant} on {where}: seeds {seeds}{guess}, {span} env steps, from {own[0][0].tool}")
-    return told
+        summary.append(f"{variant} on {where}: seeds {seeds}{guess}, {span} env steps, from {own[0][0].tool}")
+    return summary
 
 
 def _seeds(logs: Sequence[Log]) -> list[tuple[int, bool]]:
@@ -146,8 +146,8 @@ def _events(file: Path, name: str, env: str, steps: str, returns: str) -> Log:
     known = ", ".join(sorted(tags)) or "no scalars"
     tag = returns or next((tag for tag in EVENTS if tag in tags), "")
     if tag not in tags:
-        told = f"no tag {one_line(tag, 40)!r}" if tag else f"no tag of returns ({', '.join(EVENTS)})"
-        raise UserError(f"{told} in {file}; name it with --returns TAG; there are {one_line(known, 80)}")
+        missing = f"no tag {one_line(tag, 40)!r}" if tag else f"no tag of returns ({', '.join(EVENTS)})"
+        raise UserError(f"{missing} in {file}; name it with --returns TAG; there are {one_line(known, 80)}")
     if tag not in EVENTS and not steps:
         raise UserError(
             f"what the steps of {one_line(tag, 40)} count is not told; runs are compared at equal env steps: if they "

@@ -41,12 +41,12 @@ def _first_noise(study: StudyFrames) -> pd.DataFrame:
     """cell, seed, log_trace and snr of each run's own estimator at its first policy, and whether enough episodes carry
     its noise."""
     if study.probe.empty:
-        return pd.DataFrame(columns=["cell", "seed", "log_trace", "snr", "told"])
+        return pd.DataFrame(columns=["cell", "seed", "log_trace", "snr", "informative"])
     own = study.own_noise()
     first = own[own["iteration"] == 0].drop_duplicates(["cell", "seed"]).astype({"cell": str})
     trace = first["trace_variance"]
-    told = seeds.informative(first)
-    return first[["cell", "seed", "snr"]].assign(log_trace=np.log(trace.where(trace > 0)), told=told)
+    informative = seeds.informative(first)
+    return first[["cell", "seed", "snr"]].assign(log_trace=np.log(trace.where(trace > 0)), informative=informative)
 
 
 def _pairs(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def _compared(one: pd.DataFrame, other: pd.DataFrame, alpha: float) -> dict[str,
 
 def known_noise(one: pd.DataFrame, other: pd.DataFrame) -> float:
     """1 where enough shared seeds of both tell their noise, else NaN."""
-    return 1.0 if seeds.enough(one["told"].eq(True) & other["told"].eq(True)) else np.nan
+    return 1.0 if seeds.enough(one["informative"].eq(True) & other["informative"].eq(True)) else np.nan
 
 
 def _difference(name: str, p: str, d: Floats) -> dict[str, float]:

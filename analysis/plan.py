@@ -58,8 +58,10 @@ class Aim:
     def __post_init__(self) -> None:
         ratio = self.measure == "noise"
         if not (np.isfinite(self.effect) and self.effect > 0 and not (ratio and self.effect == 1)):
-            said = "a ratio of variances, such as 1.25" if ratio else "a difference above 0, in the unit of the return"
-            raise UserError(f"--effect {self.effect:g} is not {said}; declare the smallest one that matters")
+            allowed = (
+                "a ratio of variances, such as 1.25" if ratio else "a difference above 0, in the unit of the return"
+            )
+            raise UserError(f"--effect {self.effect:g} is not {allowed}; declare the smallest one that matters")
         for name in ("alpha", "power"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"--{name} {getattr(self, name):g} is not between 0 and 1; the usual is 0.05, and 0.8")

@@ -32,7 +32,7 @@ from .answer import answer
 from .columns import table
 from .figures import FIGURES
 from .frames import StudyFrames
-from .headline import capital, numbers, paragraphs, reservations
+from .headline import capital, in_letters, numbers, paragraphs, reservations
 from .html_page import (
     Block,
     Code,
@@ -69,9 +69,9 @@ def report(outputs: str | Path, study: str, choice: CellFilter = EVERYTHING) -> 
     byline += [f"revision {', '.join(revisions)}"] if revisions else []
     results = [*_results(found)] if complete.any() else []
     after = [*results, _runs(found), _configurations(found), _reproduction(found), _citation()]
-    told, answers = _claims(str(outputs), study)
-    if told:
-        return Page(f"Study {study}", [*told, *reservations(found)], [*answers, *after], " · ".join(byline))
+    verdicts, answers = _claims(str(outputs), study)
+    if verdicts:
+        return Page(f"Study {study}", [*verdicts, *reservations(found)], [*answers, *after], " · ".join(byline))
     byline = [f"study {study}", *byline]
     if not complete.any():
         return Page(compared(found), [_none_complete(runs)], after, " · ".join(byline))
@@ -83,27 +83,24 @@ def report(outputs: str | Path, study: str, choice: CellFilter = EVERYTHING) -> 
 def _none_complete(runs: pd.DataFrame) -> str:
     """Why nothing is compared, with the first reason that a run gives."""
     counts = [f"{number:,} {status}" for status, number in runs["status"].value_counts().items()]
-    told = f" ({', '.join(counts)})" if counts else ""
+    states = f" ({', '.join(counts)})" if counts else ""
     reasons = [str(reason) for reason in runs["reason"].dropna() if str(reason).strip()]
-    said = f" The first reason given: {reasons[0][:200].rstrip('.')}." if reasons else ""
-    return f"No run of this study is complete{told}, so there is nothing to compare yet.{said}"
+    reason = f" The first reason given: {reasons[0][:200].rstrip('.')}." if reasons else ""
+    return f"No run of this study is complete{states}, so there is nothing to compare yet.{reason}"
 
 
 def _first_words(study: StudyFrames) -> tuple[list[str], list[Section]]:
     """The one sentence to read, with what to beware of, and all that is left to say as a section."""
     first = " ".join(answer(study))
-    left = [Text(told) for sentences in paragraphs(study) if (told := " ".join(sentences)) != first]
+    left = [Text(text) for sentences in paragraphs(study) if (text := " ".join(sentences)) != first]
     return [first, *reservations(study)], [Section("In words", "words", left)] if left else []
-
-
-WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def compared(study: StudyFrames) -> str:
     """What was compared, where, over how many seeds: "CartPole-v1: three Φ, 10 seeds"."""
     cells = study.cells
     places = list(dict.fromkeys(_place(config, env) for config, env in zip(cells["config"], cells["env"], strict=True)))
-    where = places[0] if len(places) == 1 else f"{_word(len(places))} environments"
+    where = places[0] if len(places) == 1 else f"{in_letters(len(places))} environments"
     seeds = cells["complete"][cells["complete"] > 0]
     runs = "no complete run" if seeds.empty else counted(int(seeds.max()), "seed")
     runs = f"up to {runs}" if len(seeds.unique()) > 1 else runs
@@ -131,18 +128,16 @@ def _varied(cells: pd.DataFrame) -> str:
     }
     several = [axis for axis, names in differ.items() if len(names) > 1]
     if several == ["phi"]:
-        return f"{_word(len(differ['phi']))} Φ"
+        return f"{in_letters(len(differ['phi']))} Φ"
     if several in (["algorithm"], ["baseline"], ["advantage"]):
-        return f"{_word(len(differ[several[0]]))} {several[0]}s"
+        return f"{in_letters(len(differ[several[0]]))} {several[0]}s"
     variants = cells["variant"].nunique()
     if several and variants > 1:
-        return f"{_word(variants)} estimators" if "algorithm" not in several else f"{_word(variants)} variants"
+        return (
+            f"{in_letters(variants)} estimators" if "algorithm" not in several else f"{in_letters(variants)} variants"
+        )
     one = str(cells["label"].iloc[0])
-    return f"{_word(len(cells))} settings of {cells['variant'].iloc[0]}" if len(cells) > 1 else one
-
-
-def _word(amount: int) -> str:
-    return WORDS[amount] if amount < len(WORDS) else f"{amount:,}"
+    return f"{in_letters(len(cells))} settings of {cells['variant'].iloc[0]}" if len(cells) > 1 else one
 
 
 def _glance(study: StudyFrames) -> Iterator[Block]:
@@ -158,9 +153,9 @@ def _glance(study: StudyFrames) -> Iterator[Block]:
 
 def _curves(study: StudyFrames) -> Block:
     seen = "Learning curves to the end of the runs, one line with an interval band for each variant."
-    said = plots.in_words(seen, study)
+    alternative = plots.in_words(seen, study)
     pictures: list[Block] = [
-        Views({axis: _picture(partial(overview.curves, study, axis), said) for axis in overview.axes_of(study)})
+        Views({axis: _picture(partial(overview.curves, study, axis), alternative) for axis in overview.axes_of(study)})
     ]
     if not overview.no_noise(study):
         seen = "Trace variance of each variant's gradient estimator at the first policy, with its limits."
@@ -251,27 +246,27 @@ def _runs(study: StudyFrames) -> Section:
     strays = [Table(study.strays, "Not a result, though it looks like one; nothing here counts it.")]
     strays = strays if len(study.strays) else []
     if left.empty:
-        said = f"{counted(len(study.runs), 'run')}, complete: none is left out."
-        return Section("Runs", "runs", [Text(said), *strays])
+        text = f"{counted(len(study.runs), 'run')}, complete: none is left out."
+        return Section("Runs", "runs", [Text(text), *strays])
     labels = left["cell"].map(study.cells["label"]).fillna(left["cell"])
     listed = pd.DataFrame({"cell": labels, "seed": left["seed"], "status": left["status"], "reason": left["reason"]})
     meanings = {
         "status": "diverged: its numbers were no longer finite; failed: it ended with an error; unfinished: it has not "
         "ended yet; damaged: its files are not what was written; other schema: of another version of the store"
     }
-    said = f"Not complete: {len(left):,} of {counted(len(study.runs), 'run')}. The same commands finish what can be."
+    text = f"Not complete: {len(left):,} of {counted(len(study.runs), 'run')}. The same commands finish what can be."
     missing = Table(listed, "Runs that are left out, with reasons.", {}, meanings)
-    return Section("Runs", "runs", [Text(said), missing, *strays])
+    return Section("Runs", "runs", [Text(text), missing, *strays])
 
 
 def _configurations(study: StudyFrames) -> Section:
-    said = "The command that makes each cell's runs, and its whole resolved configuration."
+    text = "The command that makes each cell's runs, and its whole resolved configuration."
     folded = [
         Details(f"{cell['label']} on {cell['env']}" if cell["env"] else str(cell["label"]), _configuration(name, cell))
         for name, cell in study.cells.iterrows()
     ]
     differ = _differences(study.cells)
-    return Section("Configurations", "configurations", [*_variants(study.cells), *differ, Text(said), *folded])
+    return Section("Configurations", "configurations", [*_variants(study.cells), *differ, Text(text), *folded])
 
 
 def _differences(cells: pd.DataFrame) -> Iterator[Table]:
@@ -290,8 +285,8 @@ def _overrides(typed: Sequence[str]) -> dict[str, str]:
 
 def _variants(cells: pd.DataFrame) -> Iterator[Table]:
     """What each variant of the policy gradient is; nothing where there is none whose configuration can be read."""
-    told = cells.loc[cells["symbol"] != "", ["variant", "symbol", "unbiased"]].drop_duplicates()
-    if told.empty:
+    variants = cells.loc[cells["symbol"] != "", ["variant", "symbol", "unbiased"]].drop_duplicates()
+    if variants.empty:
         return
     caption = "What multiplies the score of step t, and when the mean of that is the gradient of J."
     titles = {"symbol": "Phi − baseline"}
@@ -301,7 +296,7 @@ def _variants(cells: pd.DataFrame) -> Iterator[Table]:
         "unbiased": "exact critic: with the policy's true V or Q; if gamma=1: as discount_scores=false leaves out the "
         "weight γᵗ of step t, for gamma < 1 the mean is the usual discounted direction, which is not the gradient",
     }
-    yield Table(told.assign(symbol=told["symbol"].map(equation)), caption, titles, meanings)
+    yield Table(variants.assign(symbol=variants["symbol"].map(equation)), caption, titles, meanings)
 
 
 def _configuration(name: object, cell: pd.Series) -> list[Block]:
@@ -339,8 +334,7 @@ def _versions(runs: pd.DataFrame) -> dict[str, str]:
     revisions = Counter(runs["git_revision"].dropna())
     if revisions:
         seen["git revision"] = revisions
-    told = {name: _one_or_each(versions) for name, versions in seen.items()}
-    return told or {"versions": "no run has recorded any"}
+    return {name: _one_or_each(versions) for name, versions in seen.items()} or {"versions": "no run has recorded any"}
 
 
 def _one_or_each(versions: Counter[str]) -> str:

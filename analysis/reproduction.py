@@ -20,13 +20,13 @@ def how_to_run(config: Config, overrides: Sequence[str], seeds: Iterable[int], s
     """What trains these seeds of a cell, to be typed."""
     named = any(word.startswith(("study=", "study.name=")) for word in overrides)
     elsewhere = str(outputs) != "outputs"
-    told = ranges(seeds)
+    seed_range = ranges(seeds)
     if objects := _objects(config, overrides):
         words = [repr(word) for word in overrides if word.partition("=")[0] not in objects]
         words += [f"{group}={made}" for group, (_, made) in objects.items()]
         words += [] if named or study == "main" else [f"study={study!r}"]
         words += [f"outputs={str(outputs)!r}"] if elsewhere else []
-        words += [f"seed={told!r}"] if told else []
+        words += [f"seed={seed_range!r}"] if seed_range else []
         used = {module for module, _ in objects.values()}
         used |= {"functools"} if any("functools." in made for _, made in objects.values()) else set()
         return f"import {', '.join(['ablate', *sorted(used)])}; ablate.run({', '.join(words)})"
@@ -35,8 +35,8 @@ def how_to_run(config: Config, overrides: Sequence[str], seeds: Iterable[int], s
         words.append("study=main" if study == "main" else override("study.name", study))
     if elsewhere:
         words.append(override("outputs", str(outputs)))
-    if told:
-        words.append(f'seed="{told}"' if "," in told else f"seed={told}")
+    if seed_range:
+        words.append(f'seed="{seed_range}"' if "," in seed_range else f"seed={seed_range}")
     return command(words)
 
 
@@ -60,5 +60,5 @@ def _object(node: Config) -> tuple[str, str] | None:
         arguments = {key: value for key, value in node.items() if key not in ("name", "about") and key[:1] != "_"}
     if not module or module.partition(".")[0] == "ablate":
         return None
-    told = "".join(f", {key}={value!r}" for key, value in arguments.items())
-    return module, f"functools.partial({module}.{name}{told})" if told else f"{module}.{name}"
+    keywords = "".join(f", {key}={value!r}" for key, value in arguments.items())
+    return module, f"functools.partial({module}.{name}{keywords})" if keywords else f"{module}.{name}"

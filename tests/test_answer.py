@@ -10,6 +10,7 @@ from test_report import ROWS, cell, climb, finish
 
 from ablate.analysis import frames, report, tables
 from ablate.analysis.answer import answer
+from ablate.analysis.headline import paragraphs
 from ablate.analysis.leading import simultaneous_p_value
 from ablate.analysis.plots import sweeps
 from ablate.analysis.plots.data import drawn
@@ -25,57 +26,82 @@ def study(outputs: Path, name: str, variants: Variants, seeds: int = 8, *overrid
             finish(made, seed, climb(top, seed), None if noise is None else noise * (1 + 0.01 * seed))
 
 
-def told(outputs: Path, name: str) -> str:
+def opening(outputs: Path, name: str) -> str:
     return " ".join(answer(frames.load(outputs, name)))
 
 
 @pytest.mark.parametrize(
-    ("variants", "said"),
+    ("variants", "sentence"),
     [
-        ({"rtg": (100, 2.0), "return": (20, 50.0)}, "it ends above return in a paired test over 8 seeds"),
-        ({"rtg": (100, 2.0), "return": (20, 50.0)}, "Noise may be the reason"),
-        ({"rtg": (100, 50.0), "return": (20, 2.0)}, "Noise is not the only reason: in 1 of 1 pair"),
-        ({"rtg": (100, 2.0), "return": (20, 2.0)}, "no test tells their noise at the first policy apart"),
-        ({"rtg": (100, None), "return": (20, None)}, "no run was probed"),
-        ({"rtg": (100, 2.0), "return": (100, 50.0)}, "not settled: none ends above another in a paired test"),
         (
-            {"return": (20, 50.0), "rtg": (100, 2.0), "advantage": (100, 1.0)},
-            "Not settled is which of the two is best: ",
+            {"rtg": (100, 2.0), "return": (20, 50.0)},
+            "The best variant is reward-to-go: it ends above return in a paired test over 8 seeds (p = 0.0078). "
+            "Noise may be the reason: the better variant also has less gradient noise at the first policy.",
         ),
-        ({"rtg": (100, 2.0), "return": (100, 50.0)}, "no difference yet that noise could explain"),
+        ({"rtg": (100, 50.0), "return": (20, 2.0)}, "Noise is not the reason: the better variant has more gradient"),
+        ({"rtg": (100, 2.0), "return": (20, 2.0)}, "no test separates the gradient noise at the first policy."),
+        ({"rtg": (100, None), "return": (20, None)}, "Whether noise is the reason is not known: no run was probed."),
+        (
+            {"rtg": (100, 2.0), "return": (100, 50.0)},
+            "Which variant is best is not settled: return has the highest final return, 99.75, but a paired test over "
+            "8 seeds does not separate the two. No difference is settled yet that noise could explain.",
+        ),
         (
             {"return": (20, 50.0), "rtg": (100, 2.0), "advantage": (100, 1.0)},
-            "each end above return in a paired test over 8 seeds.",
+            "It is not settled whether reward-to-go or advantage is best: both end above return, but paired tests over "
+            "8 seeds do not separate the two. Noise may be the reason: in every settled pair the better",
+        ),
+        (
+            {"return": (20, 50.0), "rtg": (60, 9.0), "advantage": (100, 1.0)},
+            "The best variant is advantage: it ends above every other variant in paired tests over 8 seeds "
+            "(p ≤ 0.023).",
+        ),
+        (
+            {"return": (20, 1.0), "rtg": (60, 9.0), "advantage": (100, 5.0)},
+            "Noise is not the only reason: in 2 of 3 settled pairs the better variant has more gradient noise",
+        ),
+        (
+            {"return": (20, 50.0), "rtg": (60, 5.0), "advantage": (100, 5.0)},
+            "Noise may be part of the reason: in 2 of 3 settled pairs the better variant also has less gradient noise",
+        ),
+        (
+            {"return": (20, 50.0), "rtg": (100, 2.0), "advantage": (100, 1.0), "td": (100, 1.0)},
+            "is best: each ends above return, but paired tests over 8 seeds do not separate these three.",
         ),
     ],
 )
-def test_it_says_what_the_paired_tests_decide(tmp_path: Path, variants: Variants, said: str) -> None:
+def test_it_says_what_the_paired_tests_decide(tmp_path: Path, variants: Variants, sentence: str) -> None:
+    """Of three pairs, each with p = 2 / 2^8, the largest after Holm's correction is three times that."""
     study(tmp_path, "answered", variants)
-    assert said in told(tmp_path, "answered")
+    assert sentence in opening(tmp_path, "answered")
 
 
-def test_a_variant_ahead_of_every_other_is_best(tmp_path: Path) -> None:
-    study(tmp_path, "three", {"return": (20, 50.0), "rtg": (60, 9.0), "advantage": (100, 1.0)})
-    assert told(tmp_path, "three").startswith(
-        "Best is advantage, and that is settled: it ends above every other variant"
+def test_too_few_seeds_to_decide_are_counted(tmp_path: Path) -> None:
+    """Three pairs of a test whose smallest p-value of n seeds is 2^(1 - n): below 5% from 7 seeds on."""
+    study(tmp_path, "few", {"return": (20, 50.0), "rtg": (60, 9.0), "advantage": (100, 1.0)}, 4)
+    assert opening(tmp_path, "few").startswith(
+        "Which variant is best is not settled: advantage has the highest final return, 99.5, but paired tests over 4 "
+        "seeds do not separate any two variants; at least 7 seeds are needed to decide between three variants."
     )
 
 
 def test_one_seed_settles_nothing(tmp_path: Path) -> None:
     study(tmp_path, "single", {"rtg": (100, 2.0), "return": (20, 50.0)}, 1)
-    assert "not settled: reward-to-go has the highest final return, 99, and a test takes two seeds" in told(
-        tmp_path, "single"
+    assert opening(tmp_path, "single").startswith(
+        "Which variant is best is not settled: reward-to-go has the highest final return, 99, but a test needs two "
+        "seeds that both variants have."
     )
 
 
-def test_one_cell_is_told_by_itself(tmp_path: Path) -> None:
+def test_one_cell_is_described_by_itself(tmp_path: Path) -> None:
     study(tmp_path, "alone", {"rtg": (100, 2.0)})
-    said = told(tmp_path, "alone")
-    assert said.startswith("One cell only, reward-to-go on chain, so there is nothing to compare; it ends at ")
+    assert opening(tmp_path, "alone").startswith(
+        "This study has one cell, reward-to-go on chain, so there is nothing to compare. Its final return is "
+    )
     assert "words" not in [section.id for section in report.report(tmp_path, "alone").sections]  # nothing is said twice
 
 
-def test_of_many_cells_it_names_the_best_and_those_that_are_not_told_apart(tmp_path: Path) -> None:
+def test_of_many_cells_it_names_the_best_and_those_that_no_test_separates(tmp_path: Path) -> None:
     """Two at 100, give or take one, and twelve at 10 to 21; without one of the two, the other is the best."""
     rng = np.random.default_rng(0)
     for rate, top in enumerate([100, *range(10, 22), 100], 1):
@@ -83,18 +109,24 @@ def test_of_many_cells_it_names_the_best_and_those_that_are_not_told_apart(tmp_p
         for seed in range(8):
             finish(made, seed, np.linspace(0, top + rng.normal(), ROWS), 100 / top * (1 + 0.01 * rng.normal()))
     loaded = frames.load(tmp_path, "many")
-    said = " ".join(answer(loaded))
-    assert re.match(r"Which of 14 cells is best is not settled: reward-to-go \(optimizer.lr=0.0[01][14]\) has", said)
-    assert "is not told apart from it; settled is that it ends above 12 others, the first of them" in said
-    assert re.search(r"first of them reward-to-go \(optimizer.lr=0.01[23]\), [12]\d\.?\d* \(p = ", said)
-    assert "paired tests over 8 seeds, corrected for all 91 pairs. Noise may be the reason" in said
+    text = " ".join(answer(loaded))
+    assert re.match(
+        r"Which of the 14 cells is best is not settled: the highest final return, [\d.]+, is that of reward-to-go "
+        r"\(optimizer.lr=0.0[01][14]\), which paired tests over 8 seeds, corrected for all 91 pairs, do not separate "
+        r"from reward-to-go \(optimizer.lr=0.0[01][14]\). It does end above the other 12, the closest being "
+        r"reward-to-go \(optimizer.lr=0.01[23]\), [12]\d\.?\d* \(p [=≤] [\d.]+\). Noise may be the reason",
+        text,
+    )
+    assert paragraphs(loaded)[0][0].startswith(
+        "Environment steps by which half"
+    )  # nothing of pairs that are not tested
     assert sweeps.settings(loaded)["optimizer.lr"].nunique() == 14
     seen = drawn(sweeps.ranked(loaded))
     final = tables.side_by_side(loaded)["final_return"].sort_values(ascending=False)
     assert np.allclose(seen["x"][seen["kind"] == "value"], final)
     assert seen["row"][seen["kind"] == "value"].eq("4 more").sum() == 4
-    said = " ".join(answer(chosen(loaded, CellFilter(drop=("optimizer.lr=0.001",)))))
-    assert said.startswith("Best of 13 cells is reward-to-go (optimizer.lr=0.014), and that is settled")
+    text = " ".join(answer(chosen(loaded, CellFilter(drop=("optimizer.lr=0.001",)))))
+    assert text.startswith("The best of the 13 cells is reward-to-go (optimizer.lr=0.014): with a final return of ")
 
 
 def test_it_is_students_t_of_two_corrected_for_all_pairs() -> None:
@@ -127,9 +159,10 @@ def test_of_several_problems_it_counts_who_is_best_where(tmp_path: Path) -> None
     """Reward-to-go is ahead on two of three, with less noise; on the third the two have one return."""
     for horizon, top in ((5, 20), (6, 20), (7, 100)):
         study(tmp_path, "places", {"rtg": (100, 2.0), "return": (top, 50.0)}, 8, f"env.horizon={horizon}")
-    said = told(tmp_path, "places")
-    assert "Of 3 problems, by paired tests over shared seeds of the final return: best, and settled, is " in said
-    assert "reward-to-go on 2; not settled on 1. Noise may be the reason" in said
+    assert opening(tmp_path, "places").startswith(
+        "The best variant is settled on 2 of 3 problems, by paired tests of the final return over shared seeds: "
+        "reward-to-go on 2; on the other it is not settled. Noise may be the reason"
+    )
     (picture,) = report.report(tmp_path, "places").glance
     panels = drawn(picture.figure)
     assert set(panels["panel"]) == {f"chain env.horizon={horizon}" for horizon in (5, 6, 7)}
@@ -143,6 +176,6 @@ def test_a_study_that_failed_gives_the_first_reason(tmp_path: Path) -> None:
     made = cell(tmp_path, "failed", "phi=rtg")
     made.fail(0, "ValueError: the pole is broken")
     made.fail(1, "ValueError: so is this one")
-    (said,) = report.report(tmp_path, "failed").headline
-    assert "(2 failed)" in said
-    assert said.endswith("The first reason given: ValueError: the pole is broken.")
+    (text,) = report.report(tmp_path, "failed").headline
+    assert "(2 failed)" in text
+    assert text.endswith("The first reason given: ValueError: the pole is broken.")

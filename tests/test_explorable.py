@@ -61,7 +61,7 @@ def test_the_formulas_are_those_of_the_exact_values(opened: Chromium, cost: floa
 @in_a_browser
 def test_the_sliders_move_by_keyboard_and_what_is_shown_follows(browser: Chromium, page: Path) -> None:
     browser.open(page, 375, 812, "dark")
-    said = "document.querySelector('.said').textContent"
+    said = "document.querySelector('.sentence').textContent"
     assert browser.run(SHOWN) == pytest.approx(exactly(10, 10, 0.3775))
     assert "450 times as noisy as the return" in browser.run(said)
     assert "0.118" in browser.run("document.querySelector('.bars').textContent")  # the numbers of claim C4

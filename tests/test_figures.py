@@ -138,7 +138,7 @@ def test_a_title_says_what_the_paired_tests_decide(learnt: Path) -> None:
     alike = frames.load(learnt, "main")
     cells = alike.cells[alike.cells["variant"] != "return"]
     two = type(alike)(**{**vars(alike), "cells": cells, "curves": alike.curves[alike.curves["cell"].isin(cells.index)]})
-    assert figure_titles.finding(two, "final_return", figure_titles.ENDS).startswith("No variant is told apart")
+    assert figure_titles.finding(two, "final_return", figure_titles.ENDS).startswith("No paired test separates")
     flipped = figure_titles.finding(study, "final_return", ("ends below", "end below"), largest=False)
     assert flipped == "return ends below reward-to-go and advantage"
 

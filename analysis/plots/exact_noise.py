@@ -124,8 +124,8 @@ def _worst_at_last(rows: pd.DataFrame) -> str:
     table = last.groupby(["env", "label"])["nsr"].mean().unstack()  # noqa: PD010
     plain = table.get("return", table.max(axis=1))
     factors = (plain / table.min(axis=1)).dropna()
-    told = ", ".join(f"{factor:,.0f} times on {env}" for env, factor in factors.items())
-    return f"At H = {rows['env.horizon'].max():g} the return has more noise for its signal than the best: {told}"
+    worse = ", ".join(f"{factor:,.0f} times on {env}" for env, factor in factors.items())
+    return f"At H = {rows['env.horizon'].max():g} the return has more noise for its signal than the best: {worse}"
 
 
 def _horizons(panel: Axes, values: pd.Series) -> None:

@@ -61,7 +61,7 @@ def metrics(study: StudyFrames) -> Figure:
 def measured(rows: pd.DataFrame) -> dict[str, str]:
     """The columns of noise that these rows have, each with its heading; a layer has its share of the trace variance."""
     layers = {name: f"of layer\n{name.removeprefix(SHARE)}" for name in rows.columns if name.startswith(SHARE)}
-    return {name: said for name, said in (UNITS | layers).items() if name in rows and rows[name].notna().any()}
+    return {name: text for name, text in (UNITS | layers).items() if name in rows and rows[name].notna().any()}
 
 
 def relative(rows: pd.DataFrame, label: str, column: str) -> Interval | None:
@@ -81,8 +81,8 @@ def relative(rows: pd.DataFrame, label: str, column: str) -> Interval | None:
     if not known.any():
         return None
     found = paired_tests.mean_difference(logs[known])
-    told = (seeds.informative(of) & seeds.informative(against))[known]
-    if label != references[0] and not seeds.enough(told):
+    informative = (seeds.informative(of) & seeds.informative(against))[known]
+    if label != references[0] and not seeds.enough(informative):
         found = Interval(found.value, np.asarray(-np.inf), np.asarray(np.inf))
     return Interval(*map(np.exp, found))
 
