@@ -1,14 +1,17 @@
 """Any environment of Gymnasium: its episodes, spaces and ends, and what cannot be taken is refused."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from conftest import compose
 from gymnasium import spaces
 from test_envs import GYM_IDS, one_line, random_actions, streams
 
+from ablate import build
 from ablate.envs.base import Discrete
 from ablate.envs.gym import Gymnasium, unflattenable
 from ablate.errors import UserError
@@ -173,6 +176,25 @@ def test_a_missing_dependency_is_named() -> None:
         Gymnasium("Needy-v0")
     assert 'Needy-v0 cannot be made: Box2D is not installed, run `pip install "gymnasium[box2d]"`' in one_line(refused)
     del gymnasium.registry["Needy-v0"]
+
+
+EXTRAS = [("mujoco", "HalfCheetah-v5", "policy=gaussian"), ("box2d", "LunarLander-v3", "policy=categorical")]
+
+
+@pytest.mark.parametrize(("extra", "id", "policy"), EXTRAS)
+def test_an_environment_of_an_extra_trains_or_names_the_extra(extra: str, id: str, policy: str) -> None:
+    words = "env=gym", f"env.id={id}", "env.horizon=20", policy, "episodes=2", "phi=advantage"
+    if find_spec({"mujoco": "mujoco", "box2d": "Box2D"}[extra]) is None:
+        with pytest.raises(UserError) as refused:
+            compose(*words)
+        assert one_line(refused).endswith(f'needs {extra}; type pip install -c constraints.txt -e ".[{extra}]"')
+        return
+    learner = build.learner(compose(*words).config)
+    state = learner.initial([0, 1])
+    for iteration in (1, 2, 3):
+        state, record = learner.iterate(state, [0, 1], iteration)
+    assert np.isfinite(record["return_mean"]).all()
+    assert (record["grad_norm"] > 0).all()
 
 
 @pytest.mark.parametrize(

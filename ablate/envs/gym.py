@@ -3,6 +3,7 @@
 import copy
 import difflib
 import importlib
+import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +97,9 @@ class Gymnasium:
             with same_handlers():
                 env = gymnasium.make(self._spec, max_episode_steps=limit, disable_env_checker=True, **self._kwargs)
         except Exception as error:  # of anybody's code
+            if isinstance(error, gymnasium.error.DependencyNotInstalled) and (extra := extra_of(self._spec)):
+                wanted = f'type pip install -c constraints.txt -e ".[{extra}]"'
+                raise UserError(f"env.id={id} needs {extra}; {wanted}") from error
             given = f" with env.kwargs={self._kwargs!s:.100}" if self._kwargs else ""
             kind = "" if isinstance(error, gymnasium.error.Error | ImportError) else f"{type(error).__name__}: "
             raise UserError(f"env.id={id} cannot be made{given}: {kind}{_line(error):.150}") from error
@@ -108,6 +112,12 @@ class Gymnasium:
                 "MultiDiscrete, or Tuple and Dict of these"
             )
         return OneEpisode(FlattenObservation(ValidatedEnv(env, id)))
+
+
+def extra_of(spec: EnvSpec) -> str:
+    """The extra of this package with which an environment of Gymnasium's comes, "" where there is none."""
+    found = re.match(r"gymnasium\.envs\.(box2d|mujoco)\b", str(spec.entry_point))
+    return found[1] if found else ""
 
 
 @contextmanager
