@@ -15,7 +15,7 @@ from ablate.envs.base import Continuous, Discrete, Environment
 from ablate.episodes.trajectories import Rows, Trajectories
 from ablate.errors import UserError
 from ablate.models import Model, known
-from ablate.networks import Network
+from ablate.networks import Initializer, Network
 from ablate.optimizers import Adam
 from ablate.phi import Signals
 from ablate.policies import Policy
@@ -51,7 +51,13 @@ class Approximator:
     actions: Discrete | Continuous | None
 
     @classmethod
-    def build(cls, features: int, hidden: Sequence[int], actions: Discrete | Continuous | None) -> Self:
+    def build(
+        cls,
+        features: int,
+        hidden: Sequence[int],
+        actions: Discrete | Continuous | None,
+        initializer: Initializer = "uniform",
+    ) -> Self:
         match actions:
             case None:
                 ends = features, 1
@@ -59,7 +65,7 @@ class Approximator:
                 ends = features, n
             case Continuous(size):
                 ends = features + size, 1
-        return cls(Network((ends[0], *hidden, ends[1]), bias=bool(hidden)), actions)
+        return cls(Network((ends[0], *hidden, ends[1]), bias=bool(hidden), initializer=initializer), actions)
 
     def predict(self, w: Tensor, x: Tensor, a: Tensor) -> tuple[Tensor, list[Tensor]]:
         """V_w or Q_w at each row [S, R], and the layer inputs that `gradient` takes."""
@@ -89,7 +95,8 @@ class LearnedCritic:
     critic at the start of the iteration (semi-gradient). Termination stops the bootstrap, truncation does not.
 
     ``clock`` shows the critic the time, which a horizon that belongs to the problem asks for: "append" adds t / H to
-    the observation, "product" gives every t its own weights (the table V_t(s) on one-hot states).
+    the observation, "product" gives every t its own weights (the table V_t(s) on one-hot states). ``initializer``: of
+    the weights, `Network.initial`.
 
     Source: Sutton & Barto (2018), ch. 9 and 12.
     """
@@ -104,6 +111,7 @@ class LearnedCritic:
     batch_size: int | Literal["all"]
     hidden: Sequence[int]
     clock: Literal["none", "append", "product"] = "none"
+    initializer: Initializer = "uniform"
     optimizer: Adam = field(init=False)
     approximators: dict[str, Approximator] = field(init=False)
 
@@ -114,7 +122,11 @@ class LearnedCritic:
             "product": self.observation_size * (self.horizon + 1),
         }[self.clock]
         takes = {"V": None, "Q": self.actions}
-        built = {name: Approximator.build(size, self.hidden, takes[name]) for name in ("V", "Q") if name in self.wanted}
+        built = {
+            name: Approximator.build(size, self.hidden, takes[name], self.initializer)
+            for name in ("V", "Q")
+            if name in self.wanted
+        }
         object.__setattr__(self, "approximators", built)
         object.__setattr__(self, "optimizer", Adam(self.lr))
 

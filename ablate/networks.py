@@ -13,7 +13,10 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Initializer = Literal["uniform", "orthogonal"]
 
 
 def tanh_(x: Tensor) -> Tensor:
@@ -81,6 +84,17 @@ def _seed_by_seed(out: Tensor, a: Tensor, b: Tensor, bias: Tensor | None) -> Ten
     return out
 
 
+def orthogonal(stream: np.random.Generator, inputs: int, outputs: int) -> NDArray[np.float64]:
+    """W [in, out], uniform over the matrices with W'W = 1, or W W' = 1 where there are fewer inputs than outputs.
+
+    W = Q sign(diag R) of a matrix QR of normal numbers. Source: Saxe et al. (2014); Mezzadri (2007) for the signs.
+    """
+    tall = stream.standard_normal((max(inputs, outputs), min(inputs, outputs)))
+    q, r = np.linalg.qr(tall)
+    q *= np.sign(np.diagonal(r))
+    return q if inputs >= outputs else q.T
+
+
 ONEDNN = torch.backends.mkldnn.is_available()
 MANY_ROWS, LARGE, LONG = 16, 2**14, 128  # from where on these pay
 
@@ -122,7 +136,7 @@ class Network:
 
     f, the ``activation``, is tanh or relu. ``sizes`` = (inputs, hidden..., outputs); with no hidden layer and no bias
     the network is linear, and on one-hot inputs a table. Shapes: inputs [S, R, sizes[0]], outputs [S, R, sizes[-1] +
-    free], theta [S, P].
+    free], theta [S, P]. ``initializer``: see `initial`.
     """
 
     sizes: tuple[int, ...]
@@ -131,6 +145,7 @@ class Network:
     last_scale: float = 1.0
     activation: Literal["tanh", "relu"] = "tanh"
     first_outputs: tuple[float, ...] | None = None
+    initializer: Initializer = "uniform"
 
     @property
     def num_parameters(self) -> int:
@@ -165,9 +180,17 @@ class Network:
 
         A linear network starts at 0: a softmax policy then starts uniform. With ``first_outputs`` it starts there on
         one-hot inputs (every row of W), any other network near there (the last bias).
+
+        The ``initializer`` "orthogonal" is that of Stable-Baselines3, linear networks included: every W is `orthogonal`
+        with gain sqrt 2, the last with gain ``last_scale``, and all else is 0.
         """
         theta = torch.zeros(len(streams), self.num_parameters)
-        if len(self.sizes) > 2:
+        if self.initializer == "orthogonal":
+            for k, (weight, _) in enumerate(self.layers(theta)):
+                gain = self.last_scale if k == len(self.sizes) - 2 else 2**0.5
+                for s, stream in enumerate(streams):
+                    weight[s] = torch.from_numpy((gain * orthogonal(stream, *weight.shape[1:])).astype(np.float32))
+        elif len(self.sizes) > 2:
             for k, (weight, bias) in enumerate(self.layers(theta)):
                 scale = self.last_scale if k == len(self.sizes) - 2 else 1.0
                 bound = scale * ((3 if self.activation == "tanh" else 1) / self.sizes[k]) ** 0.5

@@ -7,14 +7,14 @@ outputs, in closed form as on the slides; `gradients` carries it on to the param
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import e, log, pi
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablate.networks import Network
+from ablate.networks import Initializer, Network
 
 
 class Actor(Protocol):
@@ -59,12 +59,9 @@ class Policy(Actor, Protocol):
         ...
 
 
-def _network(
-    observation_size: int, outputs: int, hidden: Sequence[int], free: int = 0, first: Sequence[float] | None = None
-) -> Network:
+def _network(sizes: tuple[int, ...], initializer: Initializer, **more: Any) -> Network:
     # A small last layer: the first policy is close to uniform, whatever the observation.
-    sizes, start = (observation_size, *hidden, outputs), None if first is None else tuple(map(float, first))
-    return Network(sizes, bias=bool(hidden), free=free, last_scale=0.01, first_outputs=start)
+    return Network(sizes, bias=len(sizes) > 2, last_scale=0.01, initializer=initializer, **more)
 
 
 def _log_softmax(outputs: Tensor) -> Tensor:
@@ -83,18 +80,20 @@ class Categorical:
     """pi(a|s) = softmax(f_theta(s))_a over a = 0 .. A-1. Slide "Parameterising the policy".
 
     ``initial_logits`` [A] are the logits of the first policy in every state (of observations that are one-hot or
-    constant; with hidden layers nearly so); None: uniform.
+    constant; with hidden layers nearly so); None: uniform. ``initializer``: of the weights, `Network.initial`.
     """
 
     observation_size: int
     action_size: int
     hidden: Sequence[int] = ()
     initial_logits: Sequence[float] | None = None
+    initializer: Initializer = "uniform"
     network: Network = field(init=False)
 
     def __post_init__(self) -> None:
-        network = _network(self.observation_size, self.action_size, self.hidden, first=self.initial_logits)
-        object.__setattr__(self, "network", network)
+        first = None if self.initial_logits is None else tuple(map(float, self.initial_logits))
+        sizes = self.observation_size, *self.hidden, self.action_size
+        object.__setattr__(self, "network", _network(sizes, self.initializer, first_outputs=first))
 
     def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
         return stream.random(shape)
@@ -134,7 +133,7 @@ class Gaussian:
 
     ``sigma`` is the initial standard deviation; it stays (``spread="constant"``), is learned as one number per action
     dimension (``"learned"``), or is a function of the state (``"state"``). Network outputs are [mu] or
-    [mu, log(sigma_t / sigma)].
+    [mu, log(sigma_t / sigma)]. ``initializer``: of the weights, `Network.initial`.
     """
 
     observation_size: int
@@ -142,12 +141,14 @@ class Gaussian:
     hidden: Sequence[int] = ()
     sigma: float = 1.0
     spread: Literal["constant", "learned", "state"] = "learned"
+    initializer: Initializer = "uniform"
     network: Network = field(init=False)
 
     def __post_init__(self) -> None:
         size = self.action_size
         outputs, free = {"constant": (size, 0), "learned": (size, size), "state": (2 * size, 0)}[self.spread]
-        object.__setattr__(self, "network", _network(self.observation_size, outputs, self.hidden, free))
+        sizes = self.observation_size, *self.hidden, outputs
+        object.__setattr__(self, "network", _network(sizes, self.initializer, free=free))
 
     def mean_and_log_sigma(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         mu = outputs[..., : self.action_size]

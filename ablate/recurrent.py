@@ -178,6 +178,8 @@ class CausalGRU(Categorical):
             raise UserError(f"policy=gru has no policy.hidden; write policy.units={self.hidden[0]}")
         if self.initial_logits is not None:
             raise UserError("policy=gru begins close to uniform; leave out policy.initial_logits")
+        if self.initializer != "uniform":
+            raise UserError("policy=gru has initial weights of its own; leave out policy.initializer")
         sizes = (self.observation_size, self.units, self.action_size)
         network = PrefixGRU(sizes, last_scale=0.01, horizon=self.horizon, embedding=self.embedding)
         if not self.horizon or network.prompts < 1 or self.observation_size != network.prompts * network.prefixes + 1:

@@ -1,11 +1,16 @@
 """Do DQN and A2C learn as Stable-Baselines3's do, with RL-Zoo's tuned settings for CartPole-v1, and how much sooner?
 
     pip install -c constraints.txt -e ".[bench]" && python benchmarks/agreement.py
+    python benchmarks/agreement.py --algorithms a2c --share 0.06 --seeds 50
 
 Both get the same settings (conf/algorithm/dqn.yaml and a2c.yaml have them), the same budget and seeds 0, 1, ... (the
-random numbers are of course not the same). A curve is the mean return of the training episodes that end in each
-fiftieth of the run; the final return is that of the last tenth. Over seeds: interquartile means with 95% bootstrap
-intervals, the worst quarter beside them, and a permutation test of equal means.
+random numbers are of course not the same). A2C is trained with both initializers of ours.
+
+Whole curves are compared, not ends alone: the mean return of the training episodes that end in each quarter of the run,
+its difference to Stable-Baselines3's with 95% limits (Welch), z = difference / standard error, and one test of all four
+quarters, by permutation of the largest |z|. The picture has fiftieths. The final return is that of the last tenth. Over
+seeds: interquartile means with 95% bootstrap intervals, the worst quarter of the seeds beside them, and a permutation
+test of equal means.
 
 ablate trains all seeds with one command, timed cold and as a whole: starting Python, importing torch, one worker a
 core, writing results. Stable-Baselines3 trains a seed after the other in one process with one thread, timed without
@@ -20,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,19 +40,23 @@ from ablate.store import Cell
 
 Floats = NDArray[np.float64]
 
-WINDOWS, LAST = 50, 5  # of a curve; of these, the final ones
+WINDOWS, QUARTERS = 50, 4  # of a curve as it is drawn, and as it is compared
+FINAL = 0.1  # of the run
+PERMUTATIONS = 10_000
 TARGET = 5.0  # times the speed of Stable-Baselines3, by wall time per seed
 
 
 @dataclass(frozen=True)
 class Task:
-    """One algorithm: RL-Zoo's budget, and Stable-Baselines3's settings."""
+    """One algorithm: RL-Zoo's budget, Stable-Baselines3's settings, and how ours is told, under one name or more."""
 
     env_steps: int
     environments: int
     settings: dict[str, Any]
+    ours: dict[str, tuple[str, ...]]
 
 
+ROWS = ("algorithm.updates=5",)  # rows of 200 steps, so that those of a quarter are told from those of the next
 TASKS = {
     "dqn": Task(
         50_000,
@@ -64,9 +74,23 @@ TASKS = {
             "exploration_final_eps": 0.04,
             "policy_kwargs": {"net_arch": [256, 256]},
         },
+        {"ablate": ()},
     ),
-    "a2c": Task(500_000, 8, {"ent_coef": 0.0}),
+    "a2c": Task(
+        500_000,
+        8,
+        {"ent_coef": 0.0},
+        {
+            "ablate": ROWS,
+            "ablate, orthogonal": (
+                *ROWS,
+                "policy.initializer=orthogonal",
+                "algorithm.critic_initializer=orthogonal",
+            ),
+        },
+    ),
 }
+PEER = "Stable-Baselines3"
 
 
 @dataclass(frozen=True)
@@ -78,26 +102,26 @@ class Training:
     returns: Floats
     episodes: Floats
 
-    def curve(self, budget: int) -> Floats:
+    def curve(self, budget: int, windows: int) -> Floats:
         """The mean return in each window of the run; where no episode ends in one, that of the window before."""
-        window = np.minimum((self.at - 1) * WINDOWS // budget, WINDOWS - 1).astype(int)
-        counts = np.bincount(window, self.episodes, WINDOWS)
-        sums = np.bincount(window, self.episodes * self.returns, WINDOWS)
-        some = np.where(counts > 0, np.arange(WINDOWS), 0)
+        window = np.minimum((self.at - 1) * windows // budget, windows - 1).astype(int)
+        counts = np.bincount(window, self.episodes, windows)
+        sums = np.bincount(window, self.episodes * self.returns, windows)
+        some = np.where(counts > 0, np.arange(windows), 0)
         last = np.maximum(np.maximum.accumulate(some), np.flatnonzero(counts)[0])
         return sums[last] / counts[last]
 
     def final(self, budget: int) -> float:
-        late = self.at > budget * (1 - LAST / WINDOWS)
+        late = self.at > budget * (1 - FINAL)
         return float(np.average(self.returns[late], weights=self.episodes[late]))
 
 
-def ablate(name: str, budget: int, seeds: int) -> tuple[list[Training], float]:
+def ablate(name: str, more: Sequence[str], budget: int, seeds: int) -> tuple[list[Training], float]:
     """All seeds by one command in a fresh folder, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
         settings = f"algorithm={name}", "env=cartpole", "gamma=0.99", f"seed=0-{seeds - 1}", f"env_steps={budget}"
         began = time.perf_counter()
-        command = [sys.executable, "-m", "ablate", *settings, f"outputs={folder}"]
+        command = [sys.executable, "-m", "ablate", *settings, *more, "study=main", f"outputs={folder}"]
         finished = subprocess.run(command, capture_output=True, text=True)
         seconds = time.perf_counter() - began
         if finished.returncode:
@@ -141,38 +165,78 @@ def stable_baselines3(name: str, task: Task, budget: int, seed: int) -> tuple[Tr
     return Training(at, returns, np.ones_like(at)), seconds
 
 
-def compared(name: str, share: float, seeds: int) -> dict[str, tuple[Floats, Floats]]:
-    """Train both, print what came of it, and return the curves [seeds, WINDOWS] and final returns [seeds] of each."""
+def z_scores(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Differences of the means [K] of x [N, K] and y [M, K], and their standard errors (Welch)."""
+    errors = np.sqrt(x.var(0, ddof=1) / len(x) + y.var(0, ddof=1) / len(y))
+    return x.mean(0) - y.mean(0), errors
+
+
+def whole_curve(x: Floats, y: Floats) -> float:
+    """p of the hypothesis that curves x [N, K] and y [M, K] have one distribution: how often the largest |z| of seeds
+    dealt out anew is as large as that found, at all K places together."""
+    pooled, rng = np.concatenate([x, y]), np.random.default_rng(0)
+
+    def largest(one: Floats, other: Floats) -> float:
+        differences, errors = z_scores(one, other)
+        return float(np.max(np.abs(differences / errors)))
+
+    found = largest(x, y)
+    shuffled = (rng.permutation(pooled) for _ in range(PERMUTATIONS))
+    return (1 + sum(largest(z[: len(x)], z[len(x) :]) >= found for z in shuffled)) / (1 + PERMUTATIONS)
+
+
+def by_quarters(runs: dict[str, list[Training]], budget: int) -> None:
+    """Print the curves of ours by quarters against those of the peer."""
+    curves = {who: np.array([x.curve(budget, QUARTERS) for x in each]) for who, each in runs.items()}
+    print("mean return by quarters of the run")
+    for who, x in curves.items():
+        half = 1.96 * x.std(0, ddof=1) / len(x) ** 0.5
+        print(f"{who:<20}" + "  ".join(f"{m:6.1f} +- {h:4.1f}" for m, h in zip(x.mean(0), half, strict=True)))
+    for who, x in curves.items():
+        if who == PEER:
+            continue
+        differences, errors = z_scores(x, curves[PEER])
+        told = (
+            f"{d:.1f} [{d - 1.96 * e:.1f}, {d + 1.96 * e:.1f}] z {d / e:.1f}"
+            for d, e in zip(differences, errors, strict=True)
+        )
+        print(f"{who} less {PEER}: {'; '.join(told)}; whole curve p = {whole_curve(x, curves[PEER]):.2g}")
+
+
+def compared(name: str, share: float, seeds: int) -> dict[str, list[Training]]:
+    """Train ours and the peer's, print what came of it, and return the trainings of each."""
     task = TASKS[name]
-    budget = round(share * task.env_steps)
-    half = seeds // 2
+    budget, half = round(share * task.env_steps), seeds // 2
     print(f"\n{name}: {budget:,} env steps, {seeds} seeds; load {os.getloadavg()[0]:.2f} before the start", flush=True)
     peer = [stable_baselines3(name, task, budget, seed) for seed in range(half)]
-    trainings, seconds = ablate(name, budget, seeds)
+    ours = {who: ablate(name, more, budget, seeds) for who, more in task.ours.items()}
     peer += [stable_baselines3(name, task, budget, seed) for seed in range(half, seeds)]
-    runs = {"ablate": trainings, "Stable-Baselines3": [training for training, _ in peer]}
-    of = {
-        who: (np.array([x.curve(budget) for x in each]), np.array([x.final(budget) for x in each]))
-        for who, each in runs.items()
-    }
-    for who, (_, final) in of.items():
+    runs = {who: trainings for who, (trainings, _) in ours.items()} | {PEER: [training for training, _ in peer]}
+    by_quarters(runs, budget)
+    finals = {who: np.array([x.final(budget) for x in each]) for who, each in runs.items()}
+    for who, final in finals.items():
         value, low, high = over_seeds(final)
-        worst = worst_quarter(final).value
         each = " ".join(f"{x:.0f}" for x in np.sort(final))
-        print(f"{who:<18} final return {value:6.1f} [{low:.1f}, {high:.1f}], worst quarter {worst:.1f}   each {each}")
-    finals = [final for _, final in of.values()]
-    test = stats.permutation_test(finals, lambda x, y: x.mean() - y.mean(), n_resamples=20_000, rng=0)
-    print(f"difference of the means {test.statistic:.1f}, permutation test p = {test.pvalue:.2g}")
-    theirs, ours = float(np.mean([s for _, s in peer])), seconds / seeds
-    print(f"seconds of wall time per seed: ablate {ours:.1f} (all {seconds:.1f}), Stable-Baselines3 {theirs:.1f}")
-    ratio = theirs / ours
-    print(f"ablate takes 1/{ratio:.1f} of the time; target 1/{TARGET:g}: {'reached' if ratio >= TARGET else 'missed'}")
-    print(f"by core ({cores()} for ablate, 1 for Stable-Baselines3): 1/{ratio / cores():.1f}", flush=True)
-    return of
+        print(
+            f"{who:<20} final return {value:6.1f} [{low:.1f}, {high:.1f}], worst quarter of seeds "
+            f"{worst_quarter(final).value:.1f}   each {each}"
+        )
+    theirs = float(np.mean([s for _, s in peer]))
+    print(f"seconds of wall time per seed: {PEER} {theirs:.1f}")
+    for who, (_, seconds) in ours.items():
+        test = stats.permutation_test(
+            [finals[who], finals[PEER]], lambda x, y: x.mean() - y.mean(), n_resamples=20_000, rng=0
+        )
+        print(f"{who}: difference of the final means {test.statistic:.1f}, permutation test p = {test.pvalue:.2g}")
+        ratio = theirs / seconds * seeds
+        reached = "reached" if ratio >= TARGET else "missed"
+        print(f"{who}: {seconds / seeds:.1f} s a seed (all {seconds:.1f}), 1/{ratio:.1f} of {PEER}'s; ", end="")
+        print(f"target 1/{TARGET:g} {reached}; by core ({cores()} and 1): 1/{ratio / cores():.1f}", flush=True)
+    return runs
 
 
-def draw(results: dict[str, dict[str, tuple[Floats, Floats]]], share: float, path: str) -> None:
-    """Both learning curves of each algorithm, interquartile means and 95% intervals over seeds."""
+def draw(results: dict[str, dict[str, list[Training]]], share: float, path: str) -> None:
+    """The learning curves of each algorithm, interquartile means and 95% intervals over seeds."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -180,8 +244,10 @@ def draw(results: dict[str, dict[str, tuple[Floats, Floats]]], share: float, pat
 
     figure, axes = plt.subplots(1, len(results), figsize=(5.2 * len(results), 3.8), squeeze=False, layout="constrained")
     for axis, (name, of) in zip(axes[0], results.items(), strict=True):
-        x = (np.arange(WINDOWS) + 1) / WINDOWS * share * TASKS[name].env_steps
-        for who, (curves, _) in of.items():
+        budget = round(share * TASKS[name].env_steps)
+        x = (np.arange(WINDOWS) + 1) / WINDOWS * budget
+        for who, trainings in of.items():
+            curves = np.array([training.curve(budget, WINDOWS) for training in trainings])
             points = [over_seeds(column) for column in curves.T]
             middle, low, high = np.array(points).T
             (line,) = axis.plot(x, middle, label=who)

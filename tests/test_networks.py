@@ -9,7 +9,9 @@ import torch
 from conftest import parameters, plain_network
 from torch import Tensor
 
-from ablate.networks import Network, product, store_product, tanh_
+from ablate.critics import Approximator
+from ablate.networks import Network, orthogonal, product, store_product, tanh_
+from ablate.policies import Categorical
 from ablate.randomness import streams
 
 # Sizes with a 1 in every place, odd ones, and the ones that conf/ trains.
@@ -232,3 +234,43 @@ def test_initial_weights_and_biases_of_relu_are_distributed_as_torchs() -> None:
 
 def test_a_linear_network_starts_at_zero() -> None:
     assert not Network((4, 2), bias=False).initial(streams([0, 1], "policy weights")).any()
+
+
+@pytest.mark.parametrize("sizes", [(4, 64, 64, 2), (17, 64, 32, 6), (9, 5), (3, 1)])
+def test_orthogonal_initial_weights_have_orthogonal_rows_or_columns_of_their_gain(sizes: tuple[int, ...]) -> None:
+    """W'W = gain^2 where inputs are at least as many as outputs, W W' = gain^2 elsewhere; biases are 0."""
+    network = Network(sizes, free=2, last_scale=0.01, initializer="orthogonal")
+    theta = network.initial(streams(range(10), "policy weights"))
+    for k, (weight, bias) in enumerate(network.layers(theta.double())):
+        gain = 0.01 if k == len(sizes) - 2 else 2**0.5
+        gram = weight.mT @ weight if sizes[k] >= sizes[k + 1] else weight @ weight.mT
+        wanted = gain**2 * torch.eye(gram.shape[1], dtype=torch.float64).expand_as(gram)
+        torch.testing.assert_close(gram, wanted, rtol=0, atol=2e-6 * gain**2)
+        assert bias is not None
+        assert not bias.any()
+    assert not theta[:, -2:].any()
+    assert len(np.unique(theta[:, 0].numpy())) == 10
+    for seed in (0, 7):
+        assert torch.equal(network.initial(streams([seed], "policy weights"))[0], theta[seed])
+
+
+def test_orthogonal_initial_weights_favour_no_direction() -> None:
+    """Uniform over orthogonal matrices: E[w_ij] = 0 and E[w_ij^2] = 1 / max(in, out), at every place; 5 standard
+    errors. Without the signs of R's diagonal, that of Q has a mean far from 0."""
+    draws = np.stack([orthogonal(stream, 2, 3) for stream in streams(range(4000), "policy weights")])
+    assert np.abs(draws.mean(0)).max() < 5 * (1 / 3 / 4000) ** 0.5
+    np.testing.assert_allclose((draws**2).mean(0), 1 / 3, atol=5 * (4 / 45 / 4000) ** 0.5)
+
+
+def test_orthogonal_weights_at_init_are_stable_baselines3s() -> None:
+    """Its scheme on its own policy of the same layers: equal singular values of every weight, actor and critic."""
+    a2c = pytest.importorskip("stable_baselines3").A2C("MlpPolicy", "CartPole-v1", device="cpu", seed=0).policy
+    theirs = [x for x in (*a2c.mlp_extractor.policy_net, a2c.action_net) if isinstance(x, torch.nn.Linear)]
+    theirs += [x for x in (*a2c.mlp_extractor.value_net, a2c.value_net) if isinstance(x, torch.nn.Linear)]
+    actor = Categorical(4, 2, (64, 64), initializer="orthogonal").network
+    critic = Approximator.build(4, (64, 64), None, "orthogonal").network
+    ours = [layer for net in (actor, critic) for layer in net.layers(net.initial(streams([0], "policy weights")))]
+    for (weight, _), layer in zip(ours, theirs, strict=True):
+        values = (torch.linalg.svdvals(x) for x in (weight[0].T, layer.weight.detach()))
+        torch.testing.assert_close(*values, rtol=1e-5, atol=0)
+        assert not layer.bias.any()

@@ -13,7 +13,9 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.stats import chi2, kstest
 from torch import Tensor
 
+from ablate import build
 from ablate.errors import UserError
+from ablate.networks import Network
 from ablate.policies import Categorical, Gaussian, Policy
 from ablate.randomness import stream, streams
 from ablate.store import Cell
@@ -206,3 +208,36 @@ def test_a_cell_without_first_logits_is_named_as_before_there_were_any(tmp_path:
     assert "initial_logits" not in plain.config["policy"]
     names = [Cell.at(tmp_path, "main", (), job.config).path.name for job in (plain, told)]
     assert names[0] != names[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "weights", "critics"),
+    [
+        (("env=pendulum", "critic.initializer=orthogonal"), "theta", "critic.V"),
+        (("env=cartpole", "critic=td", "critic.initializer=orthogonal"), "theta", "critic.V"),
+        (("env=cartpole", "algorithm=a2c", "algorithm.critic_initializer=orthogonal"), "weights", "weights"),
+    ],
+)
+def test_the_initializer_is_a_setting_of_policy_and_critic(words: tuple[str, ...], weights: str, critics: str) -> None:
+    """Each of the seed's own streams, whoever else is there."""
+    words += () if "algorithm=a2c" in words else ("phi=advantage",)
+    job = compose(*words, "policy.initializer=orthogonal")
+    learner = build.learner(job.config)
+    state, alone = learner.initial(range(10)), learner.initial([7])
+    env = build.environment(job.config)
+    actor = build.policy(job.config, env).network
+    assert actor.initializer == "orthogonal"
+    critic = Network((env.observation_size, 64, 64, 1), initializer="orthogonal")
+    theta, w = actor.initial(streams([7], "policy weights")), critic.initial(streams([7], "critic V weights"))
+    for found in (state[weights][7], alone[weights][0]):
+        assert torch.equal(found[: theta.shape[1]], theta[0])
+    for found in (state[critics][7], alone[critics][0]):
+        assert torch.equal(found[-w.shape[1] :], w[0])
+
+
+def test_the_initializer_of_earlier_cells_is_left_out_of_them() -> None:
+    for words in (("env=chain", "phi=advantage"), ("env=chain", "algorithm=a2c")):
+        own = "algorithm.critic_initializer" if "algorithm=a2c" in words else "critic.initializer"
+        plain, said = compose(*words), compose(*words, "policy.initializer=uniform", f"{own}=uniform")
+        assert plain.config == said.config
+        assert "initializer" not in str(plain.config)

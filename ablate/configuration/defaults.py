@@ -16,7 +16,14 @@ USED = (
 PLAIN = {"advantage": "none", "aggregation": "sequence_sum"}
 """Choices that leave an estimator as Phi and baseline make it, and are left out of a configuration."""
 
-ADDED = {("algorithm", "initial_value"): 0.0, ("policy", "initial_logits"): None, ("env", "reward_std"): None}
+ADDED = {
+    ("algorithm", "initial_value"): 0.0,
+    ("algorithm", "critic_initializer"): "uniform",
+    ("policy", "initial_logits"): None,
+    ("policy", "initializer"): "uniform",
+    ("critic", "initializer"): "uniform",
+    ("env", "reward_std"): None,
+}
 """Settings of later versions, with the value that leaves a run as it was: there they are left out, so that a cell of
 earlier results keeps its name."""
 

@@ -43,6 +43,7 @@ A_COUNT = whole, "a whole number of at least 1"
 A_SHARE = _share, "in [0, 1]"
 A_DECAY = _decay, "in [0, 1)"
 LAYERS = _sizes, "a list of layer sizes", "[64,64]"
+INITIALIZER = (lambda x: x in ("uniform", "orthogonal")), "uniform or orthogonal", "orthogonal"
 Range = tuple[Callable[[Any], bool], str, str]
 """What holds of an allowed value, the same in words, and an example."""
 
@@ -100,7 +101,9 @@ RANGES: dict[str, Range] = {
     "policy.units": (*A_COUNT, "16"),
     "policy.embedding": (*A_COUNT, "8"),
     "policy.initial_logits": (lambda x: x is None or _numbers(x), "a list of numbers or null", "[0,1]"),
+    "policy.initializer": INITIALIZER,
     "critic.hidden": LAYERS,
+    "critic.initializer": INITIALIZER,
     "probe.episodes": (whole, "a whole number of at least 1", "256"),
     "probe.every": (whole, "a whole number of at least 1", "50"),
     "probe.critic": (lambda x: x in ("run", "exact", "fitted"), "run, exact or fitted", "run"),

@@ -14,7 +14,7 @@ from ablate.critics import quality
 from ablate.envs.base import Bools, Environment, Markov
 from ablate.episodes.online import Online, Walk
 from ablate.learners.base import Record, State, mean_of_updates, part, prefixed
-from ablate.networks import Network
+from ablate.networks import Initializer, Network
 from ablate.optimizers import RMSProp, norm
 from ablate.policies import Actor, Greedy, Policy
 from ablate.randomness import streams
@@ -32,6 +32,7 @@ def learner(config: Mapping[str, Any]) -> "A2C":
         optimizer=RMSProp(settings["lr"], max_grad_norm=settings["max_grad_norm"]),
         gamma=config["gamma"],
         **{name: settings[name] for name in SETTINGS},
+        critic_initializer=settings.get("critic_initializer", "uniform"),
     )
 
 
@@ -55,6 +56,7 @@ class A2C:
     | environments        | N of a seed, each with an episode under way                                   |
     | n_steps, updates    | n; updates an iteration: it takes updates n N steps                           |
     | critic_hidden       | hidden layers of V_w; [] is linear                                            |
+    | critic_initializer  | of the weights of V_w, `Network.initial`                                      |
     | clock               | "append" shows V_w the time t / H, which a horizon of the problem asks for    |
     | value_coefficient   | c_V                                                                           |
     | entropy_coefficient | c_H                                                                           |
@@ -73,12 +75,14 @@ class A2C:
     clock: Literal["none", "append"]
     value_coefficient: float
     entropy_coefficient: float
+    critic_initializer: Initializer = "uniform"
     critic: Network = field(init=False)
     online: Online = field(init=False)
 
     def __post_init__(self) -> None:
         features = self.env.observation_size + (self.clock == "append")
-        critic = Network((features, *self.critic_hidden, 1), bias=bool(self.critic_hidden))
+        sizes = features, *self.critic_hidden, 1
+        critic = Network(sizes, bias=bool(self.critic_hidden), initializer=self.critic_initializer)
         object.__setattr__(self, "critic", critic)
         object.__setattr__(self, "online", Online(self.env, self.environments))
 
