@@ -110,33 +110,33 @@ def test_the_prior_is_the_likeliest(some_answers) -> None:
 
 
 def test_limits_cover_the_ratio_of_the_population() -> None:
-    """95% limits over prompts, 200 samples of 300 prompts of a Beta population: at least 90% (5 sigma: 87%)."""
+    """95% limits over prompts, 100 samples of 300 prompts of a Beta population: 84 or more hold it (5 sigma)."""
     rng = np.random.default_rng(3)
     population = rng.beta(0.8, 1.5, 200_000)
     moments = partial(pass_rates.group_moments, size=8, advantage=advantages.leave_one_out)
     m, q = moments(population)
     truth = (q.mean() - m.mean() ** 2) / 128 / m.mean() ** 2
     covered = 0
-    for _ in range(200):
+    for _ in range(100):
         table = pass_rates.by_group_size(pass_rates.known(rng.choice(population, 300)), 1024, [8]).iloc[0]
         covered += table["nsr_low"] <= truth <= table["nsr_high"]
-    assert covered / 200 > 0.87
+    assert covered >= 84
 
 
 def test_limits_of_shrunk_rates_cover_too() -> None:
-    """4 answers a prompt, 100 prompts of Beta(2, 8), 20 samples: 15 or more hold the truth. Under the prior of the
+    """4 answers a prompt, 100 prompts of Beta(2, 8), 10 samples: 8 or more hold the truth. Under the prior of the
     whole sample alone 40% do, as the shrunk rates hardly vary."""
     rng = np.random.default_rng(5)
     p = rng.beta(2, 8, 200_000)
     m, q = pass_rates.group_moments(p, 4, advantages.leave_one_out)
     truth = (q.mean() - m.mean() ** 2) / 64 / m.mean() ** 2
     covered = 0
-    for _ in range(20):
+    for _ in range(10):
         found = pass_rates.observed(rng.binomial(4, rng.beta(2, 8, 100)), np.full(100, 4.0))
         table = pass_rates.by_group_size(found, 256, [4]).iloc[0]
         assert table["nsr_low"] < table["nsr"] < table["nsr_high"]
         covered += table["nsr_low"] <= truth <= table["nsr_high"]
-    assert covered >= 15
+    assert covered >= 8
 
 
 @pytest.mark.parametrize("rates", [known(0.375, 0.625), pass_rates.observed([3, 5], [8, 8])])

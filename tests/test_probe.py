@@ -38,7 +38,7 @@ def mdp_file(tmp_path_factory):
 
 
 THETA = torch.tensor([[0.3, -0.2, 0.5, 0.1, -0.4, 0.2]])
-EPISODES, BATCH = 8_000, 5
+EPISODES, BATCH = 5_000, 5
 # (phi, baseline, critic): those whose exact law is known at the engine's own definition. `time` and `optimal` are
 # estimated from the other episodes here, and only tend to the baselines that `exact` has.
 ROWS = [
@@ -60,7 +60,7 @@ LIMIT = 4.0
 
 
 def test_engine_agrees_with_ground_truth(mdp_file):
-    """Mean and trace variance of 8,000 sampled gradients, through rollout, Phi, baselines and gradients as trained."""
+    """Mean and trace variance of 5,000 sampled gradients, through rollout, Phi, baselines and gradients as trained."""
     config = compose("env=mdp", f"env.path={mdp_file}", *SETTINGS, "phi=td").config
     env = build.environment(config)
     policy = build.policy(config, env)

@@ -20,23 +20,23 @@ from ablate.store import cells
 LONG = ("-m", "env=chain", "phi=td,advantage", "seed=0-3", "iterations=400", "episodes=8", "probe=off")
 SAVING = (*LONG, "critic.updates=2", "critic.batch_size=32", "checkpoint_seconds=0.2")
 SHORT = ("env=bandit", "phi=rtg", "iterations=5", "probe=off")
-KILLS = int(os.environ.get("ABLATE_KILLS", "4"))
+KILLS = int(os.environ.get("ABLATE_KILLS", "3"))
 
 
 # Bits
 
 
-EVERY = (f"phi={','.join(choices('phi'))}",)
+SOME = ("phi=q,return",)
 CRITICS = ("phi=q",)
 WAYS = {
-    ("seed=7", "workers=1"): EVERY,
+    ("seed=7", "workers=1"): SOME,
     ("seed=0-9", "workers=1"): CRITICS,
-    ("seed=0-9", "workers=2"): EVERY,
+    ("seed=0-9", "workers=2"): SOME,
     ("seed=5-24", "workers=2"): CRITICS,
     ("seed=range(5,10)",): CRITICS,
     ("seed=6-8", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"): CRITICS,
 }
-"""Ways to come by seed 7, each for all variants or for one."""
+"""Ways to come by seed 7; of every other Phi, and of every baseline, test_learner.py has the bits."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_every_seed_is_the_same_with_one_worker_and_with_two(found: dict) -> Non
     one, two = found["seed=0-9", "workers=1"], found["seed=0-9", "workers=2"]
     assert len(one) == 2 * 10
     assert one.items() <= two.items()
-    assert len(two) == 2 * len(choices("phi")) * 10
+    assert len(two) == 2 * 2 * 10
     cartpole = [tables["curves return_mean"] for (cell, _), tables in two.items() if "cartpole" in cell]
     assert len(set(cartpole)) > len(cartpole) / 10, "seeds are to differ"
 
@@ -84,19 +84,17 @@ OTHERS = (
 )  # fmt: skip
 
 
-def test_every_algorithm_has_its_bits_in_any_company_and_after_kills(tmp_path: Path, running: list[Running]) -> None:
-    """Seed 7 alone, among three on two workers, and killed again and again while that sweep is under way."""
+def test_every_algorithm_has_its_bits_in_any_company_and_after_a_kill(tmp_path: Path, running: list[Running]) -> None:
+    """Seed 7 alone, among three on two workers, and killed while that sweep is under way."""
     ablate(*OTHERS, "seed=7", "outputs=alone", cwd=tmp_path)
     alone = numbers(tmp_path / "alone")
     assert len(alone) == len(choices("algorithm")) - 1
     outputs, dice = tmp_path / "killed", random.Random(1)
-    for _ in range(2):
-        sweep = start(running, *OTHERS, "seed=6-8", "workers=2", f"outputs={outputs}", cwd=tmp_path)
-        written = saved(outputs)
-        sweep.until(lambda: saved(outputs) != written or sweep.process.poll() is not None)  # noqa: B023
-        time.sleep(dice.uniform(0, 0.5))
-        sweep.kill()
-        readable(outputs)
+    sweep = start(running, *OTHERS, "seed=6-8", "workers=2", f"outputs={outputs}", cwd=tmp_path)
+    sweep.until(lambda: saved(outputs) or sweep.process.poll() is not None)
+    time.sleep(dice.uniform(0, 0.5))
+    sweep.kill()
+    readable(outputs)
     ablate(*OTHERS, "seed=6-8", "workers=2", "outputs=killed", cwd=tmp_path)
     assert at_seed(7, numbers(outputs)) == alone
 
