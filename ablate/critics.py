@@ -270,7 +270,8 @@ def exact(wanted: frozenset[str], env: Environment, policy: Policy, **shape: Any
 @dataclass(frozen=True)
 class RunningMean:
     """V(s) = b, the mean return of the batches before: b = sum_k d^k m_k / sum_k d^k, m_k that of the k-th last batch
-    and d the ``decay``; 0 before the first. The baseline of Williams (1992), known before the episodes it judges."""
+    and d the ``decay``, of 1 the mean of all; 0 before the first. The baseline of Williams (1992), known before the
+    episodes it judges."""
 
     decay: float
 
@@ -283,7 +284,11 @@ class RunningMean:
     ) -> Signals:
         total, weight = state["sum"].numpy(), state["weight"].numpy()
         b = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-        values = b[:, None, None] * signals.mask
+        return self._constant(b[:, None], episodes, signals)
+
+    def _constant(self, b: Floats, episodes: Trajectories, signals: Signals) -> Signals:
+        """V = b in every state of an episode, [S, N] or [S, 1], and 0 once it has terminated."""
+        values = b[..., None] * signals.mask
         last = np.arange(signals.mask.shape[2]) == episodes.lengths[..., None] - 1
         following = np.where(last & episodes.terminated[..., None], 0.0, values)
         return replace(signals, values=values, next_values=following)
@@ -295,11 +300,40 @@ class RunningMean:
         return {"sum": self.decay * state["sum"] + mean, "weight": self.decay * state["weight"] + 1}, {}
 
 
+@dataclass(frozen=True)
+class RunningMeanInclusive(RunningMean):
+    """V = b_i = (d S + R_i) / (d W + 1) in every state of episode i: the `running_mean` S / W of the batches before,
+    with the return R_i of the episode that it judges as one more.
+
+    R_i - b_i = d W / (d W + 1) (R_i - S / W): what Phi = R_i estimates is that of `RunningMean` on a smaller scale, and
+    0 in the first iteration. With one episode a batch and d = 1 that scale is 1 - 1/n in iteration n.
+
+    Source: Sutton & Barto (2018), section 2.8: what their figures were made with.
+    """
+
+    def evaluate(
+        self, state: State, policy: Policy, theta: Tensor, episodes: Trajectories, signals: Signals
+    ) -> Signals:
+        total, weight = (self.decay * state[name].numpy()[:, None] for name in ("sum", "weight"))
+        return self._constant((total + signals.returns) / (weight + 1), episodes, signals)
+
+
 def running_mean(wanted: frozenset[str], env: Environment, policy: Policy, decay: float, **shape: Any) -> RunningMean:
     """Raises UserError where Q is wanted."""
+    return RunningMean(_decay_of_V(wanted, "running_mean", decay))
+
+
+def running_mean_inclusive(
+    wanted: frozenset[str], env: Environment, policy: Policy, decay: float, **shape: Any
+) -> RunningMeanInclusive:
+    """Raises UserError where Q is wanted."""
+    return RunningMeanInclusive(_decay_of_V(wanted, "running_mean_inclusive", decay))
+
+
+def _decay_of_V(wanted: frozenset[str], name: str, decay: float) -> float:
     if "Q" in wanted:
-        raise UserError("critic=running_mean knows no Q; write critic=lambda")
-    return RunningMean(decay)
+        raise UserError(f"critic={name} knows no Q; write critic=lambda")
+    return decay
 
 
 def learned(wanted: frozenset[str], env: Environment, policy: Policy, **settings: Any) -> LearnedCritic:

@@ -230,10 +230,13 @@ def _symbol(variant: Config) -> str:
 
 
 def _unbiased(config: Config) -> str:
-    """The weakest of what Phi and baseline say of themselves, which they say of scores that are weighed by gamma^t."""
+    """The weakest of what Phi and baseline say of themselves, which they say of scores that are weighed by gamma^t;
+    a critic only says where it is never."""
     parts = [config[key] for key in ("phi", "baseline", "advantage", "aggregation") if config.get(key)]
     conditions = {part["about"]["unbiased"] for part in parts}
-    if config["whiten"] or conditions - {"always", "exact critic"}:
+    critic = (config.get("critic") or {}).get("about")
+    biased = isinstance(critic, Mapping) and critic.get("unbiased") == "never"
+    if config["whiten"] or biased or conditions - {"always", "exact critic"}:
         return "never"
     weighed = config["discount_scores"] or config["phi"]["about"]["measured_from"] == "start" or config["gamma"] == 1
     asked = {"exact critic": "exact critic" in conditions, "if gamma=1": not weighed}

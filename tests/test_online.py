@@ -17,7 +17,7 @@ N, STEPS = 3, 30
 
 
 def environment(name: str) -> Markov:
-    horizon = [] if name in ("bandit", "contextual_bandit") else ["env.horizon=7"]
+    horizon = [] if name in ("bandit", "contextual_bandit", "testbed") else ["env.horizon=7"]
     return build.environment(compose(f"env={name}", *horizon).config)
 
 

@@ -70,7 +70,7 @@ ABOUT: dict[str, dict[str, Allowed]] = {
 }
 """What an algorithm, a Phi and a baseline say of themselves, also a user's own."""
 ESTIMATOR = {"phi", "baseline", "advantage", "aggregation"}
-OPTIONAL = {"description", "iteration_steps", "env_has", "actions", "needs", *ALGORITHM_DESCRIPTION}
+OPTIONAL = {"description", "iteration_steps", "env_has", "actions", "needs", "unbiased", *ALGORITHM_DESCRIPTION}
 EXAMPLES = {"phi": "rtg", "baseline": "value", "algorithm": "policy_gradient"} | {
     "advantage": "none",
     "aggregation": "token_mean",

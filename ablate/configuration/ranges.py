@@ -110,7 +110,7 @@ RANGES: dict[str, Range] = {
     "evaluate.every": (lambda x: x is None or whole(x), "a whole number of at least 1, or null", "10"),
     "evaluate.episodes": (whole, "a whole number of at least 1", "16"),
     "env.horizon": (whole, "a whole number of at least 1", "200"),
-    "critic.decay": (*A_DECAY, "0.9"),
+    "critic.decay": (*A_SHARE, "0.9"),
     "advantage.ddof": (lambda x: x in (0, 1) and not isinstance(x, bool), "0 or 1", "1"),
     "advantage.epsilon": (lambda x: x == 0 or _positive(x), "0 or above", "1e-6"),
     "aggregation.divisor": (_positive, "above 0", "8"),

@@ -119,6 +119,15 @@ class GroupedEnvironment(Environment, Protocol):
         ...
 
 
+@runtime_checkable
+class Recorded(Environment, Protocol):
+    """An environment that has more to record of the episodes that have just been played."""
+
+    def record(self, actions: NDArray) -> dict[str, NDArray[np.float64]]:
+        """Columns of the curves, [S] each, by the actions [S, N, T, ...] of all episodes of the last `reset`."""
+        ...
+
+
 def need(holds: bool, name: str, value: object, wanted: str) -> None:
     """Refuse env.`name`=`value` unless `holds`."""
     if not holds:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ablate import build
 from ablate.critics import Critic
 from ablate.discounted_sums import first_plus_mean, ordered_sum
-from ablate.envs.base import Environment
+from ablate.envs.base import Environment, Recorded
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
 from ablate.estimator import Estimator
@@ -78,7 +78,8 @@ class PolicyGradient:
 
         # 5. Repeat.
         norm = gradient.double().square().sum(1).sqrt().numpy()
-        record = summary(episodes) | {"entropy": entropy, "grad_norm": norm} | learnt
+        more = self.env.record(episodes.actions) if isinstance(self.env, Recorded) else {}
+        record = summary(episodes) | {"entropy": entropy, "grad_norm": norm} | learnt | more
         return {"theta": theta} | prefixed("optimizer", moments) | prefixed("critic", critic), record
 
     def probed(self, state: State) -> tuple[Tensor, State, State]:

@@ -12,6 +12,7 @@ CURVES = {
     "episode_length_mean": "steps an episode, over the episodes of this iteration",
     "entropy": "of the policy, mean over the steps of this iteration",
     "grad_norm": "norm of the policy-gradient estimate, before clipping; of other algorithms what their yaml says",
+    "optimal_action_share": "share of the episodes that took the best arm (testbed)",
     "critic_loss": "mean squared error of the critic against its targets; of V where there are V and Q",
     "critic_explained_variance": "1 - Var[target - value] / Var[target]",
     "evaluation_return_mean": "mean undiscounted return of the greedy policy on fresh episodes, where `evaluate.every` "
