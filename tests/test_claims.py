@@ -232,7 +232,7 @@ def test_evidence_that_is_true_false_or_undecidable_gets_its_verdict(claim: Clai
     pd.testing.assert_frame_equal(evidence, kept)  # measuring changes nothing
     assert verdict.word == WORDS[kind], verdict.sentence
     assert verdict.claim == claim.id
-    assert claim.told(verdict) == claim.plainly.get(verdict.word, "These numbers cannot tell yet.")
+    assert claim.plain_words(verdict) == claim.plainly.get(verdict.word, "These numbers cannot tell yet.")
     assert (verdict.p_value is None) == (claim.decided_by == "exact")
     if claim.decided_by == "sampling" and kind == "undecided" and claim.id not in SURVEYS:
         assert verdict.needed is not None

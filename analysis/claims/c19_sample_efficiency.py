@@ -34,7 +34,7 @@ def measure(evidence: pd.DataFrame) -> ClaimFinding:
 def ratios(evidence: pd.DataFrame) -> Iterator[tuple[str, Estimate]]:
     """Of each environment mean over seeds of log(T on-policy / T Q-learning), T at most the budget. Nothing is said
     where a best step size is on the edge of its grid, or where both mostly fail to arrive: their T is the budget."""
-    own = learning.judged(evidence)
+    own = learning.held_out(evidence)
     own = own[own["picked"]].assign(log=on_off_policy.log_steps)
     for where, rows in own.groupby("place", sort=False):
         one, other = (rows[rows["family"] == family] for family in (ON_POLICY, OFF_POLICY))
@@ -50,7 +50,7 @@ def ratios(evidence: pd.DataFrame) -> Iterator[tuple[str, Estimate]]:
 
 def arrivals(evidence: pd.DataFrame) -> Iterator[str]:
     """How many runs of each family's learner arrived, of each environment."""
-    own = learning.judged(evidence)
+    own = learning.held_out(evidence)
     for where, rows in own[own["picked"]].groupby("place", sort=False):
         counts = (
             f"{learner} {int(np.isfinite(runs['steps']).sum())} of {len(runs)}"
@@ -67,7 +67,7 @@ def picture(evidence: pd.DataFrame) -> Figure:
     left.axvline(1, color="black", linewidth=0.8)
     for row, (_, ratio) in enumerate(found):
         draw.interval(left, ratio, row, np.exp)
-    own = learning.judged(evidence)
+    own = learning.held_out(evidence)
     places = list(own["place"].unique())
     for place, (learner, runs) in enumerate(own.groupby("learner", sort=False)):
         look = draw.look(place) | {"linestyle": "none"}

@@ -43,7 +43,7 @@ def differences(evidence: pd.DataFrame) -> list[tuple[str, str, Estimate]]:
     """
     found = []
     for where, rows in evidence.groupby("place", sort=False):
-        own = learning.judged(rows)
+        own = learning.held_out(rows)
         one, other = (own[own["learner"] == learner] for learner in (ONE, OTHER))
         inside = one["inside"].all() and other["inside"].all()
         settled = max(rising(one), rising(other)) < RISING
@@ -74,7 +74,7 @@ def rising(runs: pd.DataFrame) -> float:
 
 def remarks(evidence: pd.DataFrame) -> Iterator[str]:
     """How many of the runs that reach the threshold collapse, of each environment and learner."""
-    own = learning.judged(evidence)
+    own = learning.held_out(evidence)
     for where, rows in own[own["learner"].isin([ONE, OTHER])].groupby("place", sort=False):
         reached = rows.dropna(subset=["collapse"]).groupby("learner", sort=False)["collapse"]
         told = (f"{learner} {int(runs.sum())} of {len(runs)}" for learner, runs in reached)

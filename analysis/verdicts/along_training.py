@@ -79,8 +79,8 @@ def _noise(probes: pd.DataFrame) -> pd.DataFrame:
     if "optimizer_trace_variance" in probes:
         variance = probes["optimizer_trace_variance"]
         signal = probes["optimizer_snr"] * variance
-    told = probes.rename(columns=SETTINGS).assign(variance=variance, signal=signal)
-    return told.groupby(RUN)[["variance", "signal"]].mean().reset_index()
+    renamed = probes.rename(columns=SETTINGS).assign(variance=variance, signal=signal)
+    return renamed.groupby(RUN)[["variance", "signal"]].mean().reset_index()
 
 
 def coincident(learnt: pd.DataFrame) -> dict[str, str]:
@@ -176,11 +176,11 @@ def left_out(rows: pd.DataFrame) -> str:
     first = rows.drop_duplicates("variant")
     twins = [f"{row.variant} is {row.twin}" for row in first.itertuples() if row.twin]
     edges = [f"{row.variant} at {row.rate:g}" for row in first.itertuples() if not row.inside and not row.twin]
-    told = ["coincident: " + ", ".join(twins)] if twins else []
-    return "; ".join([*told, *(["best step size on the edge of its grid: " + ", ".join(edges)] if edges else [])])
+    parts = ["coincident: " + ", ".join(twins)] if twins else []
+    return "; ".join([*parts, *(["best step size on the edge of its grid: " + ", ".join(edges)] if edges else [])])
 
 
-# ------------------------------------------------------------------------------------------------ told and shown
+# ------------------------------------------------------------------------------------------------ words and pictures
 
 
 def named(where: str, rows: pd.DataFrame) -> str:
@@ -190,8 +190,8 @@ def named(where: str, rows: pd.DataFrame) -> str:
 
 def remark(evidence: pd.DataFrame) -> str:
     """What is left out of the ranks, place by place."""
-    told = ((where, left_out(rows)) for where, rows in evidence.groupby("place", sort=False))
-    return " ".join(f"{where} leaves out {what}." for where, what in told if what)
+    found = ((where, left_out(rows)) for where, rows in evidence.groupby("place", sort=False))
+    return " ".join(f"{where} leaves out {what}." for where, what in found if what)
 
 
 AXES = {

@@ -97,7 +97,7 @@ class Claim:
         """What the evidence says, before the family's correction."""
         return evaluate(self.id, self.questions, self.module.measure(evidence))
 
-    def told(self, verdict: Verdict) -> str:
+    def plain_words(self, verdict: Verdict) -> str:
         """The plain sentence for its verdict."""
         return self.plainly.get(verdict.word, UNDECIDED)
 

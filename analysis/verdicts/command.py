@@ -27,7 +27,7 @@ from .. import claims as package
 from . import study as disk
 from .claim import STUDIES, Claim, Scale, chosen, family_size
 from .study import ClaimStudy
-from .verdict import Verdict, family, interval, percent
+from .verdict import Row, Verdict, family, interval, percent
 
 Answer = tuple[Claim, Verdict, pd.DataFrame | None]
 
@@ -45,22 +45,22 @@ INTERRUPTED = 130  # the engine's exit code after Ctrl-C
 WIDTH = 160  # columns where there is no terminal
 
 
-def answer(outputs: str, scale: Scale, only: str | None = None, say: Console | None = None) -> list[Answer]:
+def answer(outputs: str, scale: Scale, only: str | None = None, stderr: Console | None = None) -> list[Answer]:
     """The chosen claims with their verdicts, after running what is missing and after Holm's correction over the family.
 
     Evidence is kept under its sources: what neither code, sizes nor runs have changed is read, not computed again.
     """
-    say = say or Console(stderr=True, highlight=False)
+    stderr = stderr or Console(stderr=True, highlight=False)
     wanted = chosen(only)
-    troubles = _run_missing(outputs, scale, wanted, say)
-    return _corrected([(claim, *_judged(claim, outputs, scale, troubles, say)) for claim in wanted])
+    troubles = _run_missing(outputs, scale, wanted, stderr)
+    return _corrected([(claim, *_evaluated(claim, outputs, scale, troubles, stderr)) for claim in wanted])
 
 
 def known(outputs: str, scale: Scale) -> list[Answer]:
     """The same from the runs on disk alone, for another page; claims without their runs say so."""
     quiet = Console(quiet=True)
     disk.forget()
-    return _corrected([(claim, *_judged(claim, outputs, scale, {}, quiet)) for claim in chosen(None)])
+    return _corrected([(claim, *_evaluated(claim, outputs, scale, {}, quiet)) for claim in chosen(None)])
 
 
 def _corrected(found: Sequence[Answer]) -> list[Answer]:
@@ -124,10 +124,10 @@ def table(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Table:
     for title, width in (("", 3), ("the slide says", 44), ("verdict", 12), ("effect [limits]", 40), ("fails", None)):
         result.add_column(title, min_width=width if title != "fails" else None, overflow="fold")
     colours = {"SUPPORTED": "green", "REFUTED": "red", "CONDITIONAL": "yellow", "INCONCLUSIVE": "dim"}
-    told = [claim.told(verdict) for claim, verdict in zip(asked, verdicts, strict=True)]
-    for (name, slide, word, effect, fails), plainly in zip(rows(asked, verdicts), told, strict=True):
-        said = f"{escape(slide)}\n[dim]{escape(plainly)}[/]"
-        result.add_row(name, said, f"[{colours[word]}]{word}[/]", escape(effect), escape(fails))
+    sentences = [claim.plain_words(verdict) for claim, verdict in zip(asked, verdicts, strict=True)]
+    for (name, slide, word, effect, fails), sentence in zip(rows(asked, verdicts), sentences, strict=True):
+        words = f"{escape(slide)}\n[dim]{escape(sentence)}[/]"
+        result.add_row(name, words, f"[{colours[word]}]{word}[/]", escape(effect), escape(fails))
     return result
 
 
@@ -139,9 +139,20 @@ def rows(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> Iterator[tuple[
         effect = f"{interval(head)}: {head.where}{level}" if head else "-"
         fails = "; ".join(f"{row.where} ({interval(row)})" for row in verdict.answered("fails")[:2])
         negligible = "; ".join(f"{row.where} ({interval(row)})" for row in verdict.answered("negligible")[:2])
-        told = [fails, f"negligible: {negligible}" if negligible else ""]
-        told.append(f"needs about {verdict.needed:,} values a place" if verdict.needed else "")
-        yield claim.id, claim.slide, verdict.word, effect, "; ".join(filter(None, told)) or _nothing(verdict)
+        undecided = "; ".join(f"{row.where} ({interval(row)})" for row in _open(verdict)[:2])
+        parts = [
+            fails,
+            f"negligible: {negligible}" if negligible else "",
+            f"undecided: {undecided}" if undecided else "",
+        ]
+        parts.append(f"needs about {verdict.needed:,} values a place" if verdict.needed else "")
+        yield claim.id, claim.slide, verdict.word, effect, "; ".join(filter(None, parts)) or _nothing(verdict)
+
+
+def _open(verdict: Verdict) -> list[Row]:
+    """The places that keep a claim from being decided, but for the one whose effect is shown."""
+    rows = verdict.answered("undecided") if verdict.word == "INCONCLUSIVE" else []
+    return [row for row in rows if row.within and row != verdict.headline]
 
 
 def _nothing(verdict: Verdict) -> str:
@@ -155,7 +166,7 @@ def to_markdown(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
         ("---",) * 6,
     ]
     for (name, slide, word, effect, fails), claim, verdict in zip(rows(asked, verdicts), asked, verdicts, strict=True):
-        row = (name, slide, word, claim.told(verdict), effect, fails)
+        row = (name, slide, word, claim.plain_words(verdict), effect, fails)
         lines.append(tuple(text.replace("|", "\\|").replace("<", "&lt;") for text in row))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -163,7 +174,12 @@ def to_markdown(asked: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
 def to_json(asked: Sequence[Claim], verdicts: Sequence[Verdict], scale: Scale) -> str:
     """Deterministic: the same code, sizes and seeds give the same text; it holds no times and no paths."""
     records = [
-        {"slide": claim.slide, "plainly": claim.told(verdict), "decided_by": claim.decided_by, **verdict.record()}
+        {
+            "slide": claim.slide,
+            "plainly": claim.plain_words(verdict),
+            "decided_by": claim.decided_by,
+            **verdict.record(),
+        }
         for claim, verdict in zip(asked, verdicts, strict=True)
     ]
     return json.dumps({"scale": scale, "study": STUDIES[scale], "claims": records}, indent=1, allow_nan=False) + "\n"
@@ -172,7 +188,7 @@ def to_json(asked: Sequence[Claim], verdicts: Sequence[Verdict], scale: Scale) -
 # ------------------------------------------------------------------------------------------------ the engine
 
 
-def _run_missing(outputs: str, scale: Scale, asked: Iterable[Claim], say: Console) -> dict[str, str]:
+def _run_missing(outputs: str, scale: Scale, asked: Iterable[Claim], stderr: Console) -> dict[str, str]:
     """Run the claims' commands that have not ended well; returns what went wrong, by command."""
     kept = _folder(outputs, scale) / "commands.json"
     done: dict[str, list[str]] = _read_json(kept)
@@ -182,13 +198,13 @@ def _run_missing(outputs: str, scale: Scale, asked: Iterable[Claim], say: Consol
     troubles: dict[str, str] = {}
     for number, command in enumerate(missing, 1):
         words = engine_words(command, outputs, scale)
-        say.print(f"\\[{number}/{len(missing)}] python -m ablate {escape(shlex.join(words))}", soft_wrap=True)
+        stderr.print(f"\\[{number}/{len(missing)}] python -m ablate {escape(shlex.join(words))}", soft_wrap=True)
         before = present
-        exit_code, last = engine(words, say)
+        exit_code, last = engine(words, stderr)
         present = set(disk.manifests(outputs, STUDIES[scale]))
         if exit_code:
             troubles[command] = last or f"exit code {exit_code}"
-            say.print(f"  {escape(troubles[command])}", soft_wrap=True)
+            stderr.print(f"  {escape(troubles[command])}", soft_wrap=True)
         else:
             found = present - before or present
             done[command] = sorted(found | (present.intersection(done.get(command, ()))))
@@ -197,7 +213,7 @@ def _run_missing(outputs: str, scale: Scale, asked: Iterable[Claim], say: Consol
     return troubles
 
 
-def engine(words: Sequence[str], say: Console) -> tuple[int, str]:
+def engine(words: Sequence[str], stderr: Console) -> tuple[int, str]:
     """Run the engine; pass on what it says of the time left. Returns its exit code and the last line that it said."""
     command, last = [sys.executable, "-m", "ablate", *words], ""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
@@ -206,7 +222,7 @@ def engine(words: Sequence[str], say: Console) -> tuple[int, str]:
             for line in process.stderr:
                 last = line.strip() or last
                 if last.endswith(" left"):
-                    say.print(f"  {escape(last)}", soft_wrap=True)
+                    stderr.print(f"  {escape(last)}", soft_wrap=True)
             exit_code = process.wait()
         except KeyboardInterrupt:
             process.wait()  # it was interrupted too, and saves what is under way
@@ -224,13 +240,13 @@ def engine_words(command: str, outputs: str, scale: Scale) -> list[str]:
 # ------------------------------------------------------------------------------------------------ evidence
 
 
-def _judged(
-    claim: Claim, outputs: str, scale: Scale, troubles: Mapping[str, str], say: Console
+def _evaluated(
+    claim: Claim, outputs: str, scale: Scale, troubles: Mapping[str, str], stderr: Console
 ) -> tuple[Verdict, pd.DataFrame | None]:
     """The verdict before the family's correction. Where runs are missing: INCONCLUSIVE, saying which and why."""
     wrong = [troubles[command] for command in claim.commands(scale) if command in troubles]
     try:
-        evidence = _evidence(claim, outputs, scale, say)
+        evidence = _evidence(claim, outputs, scale, stderr)
     except UserError as error:
         return Verdict(claim.id, remark=f"no data: {wrong[0] if wrong else error}"), None
     verdict, missing = claim.evaluate(evidence), _study(claim, outputs, scale).missing()
@@ -243,12 +259,12 @@ def _study(claim: Claim, outputs: str, scale: Scale) -> ClaimStudy:
     return ClaimStudy(outputs, STUDIES[scale], claim.size[scale], tuple(claim.commands(scale)))
 
 
-def _evidence(claim: Claim, outputs: str, scale: Scale, say: Console) -> pd.DataFrame:
+def _evidence(claim: Claim, outputs: str, scale: Scale, stderr: Console) -> pd.DataFrame:
     study = _study(claim, outputs, scale)
     path = _folder(outputs, scale) / f"{claim.id}-{_key(study)}.parquet"
     if path.exists():
         return pd.read_parquet(path)
-    say.print(f"{claim.id}: {escape(claim.slide)}", soft_wrap=True)
+    stderr.print(f"{claim.id}: {escape(claim.slide)}", soft_wrap=True)
     evidence = claim.module.evidence(study)
     for old in path.parent.glob(f"{claim.id}-*.parquet"):
         old.unlink(missing_ok=True)

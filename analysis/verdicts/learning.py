@@ -65,7 +65,7 @@ def best_rate(table: pd.DataFrame, column: str) -> Any:
     return tuning[tuning["rate"].isin(whole)].groupby("rate")[column].mean().idxmax()
 
 
-def judged(table: pd.DataFrame) -> pd.DataFrame:
+def held_out(table: pd.DataFrame) -> pd.DataFrame:
     """The runs that a verdict is about: the chosen rate, and seeds that did not choose it."""
     return table[table["chosen"] & (table["seed"] < TUNING)]
 

@@ -81,8 +81,8 @@ def graph(mdp: MDP) -> Figure:
             panel.add_patch(Circle(place, 0.8 * RADIUS, fill=False, edgecolor="black", zorder=3))
         panel.text(*place, str(state), ha="center", va="center", zorder=4)
     for pair in dict.fromkeys((start, end) for start, end, _ in all_ways):
-        told = [text for start, end, text in all_ways if (start, end) == pair]
-        for bend, text in zip(_bends(len(told)), told, strict=True):
+        labels = [text for start, end, text in all_ways if (start, end) == pair]
+        for bend, text in zip(_bends(len(labels)), labels, strict=True):
             _arrow(panel, at[pair[0]], at[pair[1]], bend, text)
     panel.set(xlim=(min(xs) - 0.6, max(xs) + 0.6), ylim=(min(ys) - 0.95, max(ys) + 0.95), aspect="equal")
     panel.axis("off")

@@ -103,10 +103,10 @@ def measured(curves: pd.DataFrame, facts: Mapping[str, Any], threshold: float) -
     low, high, budget = facts["random"], facts["best"], facts["budget"]
     keys, rows = [], []
     for key, curve in curves.groupby(["rate", "seed"]):
-        told = curve.dropna(subset=["evaluation_return_mean"]).sort_values("env_steps")
-        values = (told["evaluation_return_mean"].to_numpy(float) - low) / (high - low)
+        evaluated = curve.dropna(subset=["evaluation_return_mean"]).sort_values("env_steps")
+        values = (evaluated["evaluation_return_mean"].to_numpy(float) - low) / (high - low)
         keys.append(key)
-        rows.append(held(told["env_steps"].to_numpy(float), values, budget))
+        rows.append(held(evaluated["env_steps"].to_numpy(float), values, budget))
     v = np.maximum(np.stack(rows), 0.0)
     grid = np.broadcast_to(np.linspace(0, budget, POINTS + 1)[1:], v.shape)
     tenth = POINTS // 10

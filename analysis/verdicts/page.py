@@ -43,9 +43,9 @@ def claims_page(shown: Shown, outputs: str, scale: Scale) -> Page:
 def headline(shown: Shown) -> list[str]:
     """How many claims came to which verdict."""
     counts = {word: sum(verdict.word == word for _, verdict, _ in shown) for word in WORDS}
-    said = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count)
+    summary = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count)
     return [
-        f"Of {counted(len(shown), 'claim')} of the lecture: {said}.",
+        f"Of {counted(len(shown), 'claim')} of the lecture: {summary}.",
         "Conditional: true at some of the places tried and false at others. Inconclusive: these runs cannot tell. "
         f"The limits shown are those that decided, after Holm's correction over the {family_size()} sampled claims.",
     ]
@@ -66,7 +66,7 @@ def section(shown: Shown) -> Section:
                 "claim": Link(claim.id, claim.id.lower()),
                 "slide": claim.slide,
                 "verdict": html_page.VerdictBlock(verdict.word),
-                "plainly": claim.told(verdict),
+                "plainly": claim.plain_words(verdict),
                 "effect": interval(head) if head else "",
                 "where": head.where if head else verdict.remark,
                 "fails": "; ".join(row.where for row in verdict.answered("fails", "negligible")[:2]),
@@ -79,7 +79,7 @@ def section(shown: Shown) -> Section:
 
 def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs: str, scale: Scale) -> Group:
     """One claim: the verdict and a sentence, the picture, why, a counterexample; folded, how it was judged."""
-    blocks: list[Block] = [html_page.VerdictBlock(verdict.word), Text(claim.told(verdict))]
+    blocks: list[Block] = [html_page.VerdictBlock(verdict.word), Text(claim.plain_words(verdict))]
     if evidence is not None and len(evidence):
         figure = claim.module.picture(evidence)
         blocks.append(Picture(figure, f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"))
@@ -88,7 +88,9 @@ def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs
     blocks += [*_counterexamples(claim, verdict)]
     if claim.explorable:
         blocks += [Text("Where it fails, to play with:"), Explorable(claim.explorable)]
-    blocks.append(Details("Numbers and commands", [*_judged(claim, verdict, scale), *_repeated(claim, outputs, scale)]))
+    blocks.append(
+        Details("Numbers and commands", [*_numbers(claim, verdict, scale), *_repeated(claim, outputs, scale)])
+    )
     return Group(f"{claim.id}. {claim.claim}", blocks, claim.id.lower())
 
 
@@ -106,7 +108,7 @@ def _counterexamples(claim: Claim, verdict: Verdict) -> Iterator[Block]:
         plt.close(figure)
 
 
-def _judged(claim: Claim, verdict: Verdict, scale: Scale) -> list[Block]:
+def _numbers(claim: Claim, verdict: Verdict, scale: Scale) -> list[Block]:
     """What was asked, what came out, and what would have decided."""
     facts = {
         "Slide": f"{claim.title}: {claim.slide}",
