@@ -21,23 +21,23 @@ EXACT = [entry for entry in entries() if not entry.runs]
 def test_what_is_computed_is_as_published_and_a_wrong_number_is_found(entry) -> None:
     found = entry.measure("nowhere")
     assert found.keys() == entry.numbers.keys()
-    assert entry.judge(found) == "REPRODUCED"
+    assert entry.verdict(found) == "REPRODUCED"
     for name, number in entry.numbers.items():
         for place, p in enumerate(number.each()):
             wrong = number.each()
             wrong[place] = p + 2 * number.error + 1e-6 * max(1.0, abs(p))
             planted = replace(entry, numbers=entry.numbers | {name: replace(number, published=wrong)})
-            assert planted.judge(found) == "NOT REPRODUCED", f"{name}: {wrong[place]} in place of {p}"
+            assert planted.verdict(found) == "NOT REPRODUCED", f"{name}: {wrong[place]} in place of {p}"
 
 
 @pytest.mark.parametrize("entry", [entry for entry in entries() if entry.runs], ids=lambda entry: entry.name)
 def test_a_wrong_number_turns_a_verdict_on_runs(entry) -> None:
     kept = {name: found for other, found in from_json(KEPT.read_text()) for name in (other.name,)}[entry.name]
-    assert entry.judge(kept) != "NOT REPRODUCED"
+    assert entry.verdict(kept) != "NOT REPRODUCED"
     for name, number in entry.numbers.items():
         beyond = kept[name][0].high + number.error + 1.0
-        assert replace(number, published=beyond, asks="equal").judge(kept[name]) == "NOT REPRODUCED"
-        assert replace(number, published=beyond, asks="above").judge(kept[name]) == "NOT REPRODUCED"
+        assert replace(number, published=beyond, asks="equal").verdict(kept[name]) == "NOT REPRODUCED"
+        assert replace(number, published=beyond, asks="above").verdict(kept[name]) == "NOT REPRODUCED"
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_wrong_number_turns_a_verdict_on_runs(entry) -> None:
     ],
 )
 def test_a_verdict_follows_from_limits_and_the_error_of_reading(number: Number, found: Measured, word: str) -> None:
-    assert number.judge([found]) == word
+    assert number.verdict([found]) == word
 
 
 def test_one_number_that_is_not_reproduced_decides_an_entry() -> None:
     assert together(["REPRODUCED", "CANNOT TELL"]) == "CANNOT TELL"
     assert together(["CANNOT TELL", "NOT REPRODUCED", "REPRODUCED"]) == "NOT REPRODUCED"
     with pytest.raises(ValueError, match="1 numbers for 2"):
-        Number([1, 2], "text").judge(exactly(1))
+        Number([1, 2], "text").verdict(exactly(1))
 
 
 @pytest.mark.parametrize("draw", ["normal", "exponential", "episode lengths"])

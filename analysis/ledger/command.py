@@ -24,11 +24,11 @@ SHAPES: dict[Word, str] = {"REPRODUCED": "=", "NOT REPRODUCED": "!", "CANNOT TEL
 
 def run(outputs: str, only: str | None, json_file: str | None, markdown_file: str | None) -> None:
     """Run what is missing, compare, print, and write what is asked for. Runs that are there are not run again."""
-    say = Console(stderr=True, highlight=False)
-    rows = [(entry, _measured(entry, outputs, say)) for entry in entries(only)]
+    stderr = Console(stderr=True, highlight=False)
+    rows = [(entry, _measured(entry, outputs, stderr)) for entry in entries(only)]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table(rows))
-    counts = [(word, sum(entry.judge(found) == word for entry, found in rows)) for word in SHAPES]
+    counts = [(word, sum(entry.verdict(found) == word for entry, found in rows)) for word in SHAPES]
     console.print(", ".join(f"{count} {word}" for word, count in counts if count))
     for path, text in ((json_file, as_json(rows)), (markdown_file, as_markdown(rows))):
         if path is not None:
@@ -36,11 +36,11 @@ def run(outputs: str, only: str | None, json_file: str | None, markdown_file: st
             console.print(f"written: {escape(path)}", soft_wrap=True)
 
 
-def _measured(entry: Entry, outputs: str, say: Console) -> Mapping[str, list[Measured]]:
+def _measured(entry: Entry, outputs: str, stderr: Console) -> Mapping[str, list[Measured]]:
     for number, command in enumerate(entry.runs, 1):
-        told = f"{entry.name}, {number} of {len(entry.runs)}: python -m ablate -m {command}"
-        say.print(escape(told), soft_wrap=True)
-        code, last = engine(["-m", f"study.name={STUDY}", f"outputs={outputs}", *shlex.split(command)], say)
+        line = f"{entry.name}, {number} of {len(entry.runs)}: python -m ablate -m {command}"
+        stderr.print(escape(line), soft_wrap=True)
+        code, last = engine(["-m", f"study.name={STUDY}", f"outputs={outputs}", *shlex.split(command)], stderr)
         if code:
             raise UserError(f"{entry.name}: its runs did not end well: {last}")
     study.forget()
@@ -53,7 +53,7 @@ def table(rows: Sequence[Row]) -> Table:
         shown.add_column(name, overflow="fold")
     for entry, found in rows:
         for place, (name, number) in enumerate(entry.numbers.items()):
-            word = number.judge(found[name])
+            word = number.verdict(found[name])
             cells = entry.name if not place else "", name, published(number), ours(found[name])
             shown.add_row(*map(escape, cells), f"{SHAPES[word]} {word}")
     return shown
@@ -70,12 +70,12 @@ def as_json(rows: Sequence[Row]) -> str:
             {
                 "entry": entry.name,
                 "source": entry.source,
-                "verdict": entry.judge(found),
+                "verdict": entry.verdict(found),
                 "numbers": {
                     name: {
                         "published": number.each(),
                         "asks": number.asks,
-                        "verdict": number.judge(found[name]),
+                        "verdict": number.verdict(found[name]),
                         "here": [[finite(x.value), finite(x.low), finite(x.high)] for x in found[name]],
                     }
                     for name, number in entry.numbers.items()
@@ -107,10 +107,10 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 
 def section(entry: Entry, found: Mapping[str, list[Measured]]) -> str:
-    lines = [f"## {entry.name.replace('_', ' ').capitalize()}: {entry.judge(found).lower()}", "", entry.source + "."]
+    lines = [f"## {entry.name.replace('_', ' ').capitalize()}: {entry.verdict(found).lower()}", "", entry.source + "."]
     lines += ["", entry.setting, "", "| number | published | read from | here | verdict |", "|---|---|---|---|---|"]
     for name, number in entry.numbers.items():
-        cells = name, published(number), number.read, ours(found[name]), number.judge(found[name]).lower()
+        cells = name, published(number), number.read, ours(found[name]), number.verdict(found[name]).lower()
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", entry.remarks, "", f"```console\n$ ablate ledger --only {entry.name}\n```"]
     return "\n".join(lines)

@@ -64,7 +64,7 @@ class Number:
     | published | the number, or a list                                                                    |
     | asks      | equal (the default), above or below: what ours should be                                 |
     | error     | of the published number: half of its last digit, or what a plot can be read to           |
-    | within    | how far ours may be, with its limits, to count as the same; the error, if not told       |
+    | within    | how far ours may be, with its limits, to count as the same; the error, if not given       |
     | read      | how it was read: text, table, plot, closed form                                          |
     """
 
@@ -77,7 +77,7 @@ class Number:
     def each(self) -> list[float]:
         return list(map(float, np.ravel(self.published)))
 
-    def judge(self, found: Sequence[Measured]) -> Word:
+    def verdict(self, found: Sequence[Measured]) -> Word:
         """Of all numbers of the kind: NOT REPRODUCED if one is not, REPRODUCED if all are."""
         if len(found) != len(self.each()):
             raise ValueError(f"{len(found)} numbers for {len(self.each())} published ones")
@@ -129,8 +129,8 @@ class Entry:
         module: Module = importlib.import_module(f"{package.__name__}.{self.name}")
         return module.measure(ClaimStudy(outputs, STUDY, {}, self.runs))
 
-    def judge(self, found: Mapping[str, list[Measured]]) -> Word:
-        return together([number.judge(found[name]) for name, number in self.numbers.items()])
+    def verdict(self, found: Mapping[str, list[Measured]]) -> Word:
+        return together([number.verdict(found[name]) for name, number in self.numbers.items()])
 
 
 def read(name: str, text: str) -> Entry:
