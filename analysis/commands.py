@@ -117,27 +117,35 @@ def import_runs(options: argparse.Namespace) -> None:
     from .import_logs import import_runs
 
     study = (options.outputs, options.study, options.env, options.threshold, options.steps, options.returns)
-    print(*import_runs(options.files, *study), f"results: {options.outputs}/{options.study}/", sep="\n")
+    print(
+        *import_runs(options.files, *study, _cell_filter(options)),
+        f"results: {options.outputs}/{options.study}/",
+        sep="\n",
+    )
 
 
 def claims(options: argparse.Namespace) -> None:
     """The lecture's claims as verdicts."""
     from .verdicts.claim import Scale
+    from .verdicts.claim import claims as every
     from .verdicts.command import run
 
     scale: Scale = "full" if options.full else "quick"
-    run(options.outputs, scale, options.only, options.json, options.markdown, options.page, options.pictures)
+    only = _names(options, "claim", [claim.id for claim in every()])
+    run(options.outputs, scale, only, options.json, options.markdown, options.page, options.pictures)
 
 
 def ledger(options: argparse.Namespace) -> None:
     """Published numbers beside ours."""
     from .ledger.command import run
+    from .ledger.entry import entries
 
-    run(options.outputs, options.only, options.json, options.markdown)
+    only = _names(options, "entry", [entry.name for entry in entries()])
+    run(options.outputs, only, options.json, options.markdown)
 
 
 def _of_ledger(part: argparse.ArgumentParser) -> None:
-    part.add_argument("--only", metavar="NAME,...", help="these entries alone")
+    _of_names(part, "these entries alone: their names, as in the table")
     part.add_argument("--json", metavar="FILE", help="write numbers, limits and verdicts there")
     part.add_argument("--markdown", metavar="FILE", help="write a section an entry there, as Markdown")
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
@@ -149,7 +157,7 @@ def _of_claims(part: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="five minutes on two cores, study lecture_quick (the default)"
     )
     scale.add_argument("--full", action="store_true", help="under an hour, study lecture; after a kill it goes on")
-    part.add_argument("--only", metavar="C4,C7", help="these claims alone, with Holm's correction over them alone")
+    _of_names(part, "these claims alone, such as C4,C7")
     part.add_argument("--json", metavar="FILE", help="write the verdicts there")
     part.add_argument("--markdown", metavar="FILE", help="write the table there, as Markdown")
     part.add_argument("--pictures", metavar="DIR", help="write each claim's picture there, as PNG and SVG")
@@ -162,11 +170,18 @@ def _of_study(part: argparse.ArgumentParser, text: str) -> None:
     part.add_argument("named", metavar="STUDY", nargs="?", help=text)
     part.add_argument("--study", metavar="STUDY", help="the same")
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
+    _of_names(part, "these alone: a variant, a label, or a setting such as phi=rtg", "another name for one")
+
+
+RENAME_ELSEWHERE = "not taken: these names are fixed; ablate report and ablate figures rename what a study shows"
+
+
+def _of_names(part: argparse.ArgumentParser, only: str, rename: str = RENAME_ELSEWHERE) -> None:
+    """What of all there is, and under which names."""
     choice = part.add_argument_group("what is shown", "each may be given several times; * stands for any letters")
-    names = "a variant, a label, or a setting such as phi=rtg"
-    choice.add_argument("--only", metavar="NAME,...", action="append", default=[], help=f"these alone: {names}")
+    choice.add_argument("--only", metavar="NAME,...", action="append", default=[], help=only)
     choice.add_argument("--drop", metavar="NAME,...", action="append", default=[], help="all but these")
-    choice.add_argument("--rename", metavar="OLD=NEW", action="append", default=[], help="another name for one")
+    choice.add_argument("--rename", metavar="OLD=NEW", action="append", default=[], help=rename)
 
 
 def _of_files(part: argparse.ArgumentParser) -> None:
@@ -188,12 +203,14 @@ def _of_figures(part: argparse.ArgumentParser) -> None:
 
 
 def _of_import(part: argparse.ArgumentParser) -> None:
+    """The names are those of the variants in the files, or what is written before a file."""
     part.add_argument("files", metavar="[VARIANT=]FILE", nargs="+", help="a log, or a folder of them")
     part.add_argument("--study", metavar="STUDY", required=True, help="where they go, such as theirs")
     part.add_argument("--env", metavar="NAME", default="", help="the environment, where the files do not say")
     part.add_argument("--threshold", metavar="X", type=float, help="the mean return that counts as solved")
     part.add_argument("--steps", metavar="COLUMN", default="", help="the column of env steps, where it is not found")
     part.add_argument("--returns", metavar="COLUMN", default="", help="the column of returns, where it is not found")
+    _of_names(part, "these variants of the files alone", "another name for one, in the study")
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
 
 
@@ -266,6 +283,15 @@ def _cell_filter(options: argparse.Namespace) -> "CellFilter":
     from .selection import CellFilter
 
     return CellFilter(options.only, options.drop, options.rename)
+
+
+def _names(options: argparse.Namespace, what: str, names: Sequence[str]) -> str | None:
+    """The names that were asked for, with commas between; None for all. Raises UserError for --rename."""
+    from .selection import chosen_names
+
+    if options.rename:
+        raise UserError(f"--rename {options.rename[0]} is {RENAME_ELSEWHERE}")
+    return ",".join(chosen_names(names, _cell_filter(options), what)) if options.only or options.drop else None
 
 
 def _load(options: argparse.Namespace) -> "StudyFrames":

@@ -17,7 +17,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ import pandas as pd
 
 from ablate.errors import UserError, one_line
 from ablate.store import Cell
+
+from .selection import EVERYTHING, CellFilter, chosen_names
 
 STEPS = ("env_steps", "global_step", "time/total_timesteps", "total_timesteps", "timesteps", "env_step", "steps")
 RETURNS: tuple[str, ...] = (
@@ -62,10 +64,19 @@ class Log:
 
 
 def import_runs(
-    words: Sequence[str], outputs: str | Path, study: str, env: str, threshold: float | None, steps: str, returns: str
+    words: Sequence[str],
+    outputs: str | Path,
+    study: str,
+    env: str,
+    threshold: float | None,
+    steps: str,
+    returns: str,
+    choice: CellFilter = EVERYTHING,
 ) -> list[str]:
     """Import FILE or VARIANT=FILE; returns a line a variant. Raises UserError for what cannot be read or compared."""
-    logs = [log for word in words for log in _logs(word, env, steps, returns)]
+    read = [log for word in words for log in _logs(word, env, steps, returns)]
+    names = chosen_names(list(dict.fromkeys(log.variant for log in read)), choice, "variant")
+    logs = [replace(log, variant=names[log.variant]) for log in read if log.variant in names]
     longest = max(float(log.rows["env_steps"].iloc[-1]) for log in logs)
     named = list(dict.fromkeys((log.env, log.variant) for log in logs))
     numbered = [(log, seed, counted) for log, (seed, counted) in zip(logs, _seeds(logs), strict=True)]

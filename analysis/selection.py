@@ -1,5 +1,7 @@
 """Which cells of a study are shown, and under what names: `--only`, `--drop` and `--rename` of every command.
 
+`chosen` is of a study on disk, `chosen_names` of a list of names: claims, entries of the ledger, what is imported.
+
 A text names a cell by
 
     its variant or label        reward-to-go, "reward-to-go - V": - is read as the minus sign, capitals as small letters
@@ -47,6 +49,34 @@ def chosen(study: StudyFrames, choice: CellFilter) -> StudyFrames:
         twice = study.cells.loc[study.cells.duplicated(["env", "label"]), "label"].iloc[0]
         raise UserError(f"--rename gives two cells of one environment the name {_quoted(twice)}; give each its own")
     return study
+
+
+def chosen_names(names: Sequence[str], choice: CellFilter, what: str) -> dict[str, str]:
+    """Those of a list of names that were asked for, and the name that each is given. Raises UserError for a text that
+    names nothing, and where nothing is left."""
+    only, drop = (
+        _named(names, option, texts, what) for option, texts in (("only", choice.only), ("drop", choice.drop))
+    )
+    kept = {name: name for name in names if (name in only or not choice.only) and name not in drop}
+    if not kept:
+        raise UserError(f"--drop leaves no {what} of {one_line(', '.join(names), 200)}")
+    for text in choice.rename:
+        old, equals, new = (part.strip() for part in text.partition("="))
+        if not (equals and new):
+            raise UserError(f"--rename {_quoted(text)} is no OLD=NEW")
+        kept |= {name: new for name in _named(list(kept), "rename", [old], what)}
+    return kept
+
+
+def _named(names: Sequence[str], option: str, texts: Sequence[str], what: str) -> set[str]:
+    found = set[str]()
+    for text in (part.strip() for typed in texts for part in typed.split(",")):
+        fits = {name for name in names if _fits(text, name)}
+        if not fits:
+            few = one_line(", ".join(names), 200)
+            raise UserError(f"--{option} {_quoted(text)}: no such {what}; choose from {few}")
+        found |= fits
+    return found
 
 
 def _split(study: StudyFrames, text: str) -> list[str]:

@@ -238,3 +238,15 @@ def test_two_event_files_in_a_folder_are_refused(tmp_path: Path, capsys) -> None
     (folder / f"{file.name}.1").write_bytes(file.read_bytes())
     assert main(["import", str(folder), "--study", "s", "--outputs", str(tmp_path / "o"), "--env", "E"]) == 2
     assert "2 event files" in capsys.readouterr().err
+
+
+def test_what_is_imported_can_be_chosen_and_renamed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = str(tidy(tmp_path / "runs.csv", {"PPO": 100.0, "SAC": 50.0, "DQN": 20.0}, range(2)))
+    study = taken(tmp_path, file, "--env", "Hopper", "--drop", "DQN", "--rename", "SAC=soft actor-critic")
+    assert list(study.cells["label"]) == ["PPO", "soft actor-critic"]
+    other = ["import", file, "--study", "other", "--outputs", str(tmp_path), "--env", "Hopper"]
+    assert main([*other, "--only", "A2C"]) == 2
+    assert "--only 'A2C': no such variant; choose from PPO, SAC, DQN" in capsys.readouterr().err
+    assert main([*other, "--rename", "SAC=PPO"]) == 2
+    assert "are both seed 0 of PPO" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

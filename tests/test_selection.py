@@ -1,11 +1,14 @@
 """--only, --drop and --rename: what is left of a study, under which names, in every command."""
 
+import re
+
 import pytest
 import studies
 
 from ablate.analysis import frames, plots, tables
+from ablate.analysis.commands import COMMANDS
 from ablate.analysis.plots import style
-from ablate.analysis.selection import CellFilter, chosen
+from ablate.analysis.selection import CellFilter, chosen, chosen_names
 from ablate.commands import run_of_analysis as main
 from ablate.errors import UserError
 
@@ -94,3 +97,34 @@ def test_every_command_takes_a_choice_and_writes_into_the_study(outputs, capsys)
     assert (made / "figures" / "learning.pdf").exists()
     assert "<td>R</td>" in (made / "report.html").read_text() or ">R<" in (made / "report.html").read_text()
     assert plots.figures(frames.load(outputs, "main")).keys() > {"learning"}
+
+
+def test_names_are_chosen_as_cells_are():
+    names = ["C4", "C5", "C5b"]
+    assert list(chosen_names(names, CellFilter(only=["c5*"]), "claim")) == ["C5", "C5b"]
+    assert list(chosen_names(names, CellFilter(only=["C4,C5"], drop=["C5"]), "claim")) == ["C4"]
+    assert chosen_names(names, CellFilter(drop=["C5*"], rename=["C4=four"]), "claim") == {"C4": "four"}
+    for choice, words in (
+        (CellFilter(only=["C4,C9"]), "--only 'C9': no such claim; choose from C4, C5, C5b"),
+        (CellFilter(drop=["*"]), "--drop leaves no claim of C4, C5, C5b"),
+        (CellFilter(rename=["C4="]), "--rename 'C4=' is no OLD=NEW"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            chosen_names(names, choice, "claim")
+
+
+@pytest.mark.parametrize("command", ["claims", "ledger"])
+def test_what_has_fixed_names_says_where_names_are_given(command, tmp_path, capsys):
+    assert main([command, "--rename", "C4=four", "--outputs", str(tmp_path)]) == 2
+    assert "ablate report and ablate figures rename what a study shows" in capsys.readouterr().err
+    assert main([command, "--drop", "*", "--outputs", str(tmp_path)]) == 2
+    assert "--drop leaves no" in capsys.readouterr().err
+
+
+def test_every_command_of_a_study_says_how_to_choose(capsys):
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0
+        text = capsys.readouterr().out
+        assert {"--only", "--drop", "--rename"} <= set(re.findall(r"--\w+", text)), command
