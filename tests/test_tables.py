@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 from studies import cell, online, run
 
-from ablate.analysis import frames, paired_tests, tables
+from ablate.analysis import escaping, frames, paired_tests, tables
 from ablate.analysis.headline import paragraphs
 from ablate.analysis.run_summaries import outcomes, parts
 from ablate.errors import UserError
@@ -349,11 +350,40 @@ def test_the_screen_shows_markup_as_text_and_says_what_it_leaves_out() -> None:
     assert "10 more rows" in text
 
 
+NAMES = (
+    HOSTILE,
+    "a #1 ~x^2 \\\\ [3] *y* `q' {",
+    'say "no" --- 100%',
+    "R̄ − γᵗ Φ∇ é ą ½ “x” • ≤ ∞",
+    "日本語 и 😀",
+    "\\end{tabular}",
+)
+
+
 @pytest.mark.skipif(not (shutil.which("tectonic") or shutil.which("pdflatex")), reason="no TeX here")
 def test_latex_compiles_with_booktabs(tmp_path: Path) -> None:
-    hostile = pd.DataFrame({"label": ["a & b_c%", "reward-to-go − V", "γ λ ∞ #{}~^\\"], "nsr": [1.0, np.inf, 2e-9]})
-    (table,) = [path for path in tables.save(hostile, tmp_path, "table") if path.suffix == ".tex"]
-    text = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}\input{{{table.stem}}}\end{{document}}"
+    """Every table of a study whose cells have hostile names."""
+    for rate in range(len(NAMES)):
+        made = cell(tmp_path, "phi=rtg", "env=chain", f"optimizer.lr=0.{rate + 1}")
+        for seed in range(3):
+            run(made, seed, [seed, 2.0, 3.0], online(4.0, 0.5, 3))
+    loaded = frames.load(tmp_path, "main")
+    named = loaded.cells.assign(label=NAMES, variant=NAMES)
+    hostile = replace(loaded, cells=named, probe=loaded.probe.assign(label=NAMES[0]))
+    found = tables.tables(hostile)
+    assert found.keys() == tables.TABLES.keys()
+    for name, frame in found.items():
+        tables.save(frame, tmp_path, name)
+    inputs = "".join(rf"\input{{{name}}}" for name in found)
+    text = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}\tiny {inputs}\end{{document}}"
     (tmp_path / "paper.tex").write_text(text)
     engine = ["tectonic"] if shutil.which("tectonic") else ["pdflatex", "-interaction=nonstopmode", "-halt-on-error"]
-    subprocess.run([*engine, "paper.tex"], cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    done = subprocess.run([*engine, "paper.tex"], cwd=tmp_path, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_latex_says_every_sign_in_commands_that_it_has() -> None:
+    assert escaping.latex("é ł R̄ ½ γᵗ") == r"\'{e} \l{} \={R} 1/2 $\gamma$t"
+    assert escaping.latex("a--b – ² 日") == r"a-{}-b \textendash{} $^{2}$ U+65E5"
+    assert escaping.latex('"x" [1]*') == r"\textquotedblright{}x\textquotedblright{} {[}1{]}{*}"
+    assert all(sign.isascii() for sign in escaping.latex("".join(map(chr, range(32, 0x3000)))))
