@@ -149,6 +149,12 @@ def _noise(found: Sequence[Asked], measured: bool) -> Iterator[str]:
     if not decided:
         yield "No difference is settled yet that noise could explain."
         return
+    if not any(noise and frozenset((pair.better, pair.worse)) in noise.pairs for pair, noise in decided):
+        yield (
+            "Whether noise is the reason is not known: too few of the probed episodes carry the noise for a test; "
+            "probe.episodes= takes more."
+        )
+        return
     same = opposite = 0
     for pair, noise in decided:
         ahead = noise.winner(pair.better, pair.worse) if noise else None

@@ -6,6 +6,7 @@ import pandas as pd
 
 from ablate.store import PROBE
 
+from .excerpts import Excerpt
 from .html_page import Table
 from .tables import written
 
@@ -120,11 +121,12 @@ FOREMOST = {
 """The columns of each table that are seen first."""
 
 
-def table(name: str, frame: pd.DataFrame, caption: str) -> Table:
+def table(name: str, rows: Excerpt, caption: str) -> Table:
     """One of `analysis.tables` as a block: limits beside their value, and nothing that says the same in every row."""
-    made = _table(frame, caption)
+    made = _table(rows.frame, caption)
     foremost = ("label", "env", *FOREMOST[name])
-    return replace(made, lesser=[column for column in made.columns if column not in foremost])
+    lesser = [column for column in made.columns if column not in foremost]
+    return replace(made, lesser=lesser, printed=rows.printed, excerpt=rows.words)
 
 
 def _table(frame: pd.DataFrame, caption: str) -> Table:

@@ -26,29 +26,22 @@ gives the same bytes.
 
 import base64
 import hashlib
-import io
 import itertools
 import math
-import re
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.mathtext import math_to_image
 
 from ablate.statistics.formatting import number
 
 from . import escaping
-from .plots.data import kind_and_series
+from .inline_svg import drawn, inline, typeset
 from .plots.readings import readings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -144,6 +137,7 @@ class Table(Block):
     formats:   column -> text of a value, `number` by default
     intervals: column -> the two columns of its limits, shown beside it as [low, high] and not by themselves
     lesser:    columns that a button shows and that are not printed
+    printed:   places of the rows that are printed, all where there are none; `excerpt` says on paper which they are
     """
 
     frame: pd.DataFrame
@@ -153,6 +147,8 @@ class Table(Block):
     formats: Mapping[str, Format] = field(default_factory=dict)
     intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     lesser: Sequence[str] = ()
+    printed: Sequence[int] = ()
+    excerpt: str = ""
 
     @property
     def columns(self) -> list[str]:
@@ -169,9 +165,12 @@ class Table(Block):
         return {self.titles.get(name, name): self.meanings[name] for name in self.columns if name in self.meanings}
 
     @property
-    def rows(self) -> Iterator[list[dict[str, Any]]]:
-        for _, row in self.frame.iterrows():
-            yield [self._cell(name, row) for name in self.columns]
+    def rows(self) -> Iterator[tuple[bool, list[dict[str, Any]]]]:
+        """(whether it is printed, its cells) of each row."""
+        classes = {name: self._classes(name) for name in self.columns}
+        printed = set(self.printed) or range(len(self.frame))
+        for place, row in enumerate(self.frame.to_dict("records")):
+            yield place in printed, [self._cell(name, row, classes[name]) for name in self.columns]
 
     def _classes(self, name: str) -> str:
         return " ".join(["number"] * self._is_number(name) + ["lesser"] * (name in self.lesser))
@@ -180,15 +179,15 @@ class Table(Block):
         column = self.frame[name]
         return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
-    def _cell(self, name: str, row: pd.Series) -> dict[str, Any]:
+    def _cell(self, name: str, row: Mapping[Any, Any], classes: str) -> dict[str, Any]:
         value, show = row[name], self.formats.get(name, number)
         limits = [row[limit] for limit in self.intervals.get(name, ())]
         known = any(not pd.isna(limit) and limit != math.inf for limit in limits)
         return {
             "text": value if isinstance(value, Equation) else show(value),
             "interval": f"[{', '.join(show(limit) for limit in limits)}]" if known else "",
-            "sort": _sort_key(value) if self._is_number(name) else str(value),
-            "classes": self._classes(name),
+            "sort": _sort_key(value) if "number" in classes.split() else str(value),
+            "classes": classes,
             "verdict": value if isinstance(value, VerdictBlock) else None,
             "link": value.id if isinstance(value, Link) else None,
         }
@@ -307,93 +306,17 @@ def _explorables(parts: Sequence[Any]) -> Iterator[Explorable]:
 def _svg(block: Picture | Equation, prefix: str) -> str:
     """A figure or an equation as an `<svg>` element that follows the colours of the page around it."""
     if isinstance(block, Picture):
-        return _inline(_drawn(block.figure), prefix, escaping.printable(block.alternative))
-    return _inline(_typeset(block.tex), prefix, escaping.printable(block.tex))
+        return inline(drawn(block.figure), prefix, escaping.printable(block.alternative))
+    return inline(typeset(block.tex), prefix, escaping.printable(block.tex))
 
 
 IN_LINE = Markup('<span class="equation">{}</span>')
-SVG_SETTINGS: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "ablate"}
-
-
-VARIANT = "variant~"  # begins the id of what is drawn of one variant
-
-
-def _name(figure: Figure) -> None:
-    """Say of each line, band and name which variant it is of, and what of it, for the page's script to hide it or set
-    it off."""
-    places = itertools.count()
-    for axes in figure.axes:
-        drawn = [(artist, *kind_and_series(artist.get_label())) for artist in (*axes.lines, *axes.collections)]
-        names = {label for _, kind, label in drawn if kind == "value"}
-        for artist, kind, label in (*drawn, *((text, "name", text.get_text()) for text in axes.texts)):
-            if label in names:
-                artist.set_gid(f"{VARIANT}{next(places)}~{kind}~{label}")
-
-
-def _drawn(figure: Figure) -> bytes:
-    _name(figure)
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(SVG_SETTINGS):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
-
-
-@cache
-def _typeset(tex: str) -> bytes:
-    """Raises ValueError where matplotlib cannot read it."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(SVG_SETTINGS):
-        font = FontProperties(math_fontfamily="cm", size=13)
-        math_to_image(f"${tex}$", buffer, prop=font, format="svg", color="black")
-    return buffer.getvalue()
 
 
 def equation(tex: str) -> Equation | str:
     """An equation where matplotlib can read it, else the text as it is."""
     try:
-        _typeset(tex)
+        typeset(tex)
     except ValueError:
         return tex
     return Equation(tex)
-
-
-def _inline(svg: bytes, prefix: str, alternative: str) -> str:
-    """Strip what a page does not need, make ids unique, and let colours follow the page's scheme."""
-    root = ET.fromstring(svg)  # comments, which repeat every text, are dropped here
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):
-                parent.remove(child)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
-        element.attrib.clear()
-        element.attrib.update({name: _attribute(name, value, prefix) for name, value in attributes.items()})
-        if attributes.get("id", "").startswith(VARIANT):
-            _, _, element.attrib["data-kind"], element.attrib["data-variant"] = element.attrib.pop("id").split("~", 3)
-    root.attrib.pop("version", None)
-    # black is what SVG fills with by default, so matplotlib leaves it out
-    root.attrib |= {"role": "img", "aria-label": alternative, "fill": "currentColor"}
-    root.attrib["style"] = f"--natural:{root.attrib.pop('width')}"
-    del root.attrib["height"]
-    return ET.tostring(root, encoding="unicode")
-
-
-def _attribute(name: str, value: str, prefix: str) -> str:
-    if name == "id":
-        return prefix + value
-    if name == "d":  # a hundredth of a point is finer than any screen
-        return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
-    if name == "href":
-        return value.replace("#", "#" + prefix, 1) if value.startswith("#") else value
-    value = value.replace("url(#", f"url(#{prefix}")
-    return re.sub(r"#[0-9a-f]{6}\b", _colour, value) if name == "style" else value
-
-
-def _colour(match: re.Match[str]) -> str:
-    """Greys become a mix of the page's ink and paper; colours stay, and are lifted a little on dark paper."""
-    text = match[0]
-    red, green, blue = (int(text[place : place + 2], 16) for place in (1, 3, 5))
-    if red == green == blue:
-        return f"color-mix(in srgb,var(--ink) {100 * (1 - red / 255):.3g}%,var(--paper))"
-    return f"light-dark({text},color-mix(in oklab,{text} 78%,white))"

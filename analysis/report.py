@@ -27,9 +27,10 @@ from ablate.configuration.settings import choices
 from ablate.errors import UserError
 from ablate.statistics.formatting import counted
 
-from . import frames, plots, tables
+from . import excerpts, frames, plots, tables
 from .answer import answer
 from .columns import table
+from .excerpts import Excerpt
 from .figures import FIGURES
 from .frames import StudyFrames
 from .headline import capital, in_letters, numbers, paragraphs, reservations
@@ -210,6 +211,8 @@ CAPTIONS = {
     "stability": "How steadily: spread over seeds, and along a run. No measure is merged into another.",
     "noise": "What the probe measured of the gradient estimators.",
 }
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C where it is there: of a thousand cells it matters
+COMMANDS = 12  # that are shown without asking
 NARROW = 5  # inches: one column of a paper
 
 
@@ -218,11 +221,15 @@ def _results(study: StudyFrames) -> Iterator[Section]:
     drawn = {name: _picture(draw, alternative) for name, (draw, alternative) in plots.figures(study).items()}
     for name, caption in CAPTIONS.items():
         own = [drawn.pop(figure) for figure in [*drawn] if FIGURES[figure].section == name]
-        blocks = [table(name, made[name], caption)] if name in made else []
+        blocks = [table(name, _rows(study, name, made[name]), caption)] if name in made else []
         if own or blocks:
             yield Section(capital(name.replace("_", " ")), name, [*blocks, *_arranged(own)])
     if drawn:
         yield Section("More figures", "figures", _arranged(list(drawn.values())))
+
+
+def _rows(study: StudyFrames, name: str, frame: pd.DataFrame) -> Excerpt:
+    return excerpts.of_pairs(frame) if name == "paired_differences" else excerpts.of_cells(study, frame)
 
 
 def _picture(draw: Callable[[], Figure], alternative: str) -> Picture:
@@ -255,7 +262,9 @@ def _runs(study: StudyFrames) -> Section:
         "ended yet; damaged: its files are not what was written; other schema: of another version of the store"
     }
     text = f"Not complete: {len(left):,} of {counted(len(study.runs), 'run')}. The same commands finish what can be."
-    missing = Table(listed, "Runs that are left out, with reasons.", {}, meanings)
+    part = excerpts.first_rows(listed)
+    caption = "Runs that are left out, with reasons."
+    missing = Table(listed, caption, {}, meanings, printed=part.printed, excerpt=part.words)
     return Section("Runs", "runs", [Text(text), missing, *strays])
 
 
@@ -265,17 +274,18 @@ def _configurations(study: StudyFrames) -> Section:
         Details(f"{cell['label']} on {cell['env']}" if cell["env"] else str(cell["label"]), _configuration(name, cell))
         for name, cell in study.cells.iterrows()
     ]
-    differ = _differences(study.cells)
+    differ = _differences(study)
     return Section("Configurations", "configurations", [*_variants(study.cells), *differ, Text(text), *folded])
 
 
-def _differences(cells: pd.DataFrame) -> Iterator[Table]:
+def _differences(study: StudyFrames) -> Iterator[Table]:
     """What each cell's command sets; nothing where no command is known."""
-    rows = [
-        {"variant": cell["label"], **_overrides(cell["overrides"])} for _, cell in cells.iterrows() if cell["command"]
-    ]
+    known = study.cells[study.cells["command"] != ""]
+    rows = [{"variant": cell["label"], **_overrides(cell["overrides"])} for _, cell in known.iterrows()]
     if any(len(row) > 1 for row in rows):
-        yield Table(pd.DataFrame(rows).fillna("–"), "What differs from the defaults; all other settings are at theirs.")
+        part = excerpts.of_cells(study, pd.DataFrame(rows, known.index).fillna("–"))
+        caption = "What differs from the defaults; all other settings are at theirs."
+        yield Table(part.frame, caption, printed=part.printed, excerpt=part.words)
 
 
 def _overrides(typed: Sequence[str]) -> dict[str, str]:
@@ -302,7 +312,7 @@ def _variants(cells: pd.DataFrame) -> Iterator[Table]:
 def _configuration(name: object, cell: pd.Series) -> list[Block]:
     if not cell["config"]:
         return [Note(f"config.yaml of {name} cannot be read.")]
-    text = yaml.safe_dump(cell["config"], sort_keys=False, allow_unicode=True)
+    text = yaml.dump(cell["config"], Dumper=DUMPER, sort_keys=False, allow_unicode=True)
     return [Code(cell["command"]), Text(f"Folder {name}."), Code(text.rstrip())]
 
 
@@ -315,9 +325,18 @@ def _reproduction(study: StudyFrames) -> Section:
     ]
     commands = [command for command in study.cells["command"] if command]
     if commands:
-        blocks.append(Group("Commands", [Code("\n".join(commands)), Text("This page:"), Code(_own_command(study))]))
+        page = [Text("This page:"), Code(_own_command(study))]
+        blocks.append(Group("Commands", [*_commands(commands), *page]))
     blocks.append(Group("Versions", [Definitions(_versions(study.runs))]))
     return Section("How to reproduce it", "reproduce", blocks)
+
+
+def _commands(commands: Sequence[str]) -> list[Block]:
+    """All of them; of many the first, and the others on demand."""
+    if len(commands) <= COMMANDS:
+        return [Code("\n".join(commands))]
+    words = "The command of the first cell; those of the others differ from it as the table under Configurations says."
+    return [Text(words), Code(commands[0]), Details(f"All {len(commands):,} commands", [Code("\n".join(commands))])]
 
 
 def _own_command(study: StudyFrames) -> str:

@@ -88,12 +88,15 @@ def part_names(cells: pd.DataFrame) -> pd.Series:
     """Each cell's part in words: its environment, the settings in which the study's problems of that name differ, and
     the budget where a problem was given several."""
     part, problem = parts(cells), cells["config"].map(lambda config: json.dumps(config.get("env")))
+    keys = [key for key in cells if key.startswith("env.")]
+    settings = {
+        env: [key for key in keys if len(alike[key].unique()) > 1] for env, alike in cells.groupby("env", sort=False)
+    }
+    budgets = problem.map(part.groupby(problem).nunique())
     names = {}
     for cell, own in cells.iterrows():
-        alike = cells[cells["env"] == own["env"]]
-        settings = [key for key in cells if key.startswith("env.") and len(alike[key].unique()) > 1]
-        words = [own["env"], *(f"{key}={own[key]}" for key in settings)]
-        if len(set(part[problem == problem[cell]])) > 1:
+        words = [own["env"], *(f"{key}={own[key]}" for key in settings[own["env"]])]
+        if budgets[cell] > 1:
             unit, amount = budget(own["config"])
             words.append(f"({amount:,} {unit})")
         names[cell] = " ".join(words)

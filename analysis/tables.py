@@ -50,10 +50,13 @@ PARTS = ("v_s0", "v_action", "v_transition", "v_coupling")
 @once
 def sample_efficiency(study: StudyFrames) -> pd.DataFrame:
     """Return, env steps to the threshold and area under the learning curve, a row a cell."""
-    return _by_cell(study, outcomes(finished(study)), _efficiency_of)
+    diverged = study.runs.loc[study.runs["status"] == "diverged", "cell"].value_counts().to_dict()
+    return _by_cell(study, outcomes(finished(study)), partial(_efficiency_of, diverged))
 
 
-def _efficiency_of(study: StudyFrames, cell: pd.Series, runs: pd.DataFrame) -> dict[str, float]:
+def _efficiency_of(
+    diverged: Mapping[str, int], study: StudyFrames, cell: pd.Series, runs: pd.DataFrame
+) -> dict[str, float]:
     final, threshold, common = runs["final_return"].to_numpy(), cell["threshold"], runs["common_env_steps"].iloc[0]
     row = interval_columns("final_return", seeds.over_seeds(final)) | {
         "final_return_mean": final.mean(),
@@ -62,8 +65,8 @@ def _efficiency_of(study: StudyFrames, cell: pd.Series, runs: pd.DataFrame) -> d
         "threshold": threshold,
     }
     if np.isfinite(threshold):
-        diverged = int((study.runs["cell"].eq(cell.name) & study.runs["status"].eq("diverged")).sum())
-        times = np.append(runs["solve_steps"].to_numpy(), [np.inf] * diverged)  # what diverged has not solved anything
+        failures = [np.inf] * diverged.get(str(cell.name), 0)
+        times = np.append(runs["solve_steps"].to_numpy(), failures)  # what diverged has not solved anything
         solved = int(np.isfinite(times).sum())
         row |= {"optimality_gap": st.optimality_gap(final, threshold), "solved": solved}
         row |= interval_columns("share_solved", seeds.share(solved, len(times)))

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+SIZES = {"phone": (375, 812), "desk": (1440, 900)}  # pixels of a window
 PATIENCE = 240  # seconds; nothing here is about speed
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from chromium import Chromium, executable
 from pages import sample
-from test_report import cell, climb, finish
+from reports import cell, climb, finish
 
 from ablate.analysis.html_page import TEMPLATES, render
 from ablate.analysis.report import write

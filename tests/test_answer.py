@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reports import ROWS, cell, climb, finish
 from scipy import stats
-from test_report import ROWS, cell, climb, finish
 
 from ablate.analysis import frames, report, tables
 from ablate.analysis.answer import answer

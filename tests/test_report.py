@@ -1,81 +1,34 @@
-"""The report of a study: its words follow from its numbers, and a poor study gets an honest page or a clear line."""
+"""The report of a study: what is in its page, and a poor study gets an honest one or a clear line."""
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import compose
 from pages import HOSTILE
+from reports import STARTED, cell, climb, finish, many
 from test_page import Element, Reader
 
-from ablate.analysis import frames, plots, report, tables
-from ablate.analysis.headline import paragraphs, reservations
+from ablate.analysis import excerpts, frames, plots, report, tables
 from ablate.analysis.html_page import Code, Details, Page, Table, render
 from ablate.analysis.verdicts.claim import claims
 from ablate.commands import run_of_analysis as main
 from ablate.errors import UserError
-from ablate.store import Cell
-
-ROWS = 10
-STARTED = {"iterations": ROWS, "wall_time_s": 0.5, "started": "2026-01-01T00:00:00+00:00"}
-
-
-def cell(outputs: Path, study: str, *overrides: str, **about: str) -> Cell:
-    """Its Phi may say other things of itself."""
-    job = compose(f"study.name={study}", f"iterations={ROWS}", "env=chain", "threshold=50", *overrides)
-    config = json.loads(json.dumps(job.config))
-    if about:
-        config["phi"]["about"] |= about
-    made = Cell.at(outputs, study, job.overrides, config)
-    made.prepare()
-    return made
-
-
-def finish(made: Cell, seed: int, returns: Sequence[float], noise: float | None = None) -> None:
-    """A complete run of 100 env steps an iteration with these returns, whose first probe saw this trace variance."""
-    steps = 100 * np.arange(1, ROWS + 1)
-    rows = {"iteration": np.arange(1, ROWS + 1), "env_steps": steps, "episodes": steps // 10, "return_mean": returns}
-    probe = {"mode": "online", "phi": made.config["phi"]["name"], "baseline": "none", "critic": "none"}
-    measured = [] if noise is None else [{"iteration": 0, **probe, **limits("trace_variance", noise), **ratios(noise)}]
-    made.finish(seed, rows, measured, STARTED | {"env_steps": int(steps[-1])})
-
-
-def limits(name: str, value: float) -> dict[str, float]:
-    return {name: value, f"{name}_low": 0.9 * value, f"{name}_high": 1.1 * value}
-
-
-def ratios(noise: float) -> dict[str, float]:
-    """Of a signal of length 1."""
-    return limits("snr", 1 / noise) | {"nsr": noise, "nsr_low": noise / 1.1, "nsr_high": noise / 0.9}
-
-
-def climb(top: float, seed: int) -> np.ndarray:
-    """From 0 to `top`, give or take one."""
-    return np.linspace(0, top, ROWS) + seed % 3 - 1
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Reward-to-go is far ahead in "clear"; in "close" both variants are given the same returns and noise, on
-    other seeds."""
+    """In "clear", reward-to-go is far ahead; "many" has 40 cells."""
     folder = tmp_path_factory.mktemp("outputs")
-    for study, tops, noises in (("clear", (100, 20), (2.0, 50.0)), ("close", (100, 100), (2.0, 2.0))):
-        for phi, top, noise in zip(("rtg", "return"), tops, noises, strict=True):
-            made = cell(folder, study, f"phi={phi}")
-            for seed in range(6):
-                drawn = seed + (study == "close" and phi == "rtg")
-                finish(made, seed, climb(top, drawn), noise + 0.5 * (drawn % 3))
+    for phi, top, noise in (("rtg", 100, 2.0), ("return", 20, 50.0)):
+        made = cell(folder, "clear", f"phi={phi}")
+        for seed in range(6):
+            finish(made, seed, climb(top, seed), noise + 0.5 * (seed % 3))
+    many(folder, "many", 40)
     return folder
-
-
-def headline(outputs: Path, study: str) -> list[str]:
-    loaded = frames.load(outputs, study)
-    return [*map(" ".join, paragraphs(loaded)), *reservations(loaded)]
 
 
 def shown(page: Page) -> Element:
@@ -97,86 +50,6 @@ def shown_at_first(tree: Element) -> list[str]:
 
 def blocks(page: Page, section: str) -> list:
     return list(next(part for part in page.sections if part.id == section).blocks)
-
-
-def test_a_clear_leader_is_called_one_by_the_paired_test(outputs: Path) -> None:
-    """Six seeds of six agree, so that the tests have p = 2 / 64."""
-    first, *rest = headline(outputs, "clear")
-    assert first.startswith(
-        "By paired tests over shared seeds, reward-to-go has the fewest environment steps to the threshold, the "
-        "highest final return, the least noise"
-    )
-    # the return averaged over 5 iterations passes 50 of 100 between the rows of 700 and 800 steps, at every seed
-    assert re.search(
-        r"mean return of 50: reward-to-go [78]00 \[[78]00, 800\] \(100% of the runs solve it\); return ∞", rest[0]
-    )
-    assert rest[0].endswith("By paired tests, reward-to-go solves sooner than return (p = 0.031).")
-    assert re.search(r"Final return: reward-to-go (99|100|9\d\.\d+|10\d\.?\d*) \[\d[^(]*\(worst quarter 99\)", rest[1])
-    assert rest[1].endswith("By paired tests, reward-to-go ends above return (p = 0.031).")
-
-
-def test_every_sentence_of_the_headline_begins_with_a_capital_letter(tmp_path: Path) -> None:
-    """Reward-to-go learns more and the return is less noisy, so that two variants lead."""
-    for phi, top, noise in (("rtg", 100, 50.0), ("return", 20, 2.0)):
-        made = cell(tmp_path, "split", f"phi={phi}")
-        for seed in range(6):
-            finish(made, seed, climb(top, seed), noise + 0.5 * (seed % 3))
-    first = headline(tmp_path, "split")[0]
-    assert re.search(r"seeds, reward-to-go has the [^:]*return and return has the least noise", first)
-    assert not re.search(r"\. [a-z]", first)
-
-
-def test_what_no_test_decides_is_not_settled_and_nobody_is_called_ahead(outputs: Path) -> None:
-    first, *rest = headline(outputs, "close")
-    assert first.startswith("By paired tests over shared seeds, no variant is ahead of every other. ")
-    assert "It is not settled which has " in first
-    assert any("No test separates " in text for text in rest)
-    assert not any(word in text for text in rest for word in ("ends above", "solves sooner"))
-
-
-def test_the_best_of_three_is_ahead_only_of_whom_the_test_says(tmp_path: Path) -> None:
-    """Advantage and reward-to-go are above the return on each of ten seeds, and above one another on five each: the
-    intervals of the two lie apart from the return's, and the one that happens to be first is not called the best."""
-    for phi, low, swing in (("return", 20, 0), ("rtg", 80, 10), ("advantage", 81, -10)):
-        made = cell(tmp_path, "three", f"phi={phi}")
-        for seed in range(10):
-            finish(made, seed, climb(low, seed) + swing * (-1) ** seed * np.linspace(0, 1, ROWS))
-    first, *rest = headline(tmp_path, "three")
-    assert "the highest final return (unbeaten: advantage and reward-to-go)" in first
-    final = next(text for text in rest if text.startswith("Final return"))
-    assert "advantage ends above return (p = " in final
-    assert "reward-to-go ends above return (p = " in final
-    assert re.search(r"No test separates (advantage and reward-to-go|reward-to-go and advantage) \(p = ", final)
-    paired = tables.paired_differences(frames.load(tmp_path, "three"))
-    for row in paired.itertuples():
-        assert (row.final_return_p <= 0.05) == ("return" in (row.label, row.against))
-
-
-def test_cells_compete_only_on_one_problem(tmp_path: Path) -> None:
-    """Reward-to-go leads on each horizon; that all returns are higher on the longer one is no lead over the other."""
-    for horizon, more in ((5, 0), (10, 1000)):
-        for phi, top in (("rtg", 100), ("return", 20)):
-            made = cell(tmp_path, "two", f"phi={phi}", f"env.horizon={horizon}")
-            for seed in range(6):
-                finish(made, seed, climb(top, seed) + more)
-    first, second = headline(tmp_path, "two")[:2]
-    assert first.startswith(
-        "On chain env.horizon=5, by paired tests over shared seeds, reward-to-go has the fewest environment steps"
-    )
-    assert second.startswith(
-        "On chain env.horizon=10, by paired tests over shared seeds, reward-to-go has the highest final return"
-    )
-
-
-def test_many_problems_are_counted(tmp_path: Path) -> None:
-    for horizon in (3, 4, 5, 6):
-        for phi, top in (("rtg", 100), ("return", 20 if horizon < 6 else 180)):
-            made = cell(tmp_path, "many", f"phi={phi}", f"env.horizon={horizon}")
-            for seed in range(6):
-                finish(made, seed, climb(top, seed))
-    told = " ".join(headline(tmp_path, "many"))
-    assert "The highest final return, by paired tests over shared seeds on 4 problems: reward-to-go on 3 and " in told
-    assert "return on 1." in told
 
 
 def test_one_seed_is_called_one_seed(tmp_path: Path) -> None:
@@ -406,3 +279,31 @@ def test_the_title_says_what_was_compared(tmp_path: Path, words: list[list[str]]
         for seed in range(3):
             finish(made, seed, climb(100, seed))
     assert report.report(tmp_path, "titled").title == title
+
+
+def test_of_a_long_table_the_best_and_the_worst_cells_are_printed_best_first(outputs: Path) -> None:
+    """Of 40 cells, of which cell k ends at k: 40 to 31, and 5 to 1."""
+    study = frames.load(outputs, "many")
+    page = report.report(outputs, "many")
+    (made,) = [block for block in blocks(page, "side_by_side") if isinstance(block, Table)]
+    rates = study.cells["label"][made.frame.index].str.extract(r"lr=([\d.]+)")[0].astype(float)
+    assert (1000 * rates).round().tolist() == list(range(40, 0, -1))
+    assert list(made.printed) == [*range(10), *range(35, 40)]
+    assert made.excerpt.startswith("Of 40 cells, the ten with the highest final return and the five with the lowest;")
+    rows = shown(page).find("section", **{"aria-labelledby": "side_by_side"})[0].find("tbody")[0].find("tr")
+    assert ["unprinted" not in (row.attributes.get("class") or "") for row in rows] == [
+        place in made.printed for place in range(40)
+    ]
+    assert len([block for block in blocks(page, "configurations") if isinstance(block, Details)]) == 40
+    (folded,) = [part for part in shown(page).find("summary") if part.text() == "All 40 commands"]
+    assert folded
+
+
+def test_rows_that_are_not_of_cells_are_printed_up_to_fifteen() -> None:
+    pairs = pd.DataFrame({"final_return_p": np.linspace(1, 0, 66)})
+    part = excerpts.of_pairs(pairs)
+    assert part.frame["final_return_p"].is_monotonic_increasing
+    assert part.printed == tuple(range(15))
+    assert excerpts.of_pairs(pairs.head(30)).printed == ()
+    assert excerpts.first_rows(pairs).frame is pairs
+    assert excerpts.first_rows(pairs).words.startswith("The first 15 of 66;")

@@ -45,7 +45,7 @@ def ranked(study: StudyFrames) -> Figure:
     panel.set_yticks(range(len(words)), words, fontsize=points(6))
     panel.set_ylim(len(words) - 0.5, -0.5)
     panel.set_xlabel("final return, IQM over seeds")
-    hollow = "; hollow: significantly below the best" if behind else ""
+    hollow = "; hollow: significantly lower" if behind else ""
     title(figure, f"The best {len(named)} of {len(table):,} cells", f"with 95% intervals from 5 seeds on{hollow}")
     return figure
 
@@ -64,7 +64,7 @@ def noise_and_return(study: StudyFrames) -> Figure:
         panel.plot(*place, label=row["label"], **{**look, **style}, markeredgecolor=look["color"])
     panel.set(xlabel="trace variance at the first policy", ylabel="final return")
     logarithmic(panel, "x")
-    hollow = "; hollow: significantly below the best" if behind else ""
+    hollow = "; hollow: significantly lower" if behind else ""
     title(figure, "Do the cells with less noise end higher?", f"a point a cell, median and IQM over seeds{hollow}")
     return figure
 
@@ -118,7 +118,7 @@ def _panels(study: StudyFrames, table: pd.DataFrame, names: pd.Series) -> Figure
         panel.set(ylim=(len(shown) - 0.5, -0.5), xlabel="final return")
         left = f", best {len(shown)} of {len(rows)}" if len(shown) < len(rows) else ""
         panel.set_title(f"{name}{left}")
-    hollow = "; hollow: significantly below the best" if behind else ""
+    hollow = "; hollow: significantly lower" if behind else ""
     title(figure, "Who ends highest on each problem", f"IQM over seeds, with 95% intervals from 5 seeds on{hollow}")
     return figure
 

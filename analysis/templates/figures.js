@@ -141,9 +141,34 @@ function lesser(table) {
   table.closest(".scroll").before(tools("Columns", more));
 }
 
+/* Of many rows of a table, or folded parts of a section, those that have all the words that are typed. */
+const MANY = 20;
+function search(items, what, changed) {
+  const input = Object.assign(document.createElement("input"), { type: "search", placeholder: `Search ${what}` });
+  const count = document.createElement("span");
+  input.setAttribute("aria-label", `Search ${what}`);
+  count.setAttribute("role", "status");
+  const texts = items.map((item) => (item.querySelector("summary") ?? item).textContent.toLowerCase());
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    items.forEach((item, place) => { item.hidden = !words.every((word) => texts[place].includes(word)); });
+    count.textContent = words.length ? `${items.filter((item) => !item.hidden).length} of ${items.length}` : "";
+    changed(words.length > 0);
+  });
+  return tools("Search", input, count);
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   for (const picture of document.querySelectorAll("[data-readings]")) readable(picture);
   for (const views of document.querySelectorAll(".views")) choose(views);
   for (const figure of document.querySelectorAll("figure")) enlarge(figure);
   for (const table of document.querySelectorAll("table:has(.lesser)")) lesser(table);
+  for (const table of document.querySelectorAll("main table")) {
+    const rows = [...table.tBodies[0].rows];
+    if (rows.length > MANY) table.closest(".scroll").before(search(rows, `${rows.length} rows`, (some) => table.classList.toggle("found", some)));
+  }
+  for (const section of document.querySelectorAll("main > section")) {
+    const folded = [...section.querySelectorAll(":scope > details:not(.legend)")];
+    if (folded.length > MANY) folded[0].before(search(folded, section.querySelector("h2").textContent.toLowerCase(), () => {}));
+  }
 });
