@@ -23,6 +23,7 @@ ADDED = {
     ("policy", "initializer"): "uniform",
     ("critic", "initializer"): "uniform",
     ("env", "reward_std"): None,
+    ("env", "vectorization_mode"): "sync",
 }
 """Settings of later versions, with the value that leaves a run as it was: there they are left out, so that a cell of
 earlier results keeps its name."""

@@ -19,6 +19,7 @@ from gymnasium.wrappers import FlattenObservation
 from numpy.typing import NDArray
 
 from ablate import global_generators
+from ablate.envs.async_episodes import AsyncEpisodes
 from ablate.envs.base import Bools, Continuous, Discrete, Float32, need, need_count
 from ablate.envs.env_checker import ValidatedEnv, fitting
 from ablate.errors import UserError, message_of
@@ -34,12 +35,21 @@ class Gymnasium:
     At reset each stream draws N environment seeds, so episode i of a seed is the same whatever else runs.
     Observations are flattened (`gymnasium.spaces.flatten`: Discrete becomes one-hot) to float32; Box actions are
     clipped to their bounds, and those of an integer Box are rounded to the nearest integer. `horizon`
-    replaces Gymnasium's time limit, and must be given where there is none.
+    replaces Gymnasium's time limit, and must be given where there is none. `vectorization_mode` "async" steps the
+    episodes in processes, one a core, with the same bits: `AsyncEpisodes`.
 
-    Raises UserError for an id that does not exist or cannot be made, for spaces that do not fit, for a missing horizon.
+    Raises UserError for an id that does not exist or cannot be made, for spaces that do not fit, for a missing horizon,
+    and in processes for an environment that draws from random generators which all of its kind share.
     """
 
-    def __init__(self, id: str, kwargs: Mapping[str, Any] | None = None, horizon: int | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        kwargs: Mapping[str, Any] | None = None,
+        horizon: int | None = None,
+        vectorization_mode: str = "sync",
+    ) -> None:
+        need(vectorization_mode in ("sync", "async"), "vectorization_mode", vectorization_mode, "sync or async")
         need(kwargs is None or isinstance(kwargs, Mapping), "kwargs", kwargs, "a mapping, as {map_name: 8x8}")
         self._spec, self._kwargs = find(str(id)), dict(kwargs or {})
         limit = self._spec.max_episode_steps if horizon is None else horizon
@@ -47,11 +57,18 @@ class Gymnasium:
             raise UserError(f"env.id={id} has no time limit of its own; give one, as env.horizon=1000")
         need_count("horizon", limit)
         self.horizon = limit
-        self._vector = self._vectorise(1)
-        if global_generators.keep(self._vector.envs[0].unwrapped):
-            self._vector = self._vectorise(1)  # to see whether it draws from these as it is made
-        self._action_space: Any = self._vector.single_action_space
-        self.observation_size = spaces.flatdim(self._vector.single_observation_space)
+        self._vector: SyncVectorEnv | AsyncEpisodes
+        self._vector = one = self._vectorise(1)
+        if global_generators.keep(one.envs[0].unwrapped):
+            self._vector = one = self._vectorise(1)  # to see whether it draws from these as it is made
+        self._action_space: Any = one.single_action_space
+        self.observation_size = spaces.flatdim(one.single_observation_space)
+        if vectorization_mode == "async":
+            if self._made_by_chance:
+                raise UserError(
+                    f"env.id={id} is made by chance, anew for every batch; write env.vectorization_mode=sync"
+                )
+            self._vector = AsyncEpisodes(self._make, self._spec.id)
         if isinstance(self._action_space, spaces.Discrete):
             self.actions: Discrete | Continuous = Discrete(int(self._action_space.n))
         else:
@@ -59,14 +76,16 @@ class Gymnasium:
 
     def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
         seeds = [seed for stream in streams for seed in stream.integers(2**31, size=episodes).tolist()]
-        if len(seeds) != self._vector.num_envs or self._made_by_chance:
+        fixed = isinstance(self._vector, SyncVectorEnv) and len(seeds) != self._vector.num_envs
+        if fixed or self._made_by_chance:
             self._vector.close()
             self._vector = self._vectorise(len(seeds))
+        self._started = len(seeds)
         self._rows = np.arange(len(seeds)).reshape(-1, episodes)  # which sub-environment plays each row
         return self._observe(self._vector.reset(seed=seeds)[0])
 
     def step(self, actions: NDArray) -> tuple[Float32, NDArray[np.float64], Bools, Bools]:
-        played = np.zeros((self._vector.num_envs, *self._action_space.shape), self._action_space.dtype)
+        played = np.zeros((self._started, *self._action_space.shape), self._action_space.dtype)
         if isinstance(self._action_space, spaces.Discrete):
             actions = actions + self._action_space.start
             played += self._action_space.start

@@ -1,6 +1,5 @@
 """What a worker process does: one block of seeds after another, until it is told to go or its coordinator is gone."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -12,12 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ablate.child_processes import end_with_parent
 from ablate.errors import UserError, message_of
 from ablate.standard_streams import install_safe_streams
 from ablate.store import Cell
 
 GRACE = 2.0  # seconds for an iteration to come to its end when all is to stop
-PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when the one that forked it ends
 
 
 class _Here:
@@ -46,9 +45,7 @@ def _begin(progress: Any, divided: Any, stop: Any) -> None:
     signal.signal(signal.SIGTERM, _on_sigterm)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     for watch in (_follow_parent, _follow_stop):
         threading.Thread(target=watch, daemon=True).start()
 
