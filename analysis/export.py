@@ -96,12 +96,12 @@ def needs(to: str) -> None:
 
 
 def runs(study: StudyFrames) -> Iterator[ExportedRun]:
-    runs = study.runs.astype({"cell": str}).set_index(["cell", "seed"])
+    recorded = study.runs.astype({"cell": str}).set_index(["cell", "seed"])
     probes = {key: rows for key, rows in study.probe.groupby(["cell", "seed"], observed=True)}
     places = study.cells["env"].nunique()
     for (cell, seed), curves in study.curves.groupby(["cell", "seed"], observed=True):
         about = study.cells.loc[cell]
-        began = _began(runs.loc[(str(cell), seed)])
+        began = _began(recorded.loc[(str(cell), seed)])
         label = f"{about['label']} on {about['env']}" if places > 1 else str(about["label"])
         points = _points(curves.sort_values("iteration"), probes.get((cell, seed)), began)
         yield ExportedRun(f"{cell}/seed={seed}", label, int(seed), about["config"], points)
