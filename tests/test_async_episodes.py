@@ -68,7 +68,6 @@ def running(env: Any) -> list[Any]:
         ("exit", SystemExit, ""),
         ("interrupt", KeyboardInterrupt, ""),
         ("os._exit", RuntimeError, "ended the process that it ran in (exit code 0)"),
-        ("crash", RuntimeError, "(exit code -11)"),
         ("killed", RuntimeError, "(exit code -9)"),
     ],
 )
