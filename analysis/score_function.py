@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
+from .plots.style import points, width
+
 Floats = NDArray[np.float64]
 
 
@@ -70,7 +72,9 @@ def figure(number: int = 60, sigma: float = 1.0, step: float = 1.6, seed: int = 
     good, bad, ink = sns.color_palette("colorblind")[0], sns.color_palette("colorblind")[1], "0.25"
 
     panels: list[Axes]
-    drawing, panels = plt.subplots(1, 3, figsize=(7.2, 3.1), sharex=True, sharey=True, layout="constrained")
+    drawing, panels = plt.subplots(
+        1, 3, figsize=(width(7.2), points(3.1)), sharex=True, sharey=True, layout="constrained"
+    )
     for panel in panels:
         _ground(panel, plane)
         for radius in (1, 2):
@@ -80,7 +84,7 @@ def figure(number: int = 60, sigma: float = 1.0, step: float = 1.6, seed: int = 
     panels[0].set_ylabel("$x_2$")
 
     panels[0].plot(*x.T, "o", color=ink, markersize=3)
-    panels[0].set_title(f"1. Sample {number} actions")
+    panels[0].set_title(f"1. Sample {number} actions", fontsize=points(7))
 
     for value, colour, marker, name in ((1, good, "o", "f = +1"), (-1, bad, "x", "f = −1")):
         own = marks == value
@@ -89,28 +93,28 @@ def figure(number: int = 60, sigma: float = 1.0, step: float = 1.6, seed: int = 
             *x[own].T, *ends.T, color=colour, angles="xy", scale_units="xy", scale=1, width=0.007, alpha=0.75
         )
         panels[1].plot(*x[own].T, marker, color=colour, markersize=3.5, linestyle="none", label=name)
-    panels[1].set_title("2. Score them, signed by f")
+    panels[1].set_title("2. Score them, signed by f", fontsize=points(7))
     panels[1].legend(loc="lower left", handletextpad=0.2)
 
     panels[2].add_patch(Circle((moved[0], moved[1]), sigma, fill=False, color=good, linewidth=1, linestyle="--"))
-    for arrow, colour, width, name in ((exact, "0.6", 0.022, "exact"), (estimate, good, 0.012, "average")):
+    for arrow, colour, thick, name in ((exact, "0.6", 0.022, "exact"), (estimate, good, 0.012, "average")):
         panels[2].quiver(
-            *mu, *(step * arrow), color=colour, angles="xy", scale_units="xy", scale=1, width=width, label=name
+            *mu, *(step * arrow), color=colour, angles="xy", scale_units="xy", scale=1, width=thick, label=name
         )
-    panels[2].set_title("3. Step along the average")
+    panels[2].set_title("3. Step along the average", fontsize=points(7))
     panels[2].legend(loc="lower left", handletextpad=0.4)
     off = np.degrees(np.arccos(estimate @ exact / (hypot(*estimate) * hypot(*exact))))
     drawing.suptitle(
         f"The average of {number} signed scores points uphill: {off:.0f}° off the exact gradient; "
         f"E f goes from {plane.expected(mu, sigma):.2f} to {plane.expected(moved, sigma):.2f}",
-        fontsize=9,
+        fontsize=points(7),
     )
     return drawing
 
 
 def _ground(panel: Axes, plane: HalfPlane) -> None:
-    """Shade the half plane where f = +1, and draw its edge."""
-    grid = np.linspace(-3.2, 3.2, 201)
+    """Shade the half plane where f = +1, and draw its edge, which is straight: two points a side suffice."""
+    grid = np.linspace(-3.2, 3.2, 2)
     a, b = plane.direction
     height = a * grid[None, :] + b * grid[:, None] - plane.level
     panel.contourf(grid, grid, height, levels=[0, height.max()], colors=["0.92"])

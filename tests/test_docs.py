@@ -113,6 +113,54 @@ def test_what_builds_the_site_is_there() -> None:
     assert {path.name for path in DOCS.iterdir() if path.suffix == ".py"} == {"conf.py"}
 
 
+def sections(page: str) -> dict[str, str]:
+    """A page's text by its headings of the second level."""
+    parts = re.split(r"^## (.+)$", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_every_figure_has_a_picture_and_no_picture_is_left_over() -> None:
+    from ablate.analysis.figures import HELP
+
+    reading = (DOCS / "reading.md").read_text()
+    for name in HELP.keys() - {"survey"}:  # whose many MDPs take minutes
+        section = re.search(rf"^### [^\n]*\b{name}\b.*?(?=^### |\Z)", reading, re.MULTILINE | re.DOTALL)
+        assert section
+        assert re.search(rf"!\[[^\]]+\]\(figures/\w+_{name}\.svg\)", section[0]), name
+    shown = {name for page in PAGES for name in re.findall(r"\(figures/([^)]+)\)", page.read_text())}
+    kept = {path.name: path for path in (DOCS / "figures").iterdir()}
+    assert shown == kept.keys()
+    for name, path in kept.items():
+        assert path.stat().st_size < 60_000, name
+    for name in re.findall(r"\(figures/([^)]+)\)", (DOCS / "lecture.md").read_text()):
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', kept[name].read_text())
+        assert box
+        assert float(box[2]) / float(box[1]) == pytest.approx(9 / 16), f"{name} is no slide"
+
+
+def test_each_slide_has_a_command_a_figure_and_numbers(generated) -> None:
+    asked = []
+    for page, pictures in (("lecture.md", r"!\[[^\]]+\]\(figures/\w+\.svg\)"), ("left_out.md", "")):
+        for head, text in sections(page).items():
+            assert re.search(r"^(\$ |python -m )?(python -m )?ablate |^\$ python -m ", text, re.MULTILINE), head
+            assert re.search(pictures, text), head
+            asked += re.findall(r"^```\{generated\} expected\.([\w-]+)$", text, re.MULTILINE)
+            assert len(asked) == len(set(asked))
+        assert len(asked) >= len(sections(page))
+    assert set(asked) == generated.lecture.EXPECTED.keys()
+
+
+def test_numbers_to_expect_are_the_exact_ones(generated) -> None:
+    """Worked by hand: rewards that are 0 and 1, two arms at 0.9 and 0.1, the closed form of the corridor."""
+    expected = generated.lecture.expected
+    assert "with return | 0.118 |" in expected("cost-then-prize")
+    assert "with reward-to-go | 53.1 |" in expected("cost-then-prize")
+    assert "with reward-to-go | 0.0018 |" in expected("sure-bandit")  # 2 * 0.1^2 * 0.9 * 0.1, about its mean
+    assert "$\\sum_\\tau P(\\tau)$ | 1 |" in expected("facts")
+    assert expected("facts").count("0, but for rounding") == 2
+    assert "| 0.585786, -11.6569 |" in expected("preliminaries")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(page: Path) -> None:
     """Those to files and headings; those to the web are only looked at."""

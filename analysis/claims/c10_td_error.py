@@ -123,5 +123,5 @@ def picture(evidence: pd.DataFrame) -> Figure:
                 panel.plot(N, rtg, color="black", linestyle=style["linestyle"], label=f"G - V, {_critic(row.error)}")
         panel.set(xscale="log", yscale="log", title=task, xlabel="episodes N")
     panels[0].set_ylabel("MSE of the estimate / |grad J|²")
-    panels[-1].legend(fontsize=5.5)
+    panels[-1].legend(fontsize=draw.points(5.5))
     return figure

@@ -53,6 +53,6 @@ def picture(evidence: pd.DataFrame) -> Figure:
             panel.plot(rows["sweep"].to_numpy()[kept], error[kept], label=str(task), **look)
         panel.set(yscale="log", ylim=(LEVEL, 3), xlabel="sweeps, k", title=f"gamma = {gamma:g}")
     panels[0].set_ylabel("max |Q − Q*|, over that\nafter the first sweep")
-    panels[-1].legend(loc="lower right", fontsize=7)
-    figure.suptitle("No error rises above its bound: each sweep shrinks it by gamma or more", fontsize=9)
+    panels[-1].legend(loc="lower right", fontsize=draw.points(7))
+    figure.suptitle("No error rises above its bound: each sweep shrinks it by gamma or more", fontsize=draw.points(9))
     return figure

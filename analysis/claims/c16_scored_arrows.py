@@ -130,5 +130,7 @@ def picture(evidence: pd.DataFrame) -> Figure:
     right.minorticks_off()
     right.set_title("The more dots, the surer the direction")
     right.legend(loc="lower right")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7, frameon=False)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=draw.points(7), frameon=False
+    )
     return figure

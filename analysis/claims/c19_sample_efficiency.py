@@ -80,6 +80,8 @@ def picture(evidence: pd.DataFrame) -> Figure:
     left.set(xscale="log", xlabel="env steps to the threshold, on-policy / Q-learning")
     draw.ticked(left.xaxis)
     right.set(xlabel="share of runs that get there", xlim=(-0.05, 1.05))
-    figure.suptitle("Greedy policies at one budget of env steps: right of 1 Q-learning is sooner", fontsize=9)
-    figure.legend(loc="outside lower center", ncols=6, fontsize=7)
+    figure.suptitle(
+        "Greedy policies at one budget of env steps: right of 1 Q-learning is sooner", fontsize=draw.points(9)
+    )
+    figure.legend(loc="outside lower center", ncols=6, fontsize=draw.points(7))
     return figure

@@ -96,6 +96,6 @@ def picture(evidence: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(places)), places)
     panels[0].set_ylim(len(places) - 0.5, -0.5)
     panels[1].set_xlabel(f"{ONE} - {OTHER}, in units of the best return less that of random actions")
-    figure.suptitle("Left of 0 the policy gradient is the more stable", fontsize=9)
+    figure.suptitle("Left of 0 the policy gradient is the more stable", fontsize=draw.points(9))
     figure.legend(loc="outside lower center")
     return figure

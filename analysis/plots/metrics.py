@@ -13,7 +13,7 @@ from ablate.statistics import paired_tests, seeds
 from ablate.statistics.interval import Floats, Interval
 
 from ..frames import StudyFrames
-from .style import WIDTH, logarithmic, style, title, variants
+from .style import WIDTH, logarithmic, points, style, title, variants, width
 
 UNITS = {
     "trace_variance": "of an episode",
@@ -36,8 +36,8 @@ def metrics(study: StudyFrames) -> Figure:
     rows = study.probe[(study.probe["mode"] == "matched") & (study.probe["stage"] == 1)]
     units = measured(rows)
     envs, names = list(rows["env"].unique()), [variant for variant, _ in variants(rows)]
-    height = 0.6 + len(envs) * (0.6 + 0.16 * len(names))
-    shape: dict[str, Any] = {"figsize": (WIDTH, height), "sharey": True, "layout": "constrained", "squeeze": False}
+    size = width(WIDTH), points(0.6 + len(envs) * (0.6 + 0.16 * len(names)))
+    shape: dict[str, Any] = {"figsize": size, "sharey": True, "layout": "constrained", "squeeze": False}
     figure, axes = plt.subplots(len(envs), len(units), **shape)
     for line, env in zip(axes, envs, strict=True):
         here = rows[rows["env"] == env]

@@ -208,8 +208,8 @@ LOGARITHMIC = ("less variance", "less noise")
 def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str) -> Figure:
     """A row of panels for each pair of scores, a panel a place: a mark a variant, with 95% limits from the seeds."""
     places = list(evidence["place"].unique())
-    draw.theme()
-    size = draw.WIDTH, 1.0 + 2.2 * len(pairs)
+    draw.theme(draw.paper())
+    size = draw.width(draw.WIDTH), draw.points(1.0 + 2.2 * len(pairs))
     figure, panels = plt.subplots(len(pairs), len(places), figsize=size, layout="constrained", squeeze=False)
     for row, (one, other) in zip(panels, pairs, strict=True):
         for panel, place in zip(row, places, strict=True):
@@ -222,18 +222,20 @@ def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str
                 panel.errorbar(x, y, xerr=across, yerr=along, elinewidth=0.6, markersize=4, **look)
             found = tau(rows, one, other)
             low, high = found.limits(LEVEL)
-            panel.set_title(f"{place}\ntau {number(found.value)} [{number(low)}, {number(high)}]", fontsize=7)
+            panel.set_title(
+                f"{place}\ntau {number(found.value)} [{number(low)}, {number(high)}]", fontsize=draw.points(7)
+            )
             for (axis, smallest), score in zip(least.items(), (one, other), strict=True):
                 if score in LOGARITHMIC and smallest > 0:  # limits down to 0 and below run out of the picture
                     panel.set(**{f"{axis}scale": "log", f"{axis}lim": (smallest / 2, None)})
                     style.logarithmic(panel, axis)
         row[0].set_ylabel(AXES[other])
         row[len(row) // 2].set_xlabel(AXES[one])
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=draw.points(9))
     marks: dict[str, Any] = {}
     for panel in figure.axes:
         marks |= {label: mark for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=5, fontsize=7)
+    figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=5, fontsize=draw.points(7))
     return figure
 
 

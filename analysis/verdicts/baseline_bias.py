@@ -74,8 +74,8 @@ class Shifts:
         panel.set_ylim(0.45, 1.05)
         largest = float((evidence["scale"] - 1).abs().max())
         moved = "by 1/N of it, on every problem" if largest > NONE else f"by rounding at most ({largest:.0e} of it)"
-        panel.set_title(f"How far the baseline moves the mean: {moved}", fontsize=9)
-        drawn.legend(loc="outside lower center", ncols=4, fontsize=7, frameon=False)
+        panel.set_title(f"How far the baseline moves the mean: {moved}", fontsize=draw.points(9))
+        drawn.legend(loc="outside lower center", ncols=4, fontsize=draw.points(7), frameon=False)
         return drawn
 
 

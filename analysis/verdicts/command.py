@@ -76,8 +76,12 @@ def run(
     markdown_file: str | None = None,
     page_file: str | None = None,
     pictures: str | None = None,
+    width: str | None = None,
 ) -> None:
     """Answer, print the table, write the JSON, the page and the pictures."""
+    from ..plots import made_for
+
+    paper = made_for(width, None, "on")
     answers = answer(outputs, scale, only)
     verdicts = [verdict for _, verdict, _ in answers]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
@@ -100,17 +104,17 @@ def run(
         write(Path(path), content.encode())
         console.print(f"written: {escape(path)}", soft_wrap=True)
     if pictures is not None:
-        _draw(answers, Path(pictures))
+        _draw(answers, Path(pictures), paper)
         console.print(f"written: {escape(pictures)}/<claim>.png, .svg and .csv", soft_wrap=True)
 
 
-def _draw(answers: Sequence[Answer], folder: Path) -> None:
+def _draw(answers: Sequence[Answer], folder: Path, paper: Any) -> None:
     """The picture of each claim that has evidence, as PNG and SVG, and as CSV what it shows."""
     import matplotlib.pyplot as plt
 
     from ..plots import save, theme
 
-    theme()
+    theme(paper)
     for claim, _, evidence in answers:
         if evidence is not None and len(evidence):
             figure = claim.module.picture(evidence)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from ablate.statistics.interval import student_quantile
 
 from ..plots import theme
+from ..plots.style import paper, points, width
 from .estimates import Estimate
 
 WIDTH = 7.2  # inches
@@ -25,9 +26,10 @@ MARKERS = "osD^vXP*"
 
 
 def figure(columns: int = 1, height: float = 2.8, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A row of panels in the project's style."""
-    theme()
-    drawn, axes = plt.subplots(1, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, **options)
+    """A row of panels in the project's style, on the paper that figures are drawn for now."""
+    theme(paper())
+    size = width(WIDTH), points(height)
+    drawn, axes = plt.subplots(1, columns, figsize=size, layout="constrained", squeeze=False, **options)
     return drawn, list(axes[0])
 
 

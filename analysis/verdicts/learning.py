@@ -106,7 +106,7 @@ def picture(evidence: pd.DataFrame, what: str) -> Figure:
         panel.minorticks_off()
     panels[0].set_ylabel("undiscounted return")
     panels[-1].legend()
-    figure.suptitle(f"{what}: before training and over its last {FINAL:.0%}, a mark a seed", fontsize=9)
+    figure.suptitle(f"{what}: before training and over its last {FINAL:.0%}, a mark a seed", fontsize=draw.points(9))
     return figure
 
 

@@ -190,5 +190,5 @@ class Comparison:
             panel.set(xscale="log", xlabel=f"variance of {estimator} / variance of {reference}")
             panel.set_yticks(range(len(names)), names)
             panel.set_ylim(len(names) - 0.5, -0.5)
-        drawn.suptitle(f"{self.title}: a dot where less, a cross where not", fontsize=9)
+        drawn.suptitle(f"{self.title}: a dot where less, a cross where not", fontsize=draw.points(9))
         return drawn

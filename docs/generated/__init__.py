@@ -11,7 +11,7 @@ Each module writes the pieces of one subject.
 import re
 from collections.abc import Callable
 
-from generated import claims, columns, command_line, configuration, python
+from generated import claims, columns, command_line, configuration, lecture, python
 
 BLOCK = re.compile(r"^```\{generated\} ([\w.-]+)\n```$", re.MULTILINE)
 
@@ -31,6 +31,7 @@ PIECES: dict[str, Callable[..., str]] = {
     "claims": claims.all_claims,
     "explorable": claims.explorable,
     "ledger": claims.ledger,
+    "expected": lecture.expected,
 }
 
 
