@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +106,23 @@ def test_other_modes_are_refused_and_the_usual_one_leaves_cells_their_names() ->
 
 SCRIPT = """
 import signal
+import time
+import gymnasium
 import numpy as np
 from ablate.envs.gym import Gymnasium
-env = Gymnasium("odd_environments:Ends-v0", {"kind": "hangs"}, vectorization_mode="async")
+from odd_environments import Five
+
+class Hangs(Five):
+    def step(self, action):
+        print("at work", flush=True)
+        time.sleep(3600)
+
+gymnasium.register("Hangs-v0", entry_point=Hangs, max_episode_steps=5)
+env = Gymnasium("Hangs-v0", vectorization_mode="async")
 env.reset([np.random.default_rng(0)], 4)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background inherits as ignored
 print(*(process.pid for process in env._vector._vector.processes), flush=True)
-for _ in range(5):
-    env.step(np.zeros((1, 4), int))
+env.step(np.zeros((1, 4), int))
 """
 
 
@@ -128,10 +138,14 @@ def test_the_processes_go_with_the_one_that_started_them(ends: signal.Signals) -
         assert script.stdout is not None
         processes = [int(pid) for pid in script.stdout.readline().split()]
         assert processes
+        for _ in processes:
+            assert script.stdout.readline() == "at work\n"
         script.send_signal(ends)
         script.wait()
+    patience = time.monotonic() + 100
     while any(map(is_running, processes)):
-        pass
+        assert time.monotonic() < patience, "they were left behind"
+        time.sleep(0.01)
 
 
 def is_running(pid: int) -> bool:
