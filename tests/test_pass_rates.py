@@ -23,7 +23,7 @@ def known(*p: float) -> Rates:
 @pytest.mark.parametrize(("size", "share"), [(2, 0.702), (4, 0.449), (8, 0.201), (16, 0.040)])
 def test_published_dead_groups(size: int, share: float) -> None:
     """Of a prompt with p = .1819."""
-    assert pass_rates.dead_share(known(0.1819), size)[0] == pytest.approx(share, abs=5e-4)
+    assert pass_rates.dead_share(known(0.1819), size) == pytest.approx(share, abs=5e-4)
 
 
 @pytest.mark.parametrize("name", pass_rates.ESTIMATORS)
@@ -47,7 +47,7 @@ def test_leave_one_out_is_unbiased_and_the_group_mean_a_share_of_it() -> None:
 def test_noise_to_signal_of_an_update_against_drawn_updates() -> None:
     rng, budget, N = np.random.default_rng(1), 32, 4
     some = known(0.1, 0.4, 0.8)
-    p = some.nodes[rng.integers(0, 3, (100_000, budget // N)), 0]
+    p = some.points[rng.integers(0, 3, (100_000, budget // N))]
     r = (rng.random((*p.shape, N)) < p[..., None]).astype(float)
     update = (advantages.leave_one_out(r) * (r - p[..., None])).mean((1, 2))
     table = pass_rates.by_group_size(some, budget, [N]).set_index("estimator")
@@ -63,7 +63,9 @@ def test_shrinkage_finds_the_prior_that_made_the_rates() -> None:
     assert (a, b) == pytest.approx((2, 5), rel=0.06)
     k = rng.binomial(8, p)
     found = pass_rates.observed(k, np.full(20_000, 8.0))
-    shrunk = found.nodes.mean(1)[np.searchsorted(found.counts[:, 0], k)]
+    kinds = len(found.counts)
+    alone = pass_rates.posteriors(found.counts, np.eye(kinds), np.tile(found.prior, (kinds, 1)))
+    shrunk = (alone @ pass_rates.GRID)[np.searchsorted(found.counts[:, 0], k)]
     assert np.square(shrunk - p).mean() < 0.75 * np.square(k / 8 - p).mean()
 
 
@@ -75,15 +77,32 @@ def some_answers() -> tuple[np.ndarray, np.ndarray]:
     return rng.binomial(n, rng.beta(1, 2, 60)).astype(float), n.astype(float)
 
 
-def test_prompts_with_the_same_counts_are_one_kind_and_all_numbers_are_those_of_the_list(some_answers) -> None:
-    """Every prompt a kind of its own, with its own posterior."""
-    k, n = (values[: pass_rates.FEWEST - 1] for values in some_answers)
+@pytest.mark.parametrize(
+    ("k", "n", "prior"),
+    [(3, 8, (0.8, 1.5)), (0, 4, (0.05, 0.4)), (64, 64, (5.0, 0.02)), (30_001, 100_000, (1.0, 1.0)), (1, 1, (2e4, 1e5))],
+)
+def test_a_posterior_has_the_moments_of_its_beta_distribution(k: int, n: int, prior: tuple[float, float]) -> None:
+    weights = pass_rates.posteriors(np.array([[k, n]], float), np.ones((1, 1)), np.array([prior]))[0]
+    beta, p = stats.beta(prior[0] + k, prior[1] + n - k), pass_rates.GRID
+    assert weights.sum() == pytest.approx(1, abs=1e-12)
+    assert weights @ p == pytest.approx(beta.mean(), rel=1e-5)
+    assert weights @ p**2 == pytest.approx(beta.moment(2), rel=1e-5)
+    assert weights @ (1 - p) ** 8 == pytest.approx(stats.beta(prior[1] + n - k, prior[0] + k).moment(8), rel=1e-5)
+
+
+def test_prompts_with_the_same_counts_are_one_kind(some_answers) -> None:
+    """Every prompt a kind of its own has the same mixture of posteriors, also cut into parts."""
+    k, n = some_answers
     kinds = pass_rates.observed(k, n)
     assert len(kinds.number) < kinds.prompts == len(k)
-    listed = Rates(pass_rates._posterior(k, n, *kinds.prior), np.ones(len(k), int), np.stack([k, n], 1), kinds.prior)
-    exact = ["N", "groups", "dead", "effective", "nsr"]
-    one, other = (pass_rates.by_group_size(rates, 64, [2, 8])[exact] for rates in (kinds, listed))
-    pd.testing.assert_frame_equal(one, other, rtol=1e-12)
+    listed = pass_rates.posteriors(np.stack([k, n], 1), np.full((1, len(k)), 1 / len(k)), np.array([kinds.prior]))
+    np.testing.assert_allclose(kinds.weights, listed[0], rtol=1e-9, atol=1e-15)
+
+
+def test_the_parts_in_which_kinds_are_taken_do_not_matter(some_answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pass_rates._resampled(pass_rates.observed(*some_answers))
+    monkeypatch.setattr(pass_rates, "AT_ONCE", 3 * len(pass_rates.GRID))
+    np.testing.assert_allclose(pass_rates._resampled(pass_rates.observed(*some_answers)), whole, rtol=1e-9, atol=1e-15)
 
 
 def test_a_resample_is_the_list_of_its_prompts(some_answers) -> None:
@@ -93,9 +112,9 @@ def test_a_resample_is_the_list_of_its_prompts(some_answers) -> None:
     draw = np.random.default_rng(0).multinomial(60, rates.number / 60)
     again = pass_rates.observed(*np.repeat(rates.counts, draw, axis=0).T)
     for size, advantage in ((2, advantages.leave_one_out), (8, pass_rates.ESTIMATORS["GRPO"])):
-        told = [float(resamples[0] @ moment) for moment in pass_rates.group_moments(pass_rates.GRID, size, advantage)]
-        wanted = [again.mean(x.mean(1)) for x in pass_rates.group_moments(again.nodes, size, advantage)]
-        assert told == pytest.approx(wanted, rel=1e-3)
+        moments = pass_rates.group_moments(pass_rates.GRID, size, advantage)
+        told = [float(resamples[0] @ moment) for moment in moments]
+        assert told == pytest.approx([again.mean(moment) for moment in moments], rel=1e-4)  # the prior's own tolerance
 
 
 def test_the_prior_is_the_likeliest(some_answers) -> None:

@@ -158,10 +158,10 @@ def _objective(subject: Subject) -> list[Finding]:
     told = f"tr Cov g = {found[3].variance:.4g}, noise / signal of one update {found[3].nsr:.4g}"
     return [
         *(
-            Finding(f"objective, N = {size}", _in_words(each, size), not each.projection > 0)
+            Finding(f"objective at N = {size}", _in_words(each, size), not each.projection > 0)
             for size, each in found.items()
         ),
-        Finding("variance, N = 3", told),
+        Finding("variance at N = 3", told),
     ]
 
 
@@ -257,6 +257,7 @@ def _invariances(subject: Subject, expected: str | None, known: bool) -> list[Fi
     if by_tokens:
         told = "it depends on how the batch is cut, as a mean over its tokens does: hand over those of a whole step"
     meant = known or by_tokens if expected is None else EXPECTED[expected][1] == "token mean"
+    alone = "no influence: whatever it subtracts or divides by is of the prompt's own answers"
     ordered = ignores_order(subject)
     turned = same(c(rewards[::-1], mask[::-1], log_probs[::-1])[::-1], whole)
     shift, scaled = c(rewards + 7, mask, log_probs), c(100 * rewards, mask, log_probs)
@@ -264,7 +265,7 @@ def _invariances(subject: Subject, expected: str | None, known: bool) -> list[Fi
     size = "no influence" if np.allclose(scaled, whole, rtol=2e-3) else size
     turns = same(c(-rewards, mask, log_probs), -whole)
     findings = [
-        Finding("other prompts", "it depends on the answers to other prompts" if couples else "no influence"),
+        Finding("other prompts", "it depends on the answers to other prompts" if couples else alone),
         Finding(
             "micro-batches",
             told if cut else "no influence",
@@ -309,7 +310,7 @@ def _degenerate(subject: Subject) -> list[Finding]:
     cases = {
         "all rewards equal": [[0.1] * 4] * 2,
         "all rewards equal and large": [[1e9 + 0.1] * 4] * 2,
-        "one group right, one wrong": [[1.0] * 4, [0.0] * 4],
+        "a right and a wrong group": [[1.0] * 4, [0.0] * 4],
         "one of four differs": [[1.0, 0.0, 0.0, 0.0]] * 2,
         "rewards that nearly agree": [[0.5, 0.5, 0.5, 0.5 + 1e-7]] * 2,
         "a group of one": [[1.0]] * 2,

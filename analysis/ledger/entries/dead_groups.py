@@ -10,4 +10,4 @@ from ..entry import Measured, exactly
 
 def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     rates = known([0.1819])
-    return {"share of dead groups": exactly([dead_share(rates, size)[0] for size in (2, 4, 8, 16)])}
+    return {"share of dead groups": exactly([dead_share(rates, size) for size in (2, 4, 8, 16)])}
