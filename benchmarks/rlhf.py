@@ -6,7 +6,7 @@ All but the learning curves is exact and takes seconds; these are read from docs
 """
 
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ablate.sequences import advantages, aggregations
+from ablate.sequences.epochs import GradientStep, epochs
 from ablate.sequences.exact import OfBatch, Surrogate, kinds_of, moments, optimal_constant, running_mean_moments
 from ablate.sequences.kl import ESTIMATORS as KL
 from ablate.sequences.kl import kl_moments
@@ -201,6 +202,52 @@ def stale(size: int = 4) -> str:
     return markdown(["surrogate", *(f"k = {k}" for k in (0, 1, 4, 16))], rows)
 
 
+EPOCHS = 1, 2, 4, 8
+CLIPPED: dict[str, tuple[str, str, float, float, str]] = {
+    "RLOO, no ratio clipped, by token": ("leave-one-out", "sequence sum", np.inf, np.inf, "token"),
+    "RLOO, no ratio clipped, by answer": ("leave-one-out", "sequence sum", np.inf, np.inf, "sequence"),
+    "RLOO, .1 / .1, by token": ("leave-one-out", "sequence sum", 0.1, 0.1, "token"),
+    "RLOO, .2 / .2, by token": ("leave-one-out", "sequence sum", 0.2, 0.2, "token"),
+    "RLOO, .2 / .28, by token": ("leave-one-out", "sequence sum", 0.2, 0.28, "token"),
+    "RLOO, .2 / .2, by answer": ("leave-one-out", "sequence sum", 0.2, 0.2, "sequence"),
+    "GRPO, .2 / .2, by token": ("group standardised", "sequence mean", 0.2, 0.2, "token"),
+}
+
+
+@cache
+def on_one_batch(name: str, size: int = 4) -> list[GradientStep]:
+    """Gradient steps of size .5 on the prompts' own success rates, all on the same answers."""
+    problem, start = reference()
+    A, w, low, high, ratio = CLIPPED[name]
+    clip = Surrogate(start, low, high, ratio)
+    lr = 0.5 * problem.prompts
+    return epochs(problem, start, size, ADVANTAGES[A], AGGREGATIONS[w], clip, lr, max(EPOCHS))
+
+
+def epochs_bias() -> str:
+    rows = []
+    for name in CLIPPED:
+        steps = [on_one_batch(name)[k - 1] for k in EPOCHS]
+        biases = [np.sqrt(step.bias_squared) / np.linalg.norm(step.gradient) for step in steps]
+        cells = [
+            f"{100 * bias:.1f}% / {step.nsr:.3g} / {100 * step.clipped:.1f}%"
+            for bias, step in zip(biases, steps, strict=True)
+        ]
+        rows.append([name, *cells])
+    return markdown(["surrogate", *(f"k = {k}" for k in EPOCHS)], rows)
+
+
+def epochs_success() -> str:
+    problem, start = reference()
+    exact = [problem.success(problem.ascended(start, 0.5, k)).mean() for k in EPOCHS]
+    rows = [["exact gradient", *(f"{x:.4f} / 0" for x in exact)]]
+    for name in CLIPPED:
+        steps = [on_one_batch(name)[k - 1] for k in EPOCHS]
+        noise = [step.update_variance / np.square(step.update).sum() for step in steps]
+        rows.append([name, *(f"{step.success:.4f} / {x:.3g}" for step, x in zip(steps, noise, strict=True))])
+    return markdown(["surrogate", *(f"k = {k}" for k in EPOCHS)], rows)
+
+
 def divergences() -> str:
     """KL from a policy to the one 16 exact steps behind it."""
     problem, old = reference()
@@ -263,6 +310,8 @@ TABLES = {
     "at_a_budget": at_a_budget,
     "dynamic_sampling": dynamic_sampling,
     "stale": stale,
+    "epochs_bias": epochs_bias,
+    "epochs_success": epochs_success,
     "divergences": divergences,
     "learning": rlhf_learning.table,
 }

@@ -10,6 +10,7 @@
 | exact          | mean, bias and variance of an estimator, summed over all batches; no sampling         |
 | random_prompts | the same of prompts drawn at random, and dynamic sampling                             |
 | objective      | how prompts and answers count in the mean, by difficulty and length                   |
+| epochs         | several gradient steps on the answers of one batch, clipped or not                    |
 | kl             | estimators of KL(pi || ref) and of its gradient                                       |
 | definitions    | which advantage and aggregation a function equals                                     |
 | mistakes       | what a function equals that is no definition: a known advantage with one mistake       |

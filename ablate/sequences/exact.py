@@ -121,6 +121,15 @@ class Surrogate:
     high: float = 0.2
     ratio: Literal["token", "sequence"] = "token"
 
+    def multipliers(self, log_pi: Floats, behind: Floats) -> Floats:
+        """c_t rho_t of every token for A >= 0 and for A < 0, [2, ..., H], from its log-probabilities [..., H] under the
+        present policy and under the one that wrote it."""
+        ratio = np.exp(log_pi - behind)
+        if self.ratio == "sequence":
+            ratio = np.broadcast_to(ratio.prod(-1, keepdims=True), ratio.shape)
+        kept = np.stack([ratio <= 1 + self.high, ratio >= 1 - self.low])
+        return np.asarray(np.where(kept, ratio, 0.0))
+
 
 def moments(
     problem: TokenProblem,
@@ -208,7 +217,7 @@ def sums(
     """
     rows = range(len(prompts)) if blocks is None else blocks
     accepted, total, square = 0.0, np.zeros((max(rows) + 1, kinds[0].means.shape[-1])), 0.0
-    for which, ways in _batches(kinds, prompts, size, _micro_batches(aggregation)):
+    for which, ways in listed(kinds, prompts, size, _micro_batches(aggregation)):
         v, sign, rewards = _multipliers(kinds, prompts, which, advantage, aggregation)
         chances = ways if accept is None else ways * accept(rewards).all(1)
         means, spreads = np.zeros((len(which), *total.shape)), np.zeros(len(which))
@@ -226,19 +235,27 @@ def sums(
 def _multipliers(
     kinds: list[Kinds], prompts: list[int], which: NDArray[np.int64], advantage: OfBatch, aggregation: OfBatch
 ) -> tuple[Floats, NDArray[np.int64], Floats]:
-    """w A, 1 where A < 0, and r of the prompts' answers by their kinds, [C, prompts, N]. Where the others do not matter
-    they stand there with reward 0 and length 1."""
+    """w A, 1 where A < 0, and r of the prompts' answers by their kinds, [C, prompts, N]."""
+    rewards, lengths, A = advantages_of(kinds, prompts, which, advantage, aggregation)
+    A = A[:, prompts]
+    return aggregation(lengths)[:, prompts] * A, (A < 0).astype(np.int64), rewards[:, prompts]
+
+
+def advantages_of(
+    kinds: list[Kinds], prompts: list[int], which: NDArray[np.int64], advantage: OfBatch, aggregation: OfBatch
+) -> tuple[Floats, Floats, Floats]:
+    """r, L and A of a batch by the kinds `which` [C, prompts, N] of its answers, [C, P, N]. Where the others do not
+    matter they stand there with reward 0 and length 1."""
     shape = len(which), len(kinds), which.shape[2]
     rewards, lengths, norms = np.zeros(shape), np.ones(shape), np.zeros(shape)
     for k, x in enumerate(prompts):
         rewards[:, x], lengths[:, x] = kinds[x].rewards[which[:, k]], kinds[x].lengths[which[:, k]]
         norms[:, x] = 0.0 if (own := kinds[x].norms) is None else own[which[:, k]]
-    w = aggregation(lengths)
-    A = advantages.of_batch(advantage, rewards, lengths=lengths, norms=w**2 * norms)[:, prompts]
-    return w[:, prompts] * A, (A < 0).astype(np.int64), rewards[:, prompts]
+    weighted = aggregation(lengths) ** 2 * norms
+    return rewards, lengths, advantages.of_batch(advantage, rewards, lengths=lengths, norms=weighted)
 
 
-def _batches(
+def listed(
     kinds: list[Kinds], prompts: list[int], size: int, micro_batches: int
 ) -> Iterator[tuple[NDArray[np.int64], Floats]]:
     """Kinds [C, prompts, N] and chances [C] of all batches, a part at a time. Within a prompt and a micro-batch the
@@ -250,12 +267,12 @@ def _batches(
             f"{number:.3g} batches are too many to sum over (at most {MOST_BATCHES:,}): take fewer prompts, answers or "
             "kinds of answer, or an estimator that takes prompts one at a time"
         )
-    listed = [_multisets(kinds[x].chances, n) for x, n in cells]
+    groups = [_multisets(kinds[x].chances, n) for x, n in cells]
     step = max(1, AT_ONCE // (size * kinds[0].means.shape[-1]))
     for start in range(0, number, step):
-        places = np.unravel_index(np.arange(start, min(start + step, number)), [len(p) for _, p in listed])
-        which = np.concatenate([multisets[at] for (multisets, _), at in zip(listed, places, strict=True)], axis=1)
-        chances = np.prod([p[at] for (_, p), at in zip(listed, places, strict=True)], axis=0)
+        places = np.unravel_index(np.arange(start, min(start + step, number)), [len(p) for _, p in groups])
+        which = np.concatenate([multisets[at] for (multisets, _), at in zip(groups, places, strict=True)], axis=1)
+        chances = np.prod([p[at] for (_, p), at in zip(groups, places, strict=True)], axis=0)
         yield which.reshape(len(which), len(prompts), size), chances
 
 
@@ -278,7 +295,7 @@ def _multisets(chances: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
 def batches(chances: Floats, size: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
     """Kinds [C, size] and chances [C] of all groups of one prompt, a part at a time."""
     kinds = Kinds(chances, *(np.empty(0),) * 2, np.empty((2, 0, 1)), np.empty((2, 0)))
-    return ((which[:, 0], ways) for which, ways in _batches([kinds], [0], size, 1))
+    return ((which[:, 0], ways) for which, ways in listed([kinds], [0], size, 1))
 
 
 def _micro_batches(aggregation: OfBatch) -> int:
@@ -305,11 +322,7 @@ def kinds_of(
     else:
         behind = problem.token_log_probs(surrogate.behaviour)
         chances = np.exp(behind.sum(-1))
-        ratio = np.exp(log_pi - behind)
-        if surrogate.ratio == "sequence":
-            ratio = np.broadcast_to(ratio.prod(-1, keepdims=True), ratio.shape)
-        kept = np.stack([ratio <= 1 + surrogate.high, ratio >= 1 - surrogate.low])
-        S = np.einsum("sxyh,xyhd->sxyd", kept * ratio, z)
+        S = np.einsum("sxyh,xyhd->sxyd", surrogate.multipliers(log_pi, behind), z)
     if jacobian is not None:
         S, plain = S @ _flat(jacobian), plain @ _flat(jacobian)
     found = []

@@ -77,7 +77,7 @@ class TokenProblem:
         return np.stack([self._token_log_probs(log_pi)[..., t] for t in range(self.horizon)]).sum(0)
 
     def token_log_probs(self, logits: ArrayLike) -> Floats:
-        """log pi(token_t | x, prefix_t), [P, Y, H]; 0 after the end."""
+        """log pi(token_t | x, prefix_t), [..., P, Y, H] of logits [..., P, prefixes, V]; 0 after the end."""
         return self._token_log_probs(_log_softmax(logits))
 
     def token_scores(self, logits: ArrayLike) -> Floats:
@@ -90,6 +90,14 @@ class TokenProblem:
             z[:, y, t, row] = -pi[:, row]
             z[:, y, t, row, token] += 1
         return z.reshape(self.prompts, Y, self.horizon, -1)
+
+    def weighted_scores(self, logits: ArrayLike, weights: Floats) -> Floats:
+        """sum_yt weights_yt z_yt, [..., P, prefixes, V], of weights [..., P, Y, H], without a list of the z."""
+        pi = np.exp(_log_softmax(logits))
+        taken = np.zeros(np.broadcast_shapes(pi.shape, (*weights.shape[:-2], 1, 1)))
+        for y, t, row, token in self._choices:
+            taken[..., row, token] += weights[..., y, t]
+        return taken - pi * taken.sum(-1, keepdims=True)
 
     def success(self, logits: ArrayLike) -> Floats:
         """E[r | x], [P]."""
@@ -112,9 +120,9 @@ class TokenProblem:
         return theta
 
     def _token_log_probs(self, log_pi: Floats) -> Floats:
-        found = np.zeros((self.prompts, len(self.answers), self.horizon))
+        found = np.zeros((*log_pi.shape[:-2], len(self.answers), self.horizon))
         for y, t, row, token in self._choices:
-            found[:, y, t] = log_pi[:, row, token]
+            found[..., y, t] = log_pi[..., row, token]
         return found
 
     @cached_property
