@@ -275,7 +275,7 @@ def test_it_is_shown_as_a_table_and_a_picture(model, batch) -> None:
 
 def test_what_cannot_be_measured_is_refused(model, batch) -> None:
     x, y = batch
-    with pytest.raises(UserError, match="3 samples are too few"):
+    with pytest.raises(UserError, match="3 samples: too few to tell noise from"):
         probe(model, each, (x[:3], y[:3]))
     with pytest.raises(UserError, match=r"the parts of the batch have \[23, 24\] rows"):
         probe(model, each, (x, y[:23]))
@@ -290,7 +290,7 @@ def test_what_cannot_be_measured_is_refused(model, batch) -> None:
     for loss, told in {
         (lambda batch: batch): r"is called as loss\(model, batch\)",
         (lambda m, b: 3.0): "returned float",
-        (lambda m, b: torch.sqrt(0 * each(m, b))): "gradient of <lambda> is not finite at sample 0",
+        (lambda m, b: torch.sqrt(0 * each(m, b))): "gradient of loss is not finite at sample 0",
         (lambda m, b: each(m, b).detach().mean()): "does not depend on the parameters",
     }.items():
         with pytest.raises(UserError, match=told):

@@ -29,6 +29,7 @@ from ablate.errors import UserError
 from ablate.probes.per_sample import AT_ONCE, Loss, per_sample_gradients, samples, to_numpy
 from ablate.statistics import noise
 from ablate.statistics.block_sums import blocks_of, gradients_of_gram
+from ablate.statistics.formatting import counted
 from ablate.statistics.interval import inverse
 
 if TYPE_CHECKING:
@@ -114,21 +115,21 @@ def probe(
     the first axis), an element where it is a list. ``batch`` is a list of samples or such tensors of N rows.
 
     The parameters that require a gradient are judged, where they lie (a GPU too); nothing is changed, neither
-    parameters, nor their `.grad`, buffers, the mode of the model, nor torch's generators. Several losses see the same
-    random numbers (dropout). With an ``optimizer`` that keeps second moments (Adam,
-    AdamW, RMSprop) noise is also told in its metric, each parameter divided by sqrt(v) + eps.
+    parameters, nor their `.grad`, buffers, the batch, the mode of the model, nor torch's generators. Several losses see
+    the same random numbers (dropout). With an ``optimizer`` that keeps second moments (Adam, AdamW, RMSprop) noise is
+    also told in its metric, each parameter divided by sqrt(v) + eps.
 
     Raises UserError for fewer than 16 samples, a loss that fails, a loss or gradient that is not finite, one that needs
     no gradient, sums over samples, and batch normalisation in training mode, where a sample has no gradient of its own.
     """
-    losses = dict(loss) if isinstance(loss, Mapping) else {getattr(loss, "__name__", "loss"): loss}
+    losses = dict(loss) if isinstance(loss, Mapping) else {_name(loss): loss}
     _check_callable(model, losses)
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise UserError("no parameter of the model requires a gradient; call requires_grad_() on those to judge")
     if (count := samples(batch)) < MIN_SAMPLES:
         hint = "; a list is one of samples, tensors of all samples go in a tuple" if isinstance(batch, list) else ""
-        raise UserError(f"{count} samples are too few to tell noise from; give at least {MIN_SAMPLES}{hint}")
+        raise UserError(f"{counted(count, 'sample')}: too few to tell noise from; give at least {MIN_SAMPLES}{hint}")
     scales = _scales(optimizer, parameters)
     with tempfile.TemporaryFile() as file:
         rows = _Rows(file, sum(p.numel() for p in parameters.values()))
@@ -146,6 +147,11 @@ def probe(
         gram = rows.gram(np.ones(1, np.float32))
         adam = rows.gram(np.concatenate([s.ravel() for s in scales])) if scales else None
     return GradientNoise(_table(list(losses), count, rows.size, gram, adam), _frame(layers), gram)
+
+
+def _name(loss: Loss) -> str:
+    name = getattr(loss, "__name__", "loss")
+    return name if name.isidentifier() else "loss"  # a lambda has none
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from ablate.errors import UserError
 
@@ -25,7 +25,7 @@ def per_sample_gradients(
 
     A sample that has the loss alone that it has in the batch is differentiated alone, many at a time by torch.func
     where the operations allow it, else by a backward pass each. Where the losses hang together, as rows of the
-    Jacobian of their vector, by a backward pass each.
+    Jacobian of their vector, by a backward pass each. The loss is handed copies, which it may change in place.
     """
     number = samples(batch)
     whole = None if isinstance(batch, list) else _losses(model, loss, batch, name)
@@ -34,8 +34,7 @@ def per_sample_gradients(
         _check(whole, name)
         if not _are_alone(model, loss, batch, whole.detach()):
             for value in whole:
-                gradients = torch.autograd.grad(value, list(parameters.values()), retain_graph=True, allow_unused=True)
-                yield [_array(g, p) for g, p in zip(gradients, parameters.values(), strict=True)]
+                yield _differentiated(value, parameters, name, again=True)
             return
     elif whole is not None and not whole.requires_grad:
         raise UserError(DETACHED.format(name))
@@ -53,8 +52,21 @@ def per_sample_gradients(
                 "or a single number of one sample"
             )
         _check(value, name)
-        gradients = torch.autograd.grad(value.reshape(()), list(parameters.values()), allow_unused=True)
-        yield [_array(g, p) for g, p in zip(gradients, parameters.values(), strict=True)]
+        yield _differentiated(value.reshape(()), parameters, name)
+
+
+def _differentiated(
+    value: Tensor, parameters: Mapping[str, Tensor], name: str, again: bool = False
+) -> list[NDArray[np.float32]]:
+    try:
+        gradients = torch.autograd.grad(value, list(parameters.values()), retain_graph=again, allow_unused=True)
+    except RuntimeError as error:
+        told = str(error).splitlines()[0].split(". ")[0].rstrip(".:")
+        raise UserError(
+            f"{name} cannot be differentiated: {told}; return the loss itself, call no backward() in it, and change "
+            "nothing in place that its gradient needs"
+        ) from error
+    return [_array(g, p) for g, p in zip(gradients, parameters.values(), strict=True)]
 
 
 def _are_alone(model: nn.Module, loss: Loss, batch: Any, losses: Tensor) -> bool:
@@ -63,7 +75,7 @@ def _are_alone(model: nn.Module, loss: Loss, batch: Any, losses: Tensor) -> bool
     with torch.no_grad():
         for i, wanted in enumerate(losses):
             try:
-                found = loss(model, _sample(batch, i))
+                found = loss(model, _copied(_sample(batch, i)))
                 same = found.numel() == 1 and torch.isclose(found.reshape(()), wanted, rtol=near, atol=near * near)
             except Exception:  # it takes the batch as a whole
                 return False
@@ -101,7 +113,7 @@ def _together(
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "There is a performance drop")  # of operations without a rule
-                gradients, losses = differentiate(values, *[part[start : start + size] for part in parts])
+                gradients, losses = differentiate(values, *_copied([x[start : start + size] for x in parts]))
         except Exception:  # no rule, or data decides what is computed: the loop tells of a fault of the loss itself
             return
         if not losses.isfinite().all():  # the loop says where
@@ -152,17 +164,23 @@ def _sample(batch: Any, i: int | slice) -> Any:
     return batch[i : i + 1] if isinstance(i, int) else batch[i]
 
 
+def _copied(batch: Any) -> Any:
+    """With copies of its tensors, which a loss may change in place."""
+    return tree_map_only(Tensor, Tensor.clone, batch)
+
+
 def _losses(model: nn.Module, loss: Loss, batch: Any, name: str) -> Tensor:
     """What the loss returns. Raises UserError, with the fault as its cause, where it fails or returns no numbers."""
     try:
-        value = loss(model, batch)
+        value = loss(model, _copied(batch))
     except UserError:
         raise
     except Exception as error:
         told = (str(error).splitlines() or [""])[0]
         raise UserError(
-            f"{name}(model, batch) fails with {type(error).__name__}: {told}; a loss of outputs and targets goes into "
-            "a function of the model and the batch, lambda m, b: loss(m(b[0]), b[1])"
+            f"{name}(model, batch) fails with {type(error).__name__}: {told}; it is called with all samples of tensors "
+            "or with one sample of a list, and a loss of outputs and targets goes into a function of the model and the "
+            "batch, lambda m, b: loss(m(b[0]), b[1])"
         ) from error
     if not isinstance(value, Tensor):
         raise UserError(f"{name} returned {type(value).__name__}; return a tensor, the loss of each sample or of one")
