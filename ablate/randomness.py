@@ -24,6 +24,6 @@ def streams(seeds: Sequence[int], name: str, iteration: int = 0) -> list[np.rand
 
 
 def seed_of(source: np.random.Generator) -> int:
-    """The seed of a `stream`."""
+    """The seed of a `stream`, or of a generator that was made from a seed alone."""
     sequence: Any = source.bit_generator.seed_seq
-    return int(sequence.entropy[0])
+    return int(np.atleast_1d(sequence.entropy)[0])

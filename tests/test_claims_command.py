@@ -66,18 +66,18 @@ def test_a_claim_whose_runs_cannot_be_made_is_inconclusive_and_says_why(tmp_path
     quiet = Console(quiet=True)
     (claim,) = chosen("C14")
     trouble = {claim.commands("quick")[0]: "ablate: no space is left"}
-    verdict, evidence = command._judged(claim, str(tmp_path), "quick", trouble, quiet)
+    verdict, evidence = command._evaluated(claim, str(tmp_path), "quick", trouble, quiet)
     assert evidence is None
     assert verdict.word == "INCONCLUSIVE"
     assert "no space is left" in verdict.sentence
-    untold, _ = command._judged(claim, str(tmp_path), "quick", {}, quiet)
+    untold, _ = command._evaluated(claim, str(tmp_path), "quick", {}, quiet)
     assert "in study lecture_quick" in untold.sentence
     assert str(tmp_path) not in command.to_json([claim], [untold], "quick")
 
 
 def test_the_page_shows_every_claim_with_a_picture_where_there_is_evidence(tmp_path: Path) -> None:
     quiet = Console(quiet=True)
-    drawn = {claim.id: command._judged(claim, str(tmp_path), "quick", {}, quiet) for claim in chosen("C5b,C15")}
+    drawn = {claim.id: command._evaluated(claim, str(tmp_path), "quick", {}, quiet) for claim in chosen("C5b,C15")}
     nothing = [(claim, Verdict(claim.id, remark="no data: <b>nothing</b>"), None) for claim in claims()]
     answers = [(claim, *drawn.get(claim.id, (verdict, evidence))) for claim, verdict, evidence in nothing]
     html = render(claims_page(answers, "outputs", "quick"))
