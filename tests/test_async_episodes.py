@@ -105,6 +105,7 @@ def test_other_modes_are_refused_and_the_usual_one_leaves_cells_their_names() ->
 
 
 SCRIPT = """
+import os
 import signal
 import time
 import gymnasium
@@ -114,7 +115,7 @@ from odd_environments import Five
 
 class Hangs(Five):
     def step(self, action):
-        print("at work", flush=True)
+        os.write(1, b"at work\\n")  # at once: two processes share this pipe
         time.sleep(3600)
 
 gymnasium.register("Hangs-v0", entry_point=Hangs, max_episode_steps=5)
@@ -135,13 +136,16 @@ def test_the_processes_go_with_the_one_that_started_them(ends: signal.Signals) -
     with subprocess.Popen(
         command, env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as script:
-        assert script.stdout is not None
-        processes = [int(pid) for pid in script.stdout.readline().split()]
-        assert processes
-        for _ in processes:
-            assert script.stdout.readline() == "at work\n"
-        script.send_signal(ends)
-        script.wait()
+        try:
+            assert script.stdout is not None
+            processes = [int(pid) for pid in script.stdout.readline().split()]
+            assert processes
+            for _ in processes:
+                assert script.stdout.readline() == "at work\n"
+            script.send_signal(ends)
+            script.wait()
+        finally:
+            script.kill()  # also where a line above fails
     patience = time.monotonic() + 100
     while any(map(is_running, processes)):
         assert time.monotonic() < patience, "they were left behind"
