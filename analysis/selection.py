@@ -12,7 +12,7 @@ with * for any letters. What a probe judged in the runs of other cells is named 
 phi=, baseline= and critic=.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -61,33 +61,59 @@ def chosen_names(names: Sequence[str], choice: CellFilter, what: str) -> dict[st
     if not kept:
         raise UserError(f"--drop leaves no {what} of {one_line(', '.join(names), 200)}")
     for text in choice.rename:
-        old, equals, new = (part.strip() for part in text.partition("="))
-        if not (equals and new):
-            raise UserError(f"--rename {_quoted(text)} is no OLD=NEW")
-        kept |= {name: new for name in _named(list(kept), "rename", [old], what)}
+        pair = _old_and_new(text, _among(kept))
+        if pair is None:
+            old, equals, new = (part.strip() for part in text.partition("="))
+            if not (equals and new):
+                raise UserError(f"--rename {_quoted(text)} is no OLD=NEW")
+            raise _unknown(kept, "rename", old, what)
+        kept |= {name: pair[1] for name in kept if _fits(pair[0], name)}
     return kept
 
 
 def _named(names: Sequence[str], option: str, texts: Sequence[str], what: str) -> set[str]:
     found = set[str]()
-    for text in (part.strip() for typed in texts for part in typed.split(",")):
+    for text in (part for typed in texts for part in _parts(typed, _among(names))):
         fits = {name for name in names if _fits(text, name)}
         if not fits:
-            few = one_line(", ".join(names), 200)
-            raise UserError(f"--{option} {_quoted(text)}: no such {what}; choose from {few}")
+            raise _unknown(names, option, text, what)
         found |= fits
     return found
 
 
+def _among(names: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a text names one of these."""
+    return lambda text: any(_fits(text, name) for name in names)
+
+
+def _unknown(names: Iterable[str], option: str, text: str, what: str) -> UserError:
+    return UserError(f"--{option} {_quoted(text)}: no such {what}; choose from {one_line(', '.join(names), 200)}")
+
+
+def _parts(text: str, names_something: Callable[[str], bool]) -> list[str]:
+    """Texts with commas between; one that names something as it stands, commas and all, is one."""
+    return [text] if names_something(text) else [part.strip() for part in text.split(",")]
+
+
+def _old_and_new(text: str, names_something: Callable[[str], bool]) -> tuple[str, str] | None:
+    """OLD=NEW at the first = before which something is named: a name may hold one itself. None where there is none."""
+    for place, letter in enumerate(text):
+        old, new = text[:place].strip(), text[place + 1 :].strip()
+        if letter == "=" and old and new and names_something(old):
+            return old, new
+    return None
+
+
 def _split(study: StudyFrames, text: str) -> list[str]:
-    """Texts with commas between; a label that holds a comma itself is one."""
-    if _cells(study, text).any() or _judged(study, text).any():
-        return [text]
-    parts = [part.strip() for part in text.split(",")]
+    parts = _parts(text, lambda part: _names_something(study, part))
     for part in parts:
-        if not (_cells(study, part).any() or _judged(study, part).any()):
+        if not _names_something(study, part):
             raise UserError(f"{_quoted(part)} names nothing in study {study.name!r}; {_known(study, part)}")
     return parts
+
+
+def _names_something(study: StudyFrames, text: str) -> bool:
+    return bool(_cells(study, text).any() or _judged(study, text).any())
 
 
 def _cut(study: StudyFrames, texts: Sequence[str], keep: bool) -> StudyFrames:
@@ -109,15 +135,12 @@ def _cut(study: StudyFrames, texts: Sequence[str], keep: bool) -> StudyFrames:
 
 
 def _renamed(study: StudyFrames, text: str) -> StudyFrames:
-    ends = [place for place, letter in enumerate(text) if letter == "=" and 0 < place < len(text) - 1]
-    for end in ends:
-        old, new = text[:end].strip(), text[end + 1 :].strip()
-        cells, rows = _cells(study, old), _judged(study, old)
-        if cells.any() or rows.any():
-            break
-    else:
+    pair = _old_and_new(text, lambda old: _names_something(study, old))
+    if pair is None:
         name = text.rpartition("=")[0] or text
         raise UserError(f"--rename {_quoted(text)} is no OLD=NEW with the name of a cell; {_known(study, name)}")
+    old, new = pair
+    cells, rows = _cells(study, old), _judged(study, old)
     labels, variants = study.cells["label"].copy(), study.cells["variant"].copy()
     whole = variants.map(lambda variant: _fits(old, variant))  # the settings in brackets stay
     for cell in labels.index[cells]:

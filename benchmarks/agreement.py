@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ablate.runs.resources import cores
+from ablate.resources import cores
 from ablate.statistics.seeds import over_seeds, worst_quarter
 from ablate.store import Cell
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from ablate.runs.resources import cores
+from ablate.resources import cores
 from ablate.store import Cell, read_jobs
 
 SWEEP = ("-m", "phi=return,rtg,advantage", "seed=0-9", "iterations=100")

@@ -45,7 +45,7 @@ def test_training_has_the_same_bits_in_either_mode(id: str, policy: str) -> None
 
 @pytest.mark.parametrize("cores", [1, 3, 5, 50])
 def test_episodes_are_the_same_however_many_processes_share_them(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(async_episodes, "_cores", lambda: cores)
+    monkeypatch.setattr(async_episodes, "cores", lambda: cores)
     both = [Gymnasium("CartPole-v1", horizon=30, vectorization_mode=mode) for mode in MODES]
     actions = random_actions(both[0], np.random.default_rng(0), (30, 2, 4))
     np.testing.assert_array_equal(*(env.reset(streams(5, 6), 4) for env in both))

@@ -250,3 +250,10 @@ def test_what_is_imported_can_be_chosen_and_renamed(tmp_path: Path, capsys: pyte
     assert main([*other, "--rename", "SAC=PPO"]) == 2
     assert "are both seed 0 of PPO" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_name_that_holds_a_comma_or_an_equals_sign_is_one(tmp_path: Path) -> None:
+    """As in a study on disk."""
+    file = str(tidy(tmp_path / "runs.csv", {"lr=0.1": 100.0, "a, b": 50.0, "DQN": 20.0}, range(2)))
+    study = taken(tmp_path, file, "--env", "Hopper", "--only", "a, b", "--only", "lr=0.1", "--rename", "lr=0.1=large")
+    assert set(study.cells["label"]) == {"a, b", "large"}

@@ -9,9 +9,9 @@ import pytest
 from commands import PATIENCE
 from conftest import compose
 
-from ablate import build
+from ablate import build, resources
 from ablate.errors import UserError
-from ablate.runs import memory, resources
+from ablate.runs import memory
 
 GIB = 2**30
 
@@ -85,7 +85,7 @@ def test_a_quota_of_time_is_a_number_of_cores(files: dict[str, str], cores: int 
 
 
 def test_the_limit_of_address_space_counts() -> None:
-    code = "from ablate.runs import resources; print(resources.memory())"
+    code = "from ablate import resources; print(resources.memory())"
     shell = ["bash", "-c", f'ulimit -v {2 * 1024**2}; "$0" -c "$1"', sys.executable, code]
     assert 0 < int(subprocess.check_output(shell, timeout=PATIENCE)) < 2 * GIB
 

@@ -21,6 +21,7 @@ from ablate import global_generators
 from ablate.child_processes import end_with_parent
 from ablate.envs.base import Bools
 from ablate.errors import UserError, message_of
+from ablate.resources import cores
 
 Make = Callable[[], gymnasium.Env]
 Step = tuple[NDArray, NDArray[np.float64], Bools, Bools, dict[str, Any]]
@@ -42,7 +43,7 @@ class AsyncEpisodes:
         self._vector: AsyncVectorEnv | None = None
 
     def reset(self, seed: Sequence[int]) -> tuple[NDArray, dict[str, Any]]:
-        wanted = min(_cores(), len(seed))
+        wanted = min(cores(), len(seed))
         if self._vector is None or self._vector.num_envs < wanted or len(seed) > self._vector.num_envs * self._size:
             self.close()
             self._size = -(-len(seed) // wanted)
@@ -190,7 +191,3 @@ def _serve(*arguments: Any) -> None:
         _async_worker(*arguments)
     finally:
         os._exit(0)  # without waiting for threads of user code
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -88,7 +88,7 @@ LEAVE_ONE_OUT: dict[str, Sequence[Function]] = {
 
 
 def advantages(rewards: Floats, values: Floats, gamma: float, lam: float) -> Floats:
-    return gae_of_td_errors(td_errors(rewards, values[:-1], values[1:], gamma), gamma, lam)
+    return gae_of_td_errors(_deltas(rewards, values, gamma, lam), gamma, lam)
 
 
 def with_other(**other: float) -> Function:
@@ -102,7 +102,7 @@ def _summed(deltas: Callable[..., Floats], factor: Callable[[float, float], floa
 
 
 def _deltas(rewards: Floats, values: Floats, gamma: float, lam: float) -> Floats:
-    return rewards + gamma * values[1:] - values[:-1]
+    return td_errors(rewards, values[:-1], values[1:], gamma)
 
 
 def _both(gamma: float, lam: float) -> float:

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from ablate.configuration.ranges import Dask
 from ablate.errors import UserError, one_line
+from ablate.resources import cores
 from ablate.runs.progress import ProgressReporter
-from ablate.runs.resources import cores
 from ablate.runs.run import blocks, progress_of
 from ablate.runs.worker import run_and_capture
 from ablate.runs.workers import TaskFailure, TaskHandle, block_signals

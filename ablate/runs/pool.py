@@ -16,9 +16,9 @@ from ablate.configuration import IncompatibleSettings, Job
 from ablate.configuration.overrides import ranges
 from ablate.configuration.ranges import Dask
 from ablate.errors import UserError
+from ablate.resources import cores
 from ablate.runs.cluster import Cluster
 from ablate.runs.progress import Line, ProgressReporter
-from ablate.runs.resources import cores
 from ablate.runs.run import CellScheduler, SeedBlock, Summary
 from ablate.runs.workers import TaskHandle, Workers, uninterrupted
 from ablate.store import Cell, check_writable, record_job

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
-from ablate import build
+from ablate import build, resources
 from ablate.configuration import Job
 from ablate.configuration.overrides import ranges
 from ablate.configuration.ranges import Dask
 from ablate.errors import UserError
-from ablate.runs import memory, resources
+from ablate.runs import memory
 from ablate.runs.budget import Budget
 from ablate.runs.progress import ProgressReporter
 from ablate.runs.workers import TaskHandle
