@@ -3,7 +3,7 @@
 All pages run in one folder, each with results of its own. Blocks of `bash` are commands, and those of `python` are
 executed; a block of python, yaml, json or nothing whose paragraph names a file and ends in a colon is that file. Other
 blocks are not run. Training is cut short: at most `SEEDS` seeds, `ITERATIONS` iterations, `EPISODES` of the probe,
-and figures are drawn in one format.
+two updates of its critics, and figures are drawn in one format.
 
     python tests/blocks.py FOLDER PAGE.md ...     runs the pages, prints what failed, exit code 1 if anything did
 """
@@ -85,6 +85,7 @@ def shortened(words: list[str]) -> list[str]:
     if "probe=matched" in words:  # which judges batches, 16 at least
         more += [f"probe.episodes={EPISODES}"] if "probe.episodes" not in names else []
         more += ["episodes=4"] if "episodes" not in names else []
+        more += ["critic.updates=2"] if "critic.updates" not in names else []  # of what it fits
     return [*short, *more, "workers=1"]
 
 

@@ -110,6 +110,9 @@ class Net(torch.nn.Module):
 '''
 
 
+PROBE = "probe=matched", "probe.episodes=16", "critic.updates=2"
+
+
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (tmp_path / "my_objects.py").write_text(MINE)
@@ -123,7 +126,7 @@ def test_objects_of_a_module_stand_for_choices_as_a_yaml_would(tmp_path: Path, m
     words = {"phi": [partial(mine.late, steps=2), "rtg"], "baseline": mine.first, "policy": partial(mine.Net, width=5)}
     words |= {"env": partial(mine.Walk, prize=3.0), "seed": [0, 2], "iterations": 2, "episodes": 4, "workers": 1}
     place = {"outputs": tmp_path / "outputs"}
-    study = ablate.run("env.horizon=4", "probe=matched", "probe.episodes=16", **words, **place)
+    study = ablate.run("env.horizon=4", *PROBE, **words, **place)
     assert {*study.frames.runs["status"]} == {"complete"}
     assert {*study.frames.runs["seed"]} == {0, 2}
     configs = [*study.frames.cells["config"]]
@@ -140,7 +143,7 @@ def test_objects_of_a_module_stand_for_choices_as_a_yaml_would(tmp_path: Path, m
         own = {"phi": partial(mine.late, steps=2), "baseline": mine.first} | {k: words[k] for k in ("policy", "env")}
         choice(group, own[group], tmp_path / "conf")
     line = "phi=late,rtg", "baseline=first", "policy=Net", "env=Walk", "seed=[0,2]", "iterations=2", "episodes=4"
-    rest = "env.horizon=4", "probe=matched", "probe.episodes=16", "workers=1", "outputs=outputs"
+    rest = "env.horizon=4", *PROBE, "workers=1", "outputs=outputs"
     path = f"{tmp_path}{os.pathsep}{ROOT}"
     command("-m", "--config-dir", "conf", *line, *rest, "study.name=typed", cwd=tmp_path, PYTHONPATH=path)
     typed = ablate.load(tmp_path / "outputs", "typed")
