@@ -72,6 +72,15 @@ RIGHT = [
 ]
 
 
+@pytest.mark.parametrize(("of", "name", "told"), [(rloo, "rloo", "leave-one-out"), (grpo, "grpo", "group standardised")])
+def test_a_constant_factor_is_no_fault_though_half_of_rloo_is_the_group_mean_at_two_answers(of, name, told) -> None:
+    findings = audit(Subject("it", lambda rewards: 0.5 * of(rewards), False), name)
+    assert not [finding for finding in findings if finding.fault]
+    found = next(finding.found for finding in findings if finding.check == "definition")
+    assert found.startswith(told)
+    assert found.endswith(", times 0.5")
+
+
 @pytest.mark.parametrize(("function", "name"), RIGHT, ids=lambda x: getattr(x, "__name__", x))
 def test_a_right_one_is_recognised_and_has_no_fault(function, name: str) -> None:
     assert faults(function, name) == {}

@@ -198,6 +198,22 @@ CUT = {
     "group mean, of which only negative advantages are kept": lambda r: dr_grpo(r).clamp(max=0),
     "": rloo,
 }
+NOT_CUT = {
+    "another epsilon": lambda r: dr_grpo(r) / (r.std(1, keepdim=True) + 5e-6),
+    "single precision": lambda r: grpo(r.float()),
+}
+
+
+@pytest.mark.parametrize("what", NOT_CUT)
+def test_rounding_and_another_epsilon_cut_nothing_off(what: str) -> None:
+    assert cut_off(Subject("it", NOT_CUT[what], False).multipliers, False) == ""
+
+
+def test_a_loss_in_single_precision_cuts_nothing_off() -> None:
+    def single(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        return token_mean(log_probs.float(), rewards.float(), mask.float())
+
+    assert cut_off(Subject("it", single, True).multipliers, True) == ""
 
 
 @pytest.mark.parametrize("told", CUT)

@@ -203,7 +203,7 @@ def _definition(subject: Subject, expected: str | None) -> tuple[Finding, Defini
     wrong = cut_off(*given) or wrong
     known = small[0] if small and not wrong else None
     told = wrong or (NONE if known is None else str(known))
-    if expected is not None and not any(definition.is_of(expected) for definition in found[first]):
+    if expected is not None and not any(definition.is_of(expected) for definition in small):
         return Finding("definition", f"{told}, where {expected} is {'; '.join(EXPECTED[expected])}", True), known
     return Finding("definition", told, bool(wrong)), known
 
@@ -214,11 +214,12 @@ def _alike(found: dict[tuple[int, int], list[Definition]], first: tuple[int, int
     for shape, here in found.items():
         if (shape[1] == 2 and not here) or (shape != (2, 5) and not small):
             continue  # what is none of those known may equal one where answers or prompts are few
-        if (small or here) and not any(one.same(other) for one in small for other in here):
+        both = [one for one in small if any(map(one.same, here))]
+        if (small or here) and not both:
             what, k = ("group size", 1) if first[0] == shape[0] else ("number of prompts", 0)
-            told = [f"{_first(found[each])} at {'BN'[k]} = {each[k]}" for each in (first, shape)]
+            told = [f"{_first(each)} at {'BN'[k]} = {at[k]}" for each, at in ((small, first), (here, shape))]
             return [], f"changes with the {what}: {', '.join(told)}"
-        small = [one for one in small if any(map(one.same, here))]
+        small = both
     return small, ""
 
 

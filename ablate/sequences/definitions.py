@@ -116,15 +116,16 @@ def definitions(
     multipliers: Multipliers, is_loss: bool, prompts: int, size: int, among: Mapping[str, OfBatch] = ADVANTAGES
 ) -> list[Definition]:
     """Those of the advantages `among` that it equals with an aggregation, on generic rewards and lengths of B =
-    `prompts` and N = `size`, the nearest first: as they stand, or else up to a factor."""
-    near: dict[bool, list[tuple[float, Definition]]] = {True: [], False: []}
+    `prompts` and N = `size`: first those that it equals as they stand, then up to a factor, the nearest first."""
+    near: list[tuple[bool, float, Definition]] = []
     for advantage, aggregation, found, known in compared(multipliers, is_loss, trials(prompts, size), among):
         free = sum(np.vdot(a, b) for a, b in zip(found, known, strict=True)) / sum(np.vdot(b, b) for b in known)
-        for factor, exact in ((1.0, True), (float(free), False)):
+        for factor in (1.0, float(free)):
             off = max(np.abs(a - factor * b).max() / np.abs(a).max() for a, b in zip(found, known, strict=True))
             if off < SAME:
-                near[exact].append((off, Definition(advantage, aggregation, factor)))
-    return [definition for _, definition in sorted(near[True] or near[False], key=lambda each: each[0])]
+                near.append((factor != 1, off, Definition(advantage, aggregation, factor)))
+                break
+    return [definition for *_, definition in sorted(near, key=lambda each: each[:2])]
 
 
 def mixed(multipliers: Multipliers, is_loss: bool) -> str:

@@ -23,6 +23,7 @@ from ablate.sequences.exact import OfBatch
 
 Floats = NDArray[np.float64]
 SHAPE = 3, 5  # prompts and answers at which no two of these are alike
+SUBSTANTIAL = 0.05  # of the largest advantage: what is cut off is more, rounding or another epsilon less
 
 
 def _over_prompts(advantage: OfBatch, rewards: Floats, **settings: float) -> Floats:
@@ -80,14 +81,15 @@ def cut_off(multipliers: Multipliers, is_loss: bool) -> str:
             A = [c / w(L) for c, L in zip(firsts, lengths, strict=True)]
             off, told = _bounds(A, known)
             near.append((off, told and f"{'; '.join(filter(None, (advantage, aggregation)))}, {told}"))
-    off, told = min(near)
-    return told if off < SAME else ""
+    close = [told for off, told in sorted(near) if off < SAME]
+    return close[0] if all(close) and close else ""
 
 
 def _bounds(A: Sequence[Floats], known: Sequence[Floats]) -> tuple[float, str]:
     """How far A is from min(max(f K, low), high) of the known K, with f the largest A / K, and the bounds in words.
 
-    None where A = f K; infinitely far where they would leave less than a quarter of the answers.
+    None where A = f K; infinitely far where they would leave less than a quarter of the answers, or cut off so little
+    that it may be rounding.
     """
     a, k = (np.concatenate([each.ravel() for each in parts]) for parts in (A, known))
     if not (np.isfinite(a).all() and np.isfinite(k).all() and a.any() and k.any()):
@@ -99,7 +101,7 @@ def _bounds(A: Sequence[Floats], known: Sequence[Floats]) -> tuple[float, str]:
     low, high = float(a.min()), float(a.max())
     below, above = full < low - SAME * scale, full > high + SAME * scale
     off = float((np.abs(a - full.clip(low, high)) / scale).max())
-    if np.mean(below | above) > 0.75:
+    if np.mean(below | above) > 0.75 or np.abs(full - a).max() < SUBSTANTIAL * np.abs(full).max():
         return np.inf, ""
     if not above.any() and abs(low) <= SAME:
         return off, "of which only positive advantages are kept"
