@@ -31,7 +31,7 @@ def mean(phi: Steps, signals: Signals, score_products: ScoreProducts) -> Baselin
     R(tau_i) is in its own baseline, so the estimate's mean is (1 - 1/N) times that of `loo` for Phi = R(tau). For a Phi
     that is measured from t, and unbiased, that of step t is scaled by 1 - gamma^t / N.
     """
-    return first_plus_mean(signals.returns, axis=1)[:, None, None]
+    return first_plus_mean(signals.returns, signals.played)[:, None, None]
 
 
 def leave_one_out(phi: Steps, signals: Signals, score_products: ScoreProducts) -> Baseline:
@@ -39,7 +39,7 @@ def leave_one_out(phi: Steps, signals: Signals, score_products: ScoreProducts) -
 
     Source: Kool, van Hoof & Welling (2019), "Buy 4 REINFORCE samples, get a baseline for free!".
     """
-    return _mean_of_others(signals.returns)[..., None]
+    return _mean_of_others(signals.returns, signals.played)[..., None]
 
 
 def time(phi: Steps, signals: Signals, score_products: ScoreProducts) -> Baseline:
@@ -71,9 +71,8 @@ def _sum_of_others(x: Floats) -> Floats:
     return ordered_sum(x, axis=1)[:, None] - x
 
 
-def _mean_of_others(x: Floats, mask: NDArray[np.bool_] | None = None) -> Floats:
+def _mean_of_others(x: Floats, taken: NDArray[np.bool_]) -> Floats:
     """Measured from the first x that is there, so that of equal numbers it is that number, to the last bit."""
-    taken = np.ones(x.shape, bool) if mask is None else mask
     first = np.take_along_axis(x, taken.argmax(1)[:, None], axis=1)
     counts = _sum_of_others(taken.astype(np.float64)) * taken
     mean = np.divide(_sum_of_others((x - first) * taken), counts, out=np.zeros_like(x), where=counts > 0)

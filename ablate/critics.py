@@ -296,7 +296,7 @@ class RunningMean:
     def fit(
         self, state: State, episodes: Trajectories, signals: Signals, seeds: Sequence[int], iteration: int
     ) -> tuple[State, dict[str, Floats]]:
-        mean = torch.from_numpy(first_plus_mean(signals.returns, axis=1))
+        mean = torch.from_numpy(first_plus_mean(signals.returns, signals.played))
         return {"sum": self.decay * state["sum"] + mean, "weight": self.decay * state["weight"] + 1}, {}
 
 

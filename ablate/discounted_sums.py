@@ -17,10 +17,11 @@ def ordered_sum(x: Floats, axis: int) -> Floats:
     return np.take(np.cumsum(x, axis=axis), -1, axis=axis)
 
 
-def first_plus_mean(x: Floats, axis: int) -> Floats:
-    """(1/N) sum_i x_i as x_0 + (1/N) sum_i (x_i - x_0): of N equal numbers that number, to the last bit."""
-    first = np.take(x, 0, axis=axis)
-    return first + ordered_sum(x - np.expand_dims(first, axis), axis) / x.shape[axis]
+def first_plus_mean(x: Floats, taken: NDArray[np.bool_]) -> Floats:
+    """(1/n) sum_i x_i over the n that are taken, [S,N] -> [S], as x_0 + (1/n) sum_i (x_i - x_0): of equal numbers that
+    number, to the last bit. x_0 is always taken."""
+    first = x[:, 0]
+    return first + ordered_sum((x - first[:, None]) * taken, axis=1) / taken.sum(1)
 
 
 def discounted_sum(x: Num[np.ndarray, "*batch T"], discount: float) -> Series:

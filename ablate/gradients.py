@@ -26,7 +26,7 @@ class GradientEstimate(NamedTuple):
 def policy_gradient(
     policy: Policy, theta: Float[Tensor, "S P"], episodes: Trajectories, weights: Float[np.ndarray, "S N T"]
 ) -> GradientEstimate:
-    """g = (1/N) sum_i sum_t grad log pi(a_it|s_it) W_it: sum over time, mean over episodes.
+    """g = (1/N) sum_i sum_t grad log pi(a_it|s_it) W_it: sum over time, mean over the seed's episodes.
 
     theta [S, P], weights W_it = w_t (Phi_it - b_it) [S, N, T] -> gradient [S, P]. One forward and backward pass over
     the steps that were taken, in blocks that stay in cache. Equal to autograd's gradient of the slide's loss
@@ -34,7 +34,8 @@ def policy_gradient(
     """
     rows = episodes.rows
     observations, _, actions = (torch.from_numpy(x) for x in episodes.steps)
-    shares = torch.from_numpy(rows.pack(weights).astype(np.float32) / np.float32(weights.shape[1]))
+    counts = episodes.played.sum(1, keepdims=True).astype(np.float32)
+    shares = torch.from_numpy(rows.pack(weights).astype(np.float32) / counts)
     valid = torch.from_numpy(rows.valid.astype(np.float32))
     gradient = torch.zeros_like(theta)
     entropy = torch.zeros(len(theta))

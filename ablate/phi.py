@@ -55,6 +55,11 @@ class Signals:
         return self.log_prob()
 
     @property
+    def played(self) -> Bool[np.ndarray, "S N"]:
+        """True where there is an episode: batches by steps have a number of them that is the seed's own."""
+        return self.mask[..., 0]
+
+    @property
     def returns(self) -> Float[np.ndarray, "S N"]:
         """R(tau) = sum_t gamma^t r_t, [S,N]."""
         return discounted_sum(self.rewards, self.gamma)[..., 0]

@@ -17,6 +17,7 @@ from ablate.errors import UserError
 from ablate.phi import Signals
 
 Floats = NDArray[np.float64]
+Place = tuple[slice, slice, slice]  # of a seed, its episodes and their steps in [S,N,T]
 OWN = "ablate."  # in front of every target that is not user code
 GYMNASIUM = "ablate.envs.gym.Gymnasium"  # whose environments may be anybody's
 MODULE = "ablate.module_policies.policy"  # whose networks are
@@ -51,9 +52,9 @@ def of_read_only(record: Any) -> Any:
 class UserPhi:
     """Signals -> Phi [S,N,T] of a ``function`` of the user's, which ``name`` names in an error line.
 
-    It is called for one seed at a time, S = 1 and T the seed's own longest episode, so that a mean over all that it is
-    handed is no mean over other seeds. Raises UserError where it writes into the signals, or gives what is no array of
-    that shape.
+    It is called for one seed at a time, S = 1, with N the seed's own number of episodes and T the longest of them, so
+    that a mean over all that it is handed is no mean over other seeds. Raises UserError where it writes into the
+    signals, or gives what is no array of that shape.
     """
 
     function: Callable[[Signals], Any]
@@ -61,8 +62,8 @@ class UserPhi:
 
     def __call__(self, signals: Signals) -> Floats:
         found = np.zeros(signals.mask.shape)
-        for row, steps, own in _rows(signals):
-            found[row, :, steps] = _array(_call(self.name, self.function, own), own.mask.shape, self.name)
+        for place, own in _rows(signals):
+            found[place] = _array(_call(self.name, self.function, own), own.mask.shape, self.name)
         return found
 
 
@@ -75,15 +76,15 @@ class UserBaseline:
 
     def __call__(self, phi: Floats, signals: Signals, score_products: ScoreProducts) -> Floats:
         found = np.zeros(signals.mask.shape)
-        for row, steps, own in _rows(signals):
+        for place, own in _rows(signals):
 
-            def products(u: Floats, v: Floats, row: slice = row, steps: slice = steps) -> Floats:
+            def products(u: Floats, v: Floats, place: Place = place) -> Floats:
                 whole = np.zeros((2, *signals.mask.shape))
-                whole[0, row, :, steps], whole[1, row, :, steps] = u, v
-                return score_products(*whole)[row]
+                whole[0][place], whole[1][place] = u, v
+                return score_products(*whole)[place[:2]]
 
-            b = _call(self.name, self.function, read_only(phi[row, :, steps]), own, products)
-            found[row, :, steps] = _array(b, own.mask.shape, self.name)
+            b = _call(self.name, self.function, read_only(phi[place]), own, products)
+            found[place] = _array(b, own.mask.shape, self.name)
         return found
 
 
@@ -116,19 +117,17 @@ class UserCritic:
         return _call(self.name, self.critic.fit, *own, list(seeds), iteration)
 
 
-def _rows(signals: Signals) -> Iterator[tuple[slice, slice, Signals]]:
-    """For each row of the seed axis: its place, the steps up to the end of its longest episode, and its signals."""
-    for s, steps in enumerate(signals.mask.sum(2).max(1)):
-        row, taken = slice(s, s + 1), slice(int(steps))
+def _rows(signals: Signals) -> Iterator[tuple[Place, Signals]]:
+    """For each row of the seed axis: where its episodes are, up to the end of the longest of them, and its signals."""
+    for s, (episodes, steps) in enumerate(zip(signals.played.sum(1), signals.mask.sum(2).max(1), strict=True)):
+        place = slice(s, s + 1), slice(int(episodes)), slice(int(steps))
         arrays = {f.name: getattr(signals, f.name) for f in fields(signals)}
-        cut: dict[str, Any] = {
-            name: read_only(x[row, :, taken]) for name, x in arrays.items() if isinstance(x, np.ndarray)
-        }
-        yield row, taken, replace(signals, **cut, log_prob=partial(_log_probs, signals, row, taken))
+        cut: dict[str, Any] = {name: read_only(x[place]) for name, x in arrays.items() if isinstance(x, np.ndarray)}
+        yield place, replace(signals, **cut, log_prob=partial(_log_probs, signals, place))
 
 
-def _log_probs(signals: Signals, row: slice, taken: slice) -> Floats:
-    return read_only(signals.log_probs[row, :, taken])
+def _log_probs(signals: Signals, place: Place) -> Floats:
+    return read_only(signals.log_probs[place])
 
 
 def _call(name: str, function: Callable, *arguments: Any) -> Any:

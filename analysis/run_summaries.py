@@ -108,6 +108,8 @@ def budget(config: Mapping[str, Any]) -> tuple[str, Any]:
     if config.get("env_steps") is not None:
         return "env steps", config["env_steps"]
     iterations, algorithm = config.get("iterations") or 0, config.get("algorithm") or {}
+    if config.get("batch_steps"):
+        return "env steps", iterations * config["batch_steps"]
     if config.get("phi"):
         return "episodes", iterations * (config.get("episodes") or 0)
     online = ["updates", "n_steps"] if "n_steps" in algorithm else ["steps"]

@@ -1,7 +1,7 @@
 """What settings cannot be together. Every check only reads, and raises a UserError with the remedy."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ def check(asked: dict[str, Any], config: dict[str, Any], overrides: Sequence[str
     """Hold a configuration against itself: `asked` as it was composed of `overrides`, `config` as it was completed."""
     _budget(asked, overrides)
     _unused(config, overrides)
+    _batch(config, overrides)
     if config["phi"]:
         _group(config)
         _variant(config)
@@ -57,6 +58,12 @@ def _unused(config: dict[str, Any], overrides: Sequence[str]) -> None:
             raise IncompatibleSettings(
                 f"algorithm={name} uses no {part}; leave out {typed}, or write algorithm=policy_gradient"
             )
+    typed = _typed(overrides, "batch_steps")
+    if "episodes" not in uses and typed and typed != "batch_steps=null":
+        raise IncompatibleSettings(
+            f"algorithm={name} learns as it goes, from no batch of episodes; leave out {typed}, or write "
+            "algorithm=policy_gradient"
+        )
     for axis, plain in PLAIN.items():
         typed = _typed(overrides, axis)
         if not config["phi"] and typed and typed != f"{axis}={plain}":
@@ -65,6 +72,25 @@ def _unused(config: dict[str, Any], overrides: Sequence[str]) -> None:
             )
     if not config["phi"] and config["env"].get("group") is not None:
         raise IncompatibleSettings(f"algorithm={name} takes no groups of episodes; leave out env.group")
+
+
+def _batch(config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse two sizes of a batch, and what needs to know how many episodes one has."""
+    if "batch_steps" not in config:
+        return
+    own = f"batch_steps={config['batch_steps']}"
+    for name, does in (("episodes", "is another size of a batch"), ("probe.episodes", "has no use: a probe takes whole "
+        "batches")):  # fmt: skip
+        typed = _typed(overrides, re.escape(name))
+        if typed and typed != "episodes=null":
+            raise UserError(f"{typed} {does} beside {own}; leave one out, or write batch_steps=null")
+    remedy = f"write episodes= in place of {own}"
+    if "group" in config["env"]:
+        raise IncompatibleSettings(f"env={config['env']['name']} plays episodes in groups, of equal size; {remedy}")
+    for axis in PLAIN.keys() & config.keys():
+        raise IncompatibleSettings(f"{axis}={config[axis]['name']} is of groups of equal size; {remedy}")
+    if config["probe"]["name"] == "exact":
+        raise IncompatibleSettings(f"probe=exact has values of a fixed number of episodes; {remedy}, or probe=online")
 
 
 def _typed(overrides: Sequence[str], part: str) -> str | None:
@@ -110,6 +136,8 @@ def _variant(config: dict[str, Any]) -> None:
             f"phi={phi['name']} baseline={baseline['name']} cannot be: phi={phi['name']} has V(s_t) in it already; "
             "write baseline=none"
         )
+    if config["episodes"] is None:
+        return
     fewest, group = baseline["about"].get("fewest_episodes", 1), config["env"].get("group")
     size, what = (config["episodes"], "episodes") if group is None else (group, "env.group")
     if size < fewest:
@@ -142,14 +170,37 @@ def _probe(config: dict[str, Any]) -> None:
 
 def _others(config: dict[str, Any]) -> None:
     """Refuse to judge baselines of the other episodes where a batch has too few."""
+    if config["episodes"] is None:
+        return
     group = config["env"].get("group")
     batch, what = (config["episodes"], "episodes") if group is None else (group, "env.group")
-    parts = [part for variant in variants(config).values() for part in variant.values() if isinstance(part, dict)]
-    fewest = max((part.get("about") or {}).get("fewest_episodes", 1) for part in parts)
+    fewest = _fewest(variants(config).values())
     if batch < fewest:
         raise IncompatibleSettings(
             f"probe={config['probe']['name']} with {what}={batch} cannot be: it judges baselines of the other "
             f"episodes of the batch; write {what}={fewest} or more"
+        )
+
+
+def _fewest(judged: Iterable[Mapping[str, Any]]) -> int:
+    """How many episodes a batch must have for all variants of these."""
+    parts = [part for variant in judged for part in variant.values() if isinstance(part, dict)]
+    return max((part.get("about") or {}).get("fewest_episodes", 1) for part in parts)
+
+
+def _batch_in(config: dict[str, Any], env: "Environment") -> None:
+    """Refuse a batch by steps that may be too few episodes, and an environment that records a whole batch at once."""
+    from ablate.envs.base import Recorded
+
+    steps, name = config["batch_steps"], config["env"]["name"]
+    if isinstance(env, Recorded):
+        raise IncompatibleSettings(f"env={name} has a step an episode; write episodes={steps} in place of batch_steps=")
+    judged = [config, *(variants(config).values() if config["probe"]["name"] != "off" else ())]
+    fewest = _fewest({axis: variant[axis] for axis in ("phi", "baseline")} for variant in judged)
+    if steps <= (fewest - 1) * env.horizon:
+        raise IncompatibleSettings(
+            f"batch_steps={steps} may be one episode of env={name}, and a baseline of the other episodes needs "
+            f"{fewest}; write batch_steps={(fewest - 1) * env.horizon + 1} or more"
         )
 
 
@@ -172,6 +223,8 @@ def _environment(config: dict[str, Any]) -> None:
 
     env = build.environment(config)
     _algorithm_fits(config["algorithm"], config["env"]["name"], env)
+    if "batch_steps" in config:
+        _batch_in(config, env)
     policy, name = config["policy"] or {}, config["env"]["name"]
     wanted = _actions(env)
     if policy.get("about", {}).get("actions", wanted) != wanted:

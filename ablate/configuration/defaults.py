@@ -39,6 +39,7 @@ def complete(asked: dict[str, Any]) -> dict[str, Any]:
     for key in ALGORITHM_DESCRIPTION:
         config["algorithm"]["about"].pop(key, None)
     _complete_budget(config)
+    _complete_batch(config)
     for axis, plain in PLAIN.items():
         if config[axis]["name"] == plain:
             del config[axis]
@@ -69,6 +70,14 @@ def _complete_budget(config: dict[str, Any]) -> None:
         config["iterations"] = -(-env_steps // prod(config["algorithm"][name] for name in settings))
 
 
+def _complete_batch(config: dict[str, Any]) -> None:
+    """Leave one size of a batch."""
+    if config["batch_steps"] is None or "episodes" not in config["algorithm"]["about"]["uses"]:
+        del config["batch_steps"]
+    else:
+        config["episodes"] = None
+
+
 def _complete_probe(config: dict[str, Any]) -> None:
     """Whole batches, and the critic that the probe needs."""
     probe, batch = config["probe"], config["episodes"]
@@ -76,16 +85,25 @@ def _complete_probe(config: dict[str, Any]) -> None:
         variant |= {k: config[k] for k in variant if k in config and variant[k]["name"] == config[k]["name"]}
     if probe["name"] in ("off", "exact"):
         return
-    coupled = config["whiten"] or "group" in config["env"] or any(axis in config for axis in PLAIN)
-    coupled = coupled or any(variant["baseline"]["about"]["couples"] for variant in variants(config).values())
-    fewest = 16 * batch if coupled else 16
-    probe["episodes"] = max(-(-probe["episodes"] // batch) * batch, fewest)
+    if batch is None:
+        probe["episodes"] = None  # `probes.sampled.BATCHES` batches
+    else:
+        probe["episodes"] = _whole_batches(config, probe["episodes"])
     needed = needed_by_probe(config)
     if needed and config["critic"]["name"] == "exact" and probe["critic"] == "run":
         probe["critic"] = "exact"
     if probe["critic"] == "run" and needed - needs(config):
         probe["critic"] = "fitted"
     probe["fitted"] = dict(config["critic"]) if probe["critic"] == "fitted" and needed else None
+
+
+def _whole_batches(config: dict[str, Any], episodes: int) -> int:
+    """So many episodes or more: whole batches, of which there are 16 where episodes of a batch are not independent."""
+    batch = config["episodes"]
+    coupled = config["whiten"] or "group" in config["env"] or any(axis in config for axis in PLAIN)
+    coupled = coupled or any(variant["baseline"]["about"]["couples"] for variant in variants(config).values())
+    fewest = 16 * batch if coupled else 16
+    return max(-(-episodes // batch) * batch, fewest)
 
 
 def variants(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -78,6 +78,7 @@ RANGES: dict[str, Range] = {
     "iterations": (whole, "a whole number of at least 1", "100"),
     "env_steps": (lambda x: x is None or whole(x), "a whole number of at least 1, or null", "200000"),
     "episodes": (whole, "a whole number of at least 1", "16"),
+    "batch_steps": (lambda x: x is None or whole(x), "a whole number of at least 1, or null", "1000"),
     "outputs": (lambda x: isinstance(x, str), "a folder", "outputs"),
     "checkpoint_seconds": (_positive, "above 0", "10"),
     "tracking": (lambda x: x is None or x in TRACKERS, f"null, {', '.join(TRACKERS)}", "tensorboard"),

@@ -24,6 +24,7 @@ class Config:
     iterations: int = MISSING
     env_steps: int | None = MISSING
     episodes: int = MISSING
+    batch_steps: int | None = MISSING
     gamma: float = MISSING
     discount_scores: bool = MISSING
     whiten: bool = MISSING

@@ -11,7 +11,10 @@ ROWS = 512  # rows are worked through in blocks of this many per seed: one fixed
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Episodes tau = (s_0, a_0, r_0, s_1, ...), the same number for every seed.
+    """Episodes tau = (s_0, a_0, r_0, s_1, ...), N of every seed.
+
+    In batches by steps a seed has a number of episodes of its own. N is then the largest of these, and behind the last
+    episode of a seed stand terminated ones of length 0.
 
     | field              | shape            | meaning                                                              |
     |--------------------|------------------|----------------------------------------------------------------------|
@@ -36,6 +39,11 @@ class Trajectories:
     def mask(self) -> NDArray[np.bool_]:
         """[S,N,T], true where the step was taken."""
         return np.arange(self.rewards.shape[2]) < self.lengths[..., None]
+
+    @property
+    def played(self) -> NDArray[np.bool_]:
+        """[S,N], true where there is an episode, which takes one step at least."""
+        return self.lengths > 0
 
     @cached_property
     def rows(self) -> "Rows":

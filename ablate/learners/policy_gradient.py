@@ -11,6 +11,7 @@ from ablate import build
 from ablate.critics import Critic
 from ablate.discounted_sums import first_plus_mean, ordered_sum
 from ablate.envs.base import Environment, Recorded
+from ablate.episodes.by_steps import rollout_steps
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
 from ablate.estimator import Estimator
@@ -32,6 +33,7 @@ def learner(config: Mapping[str, Any]) -> "PolicyGradient":
         critic=build.critic(config["critic"], build.needs(config), env, policy),
         optimizer=build.optimizer(config, env, policy),
         episodes=config["episodes"],
+        batch_steps=config.get("batch_steps"),
         gamma=config["gamma"],
     )
 
@@ -45,7 +47,8 @@ class PolicyGradient:
     estimator: Estimator
     critic: Critic | None
     optimizer: Optimizer
-    episodes: int
+    episodes: int | None  # of a batch, N; None where it is by steps
+    batch_steps: int | None
     gamma: float
 
     def initial(self, seeds: Sequence[int]) -> State:
@@ -58,8 +61,7 @@ class PolicyGradient:
         theta, critic, moments = state["theta"], part("critic", state), part("optimizer", state)
 
         # 2. Collect N episodes with the current policy.
-        sources = streams(seeds, "environment", iteration), streams(seeds, "actions", iteration)
-        episodes = rollout(self.policy, theta, self.env, self.episodes, *sources)
+        episodes = self._collect(theta, seeds, iteration)
 
         # 3. Estimate the gradient.
         signals = signals_of(self.policy, theta, episodes, self.gamma)
@@ -82,6 +84,13 @@ class PolicyGradient:
         record = summary(episodes) | {"entropy": entropy, "grad_norm": norm} | learnt | more
         return {"theta": theta} | prefixed("optimizer", moments) | prefixed("critic", critic), record
 
+    def _collect(self, theta: Tensor, seeds: Sequence[int], iteration: int) -> Trajectories:
+        sources = streams(seeds, "environment", iteration), streams(seeds, "actions", iteration)
+        if self.batch_steps is not None:
+            return rollout_steps(self.policy, theta, self.env, self.batch_steps, *sources)
+        assert self.episodes is not None
+        return rollout(self.policy, theta, self.env, self.episodes, *sources)
+
     def probed(self, state: State) -> tuple[Tensor, State, State]:
         return state["theta"], part("critic", state), part("optimizer", state)
 
@@ -91,13 +100,13 @@ class PolicyGradient:
 
 def summary(episodes: Trajectories) -> Record:
     """The returns (undiscounted) and lengths of a batch of episodes, [S] each."""
-    returns, N = ordered_sum(episodes.rewards, axis=2), episodes.lengths.shape[1]
-    mean = first_plus_mean(returns, axis=1)
-    spread = ordered_sum((returns - mean[:, None]) ** 2, axis=1) / max(N - 1, 1)
+    returns, played = ordered_sum(episodes.rewards, axis=2), episodes.played
+    mean, N = first_plus_mean(returns, played), played.sum(1)
+    spread = ordered_sum((returns - mean[:, None]) ** 2 * played, axis=1) / np.maximum(N - 1, 1)
     steps = episodes.lengths.sum(1)
     return {
         "env_steps": steps,
-        "episodes": np.full(len(steps), N),
+        "episodes": N,
         "return_mean": mean,
         "return_std": np.sqrt(spread),
         "episode_length_mean": steps / N,

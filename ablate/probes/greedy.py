@@ -54,7 +54,8 @@ class GreedyEvaluation:
         if isinstance(env, GroupedEnvironment):
             env = env.ungrouped()  # episodes that share a first state would be one sample of it
         sources = (streams(seeds, f"evaluation {what}", iteration) for what in ("environment", "actions"))
-        returns = ordered_sum(rollout(policy, theta, env, self.episodes, *sources).rewards, axis=2)
-        mean = first_plus_mean(returns, axis=1)
+        played = rollout(policy, theta, env, self.episodes, *sources)
+        returns = ordered_sum(played.rewards, axis=2)
+        mean = first_plus_mean(returns, played.played)
         spread = ordered_sum((returns - mean[:, None]) ** 2, axis=1) / max(self.episodes - 1, 1)
         return {"evaluation_return_mean": mean, "evaluation_return_std": np.sqrt(spread)}

@@ -17,17 +17,18 @@ from ablate.configuration.defaults import names, variants
 from ablate.critics import Critic
 from ablate.discounted_sums import Floats, ordered_sum
 from ablate.envs.base import Environment
+from ablate.episodes.by_steps import rollout_steps
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
 from ablate.estimator import Estimator
-from ablate.gradients import per_trajectory_gradients, score_products, signals_of
+from ablate.gradients import per_trajectory_gradients, policy_gradient, score_products, signals_of
 from ablate.learners.base import State
 from ablate.models import Model, known
 from ablate.optimizers import Optimizer
 from ablate.phi import Signals
 from ablate.policies import Policy
 from ablate.probes.schedule import Schedule
-from ablate.randomness import streams
+from ablate.randomness import stream, streams
 from ablate.statistics import bias, noise, resampling
 from ablate.statistics.block_sums import Accumulator, Blocks
 from ablate.statistics.interval import Interval, inverse
@@ -35,6 +36,7 @@ from ablate.statistics.interval import Interval, inverse
 Row = dict[str, Any]
 EPISODES_AT_ONCE = 64  # per-trajectory gradients that are held at a time
 COSINE_BATCHES = 16
+BATCHES = 32  # by env steps, of one measurement
 DIRECTIONS = 1024  # parameters up to which the span of the scores is looked at
 FITS = 100  # iterations' worth of updates that a fitted critic gets on its held-out episodes
 
@@ -48,7 +50,7 @@ class ProbedVariant:
     couples: bool
 
 
-def probe(config: Mapping[str, Any]) -> "Probe | None":
+def probe(config: Mapping[str, Any]) -> "SampledProbe | None":
     """The probe of a resolved configuration, None for `probe=off`."""
     node = config["probe"]
     if node["name"] == "off":
@@ -59,20 +61,21 @@ def probe(config: Mapping[str, Any]) -> "Probe | None":
     needed = set().union(*(build.needs(variant) for variant in nodes.values()))
     source = {"run": config["critic"], "fitted": node.get("fitted"), "exact": {"_target_": "ablate.critics.exact"}}
     critic = build.critic(source[node["critic"]], needed, env, policy) if needed else None
-    return Probe(
-        env=env,
-        policy=policy,
-        optimizer=build.optimizer(config, env, policy),
-        variants=[_variant(variant, node["critic"], config) for variant in nodes.values()],
-        reference=list(nodes).index(node["reference"]) if node["reference"] else None,
-        critic=critic,
-        critic_source=node["critic"],
-        model=known(env, policy),
-        episodes=node["episodes"],
-        batch=config["episodes"],
-        every=node["every"],
-        gamma=config["gamma"],
-    )
+    common: dict[str, Any] = {
+        "env": env,
+        "policy": policy,
+        "optimizer": build.optimizer(config, env, policy),
+        "variants": [_variant(variant, node["critic"], config) for variant in nodes.values()],
+        "reference": list(nodes).index(node["reference"]) if node["reference"] else None,
+        "critic": critic,
+        "critic_source": node["critic"],
+        "model": known(env, policy),
+        "every": node["every"],
+        "gamma": config["gamma"],
+    }
+    if "batch_steps" in config:
+        return ProbeBySteps(**common, batch_steps=config["batch_steps"])
+    return Probe(**common, episodes=node["episodes"], batch=config["episodes"])
 
 
 def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) -> ProbedVariant:
@@ -83,14 +86,14 @@ def _variant(node: Mapping[str, Any], critic: str, config: Mapping[str, Any]) ->
         "critic": critic if build.needs(node) else "none",
     }
     estimator = build.estimator(node, config)
-    group = estimator.group or config["episodes"]
+    group = estimator.group or config["episodes"]  # None: a batch by steps is a row of its own
     couples = node["baseline"]["about"]["couples"] or config["whiten"] or estimator.group is not None
     couples = couples or bool(estimator.advantage or estimator.aggregation)
     return ProbedVariant(facts, replace(estimator, group=group), couples)
 
 
 @dataclass(frozen=True)
-class Probe(Schedule):
+class SampledProbe(Schedule):
     env: Environment
     policy: Policy
     optimizer: Optimizer
@@ -99,8 +102,6 @@ class Probe(Schedule):
     critic: Critic | None
     critic_source: str
     model: Model | None
-    episodes: int
-    batch: int  # episodes of the training estimate, N
     gamma: float
 
     def measure(
@@ -108,33 +109,19 @@ class Probe(Schedule):
     ) -> list[list[Row]]:
         """A row for every variant, for every seed. ``critic`` and ``moments`` are the states of the run's own critic
         and optimizer; without ``moments`` there is no noise in the optimizer's metric."""
-        episodes = self._collect("probe", theta, seeds, iteration)
-        signals = signals_of(self.policy, theta, episodes, self.gamma)
-        if self.critic:
-            state = self._fitted(theta, seeds, iteration) if self.critic_source == "fitted" else critic
-            signals = self.critic.evaluate(state, self.policy, theta, episodes, signals)
-        weights = self._weights(theta, episodes, signals)
-        truth = self.model.gradient(theta, self.gamma) if self.model else None
-        returns = ordered_sum(ordered_sum(episodes.rewards, axis=2), axis=1) / self.episodes
-        scale = None if moments is None else self.optimizer.scale(theta, moments, iteration)
-        mode = "online" if self.reference is None else "matched"
-        every = []
-        for s in range(len(seeds)):
-            head = {"iteration": iteration, "mode": mode, "return_mean": float(returns[s])}
-            exact = None if truth is None else truth[s]
-            own = None if scale is None else scale[s].numpy().astype(np.float64)
-            rows = self._rows(theta[s : s + 1], episodes.of(s), weights[:, s : s + 1], exact, own)
-            every.append([head | row for row in rows])
-        return every
+        raise NotImplementedError
 
-    def _collect(self, purpose: str, theta: Tensor, seeds: Sequence[int], iteration: int) -> Trajectories:
-        sources = (streams(seeds, f"{purpose} {name}", iteration) for name in ("environment", "actions"))
-        return rollout(self.policy, theta, self.env, self.episodes, *sources)
+    def _held_out(self, theta: Tensor, seeds: Sequence[int], iteration: int) -> Trajectories:
+        """Episodes for a critic that is fitted from nothing."""
+        raise NotImplementedError
+
+    def _mode(self) -> str:
+        return "online" if self.reference is None else "matched"
 
     def _fitted(self, theta: Tensor, seeds: Sequence[int], iteration: int) -> State:
         """A critic fitted from nothing on held-out episodes of the present policy."""
         assert self.critic is not None
-        held_out = self._collect("probe held-out", theta, seeds, iteration)
+        held_out = self._held_out(theta, seeds, iteration)
         signals = signals_of(self.policy, theta, held_out, self.gamma)
         state = self.critic.initial(seeds)
         for fit in range(1, FITS + 1):
@@ -146,6 +133,48 @@ class Probe(Schedule):
         """w_t (Phi_t - b_t) of every variant, [K, S, N, T]; batch baselines over batches of the training's size."""
         products = score_products(self.policy, theta, episodes)
         return np.stack([v.estimator.weights(signals, products) for v in self.variants])
+
+    def _scores(self, theta: Tensor, episodes: Trajectories) -> Floats | None:
+        """sum_t z_t of each trajectory, [n, P]; None where there are too many parameters."""
+        if theta.shape[1] > DIRECTIONS:
+            return None
+        ones = episodes.mask[None].astype(np.float64)
+        scores = per_trajectory_gradients(self.policy, theta, episodes, ones).numpy()[0]
+        return scores[episodes.played].astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Probe(SampledProbe):
+    episodes: int
+    batch: int  # episodes of the training estimate, N
+
+    def measure(
+        self, theta: Tensor, critic: State, seeds: Sequence[int], iteration: int, moments: State | None = None
+    ) -> list[list[Row]]:
+        episodes = self._collect("probe", theta, seeds, iteration)
+        signals = signals_of(self.policy, theta, episodes, self.gamma)
+        if self.critic:
+            state = self._fitted(theta, seeds, iteration) if self.critic_source == "fitted" else critic
+            signals = self.critic.evaluate(state, self.policy, theta, episodes, signals)
+        weights = self._weights(theta, episodes, signals)
+        truth = self.model.gradient(theta, self.gamma) if self.model else None
+        returns = ordered_sum(ordered_sum(episodes.rewards, axis=2), axis=1) / self.episodes
+        scale = None if moments is None else self.optimizer.scale(theta, moments, iteration)
+        every = []
+        for s in range(len(seeds)):
+            head = {"iteration": iteration, "mode": self._mode(), "return_mean": float(returns[s])}
+            exact = None if truth is None else truth[s]
+            own = None if scale is None else scale[s].numpy().astype(np.float64)
+            rows = self._rows(theta[s : s + 1], episodes.of(s), weights[:, s : s + 1], exact, own)
+            every.append([head | row for row in rows])
+        return every
+
+    def _collect(self, purpose: str, theta: Tensor, seeds: Sequence[int], iteration: int) -> Trajectories:
+        sources = (streams(seeds, f"{purpose} {name}", iteration) for name in ("environment", "actions"))
+        return rollout(self.policy, theta, self.env, self.episodes, *sources)
+
+    def _held_out(self, theta: Tensor, seeds: Sequence[int], iteration: int) -> Trajectories:
+        return self._collect("probe held-out", theta, seeds, iteration)
 
     def _rows(
         self, theta: Tensor, episodes: Trajectories, weights: Floats, truth: Floats | None, scale: Floats | None
@@ -175,24 +204,73 @@ class Probe(Schedule):
             for k, variant in enumerate(self.variants)
         ]
 
-    def _scores(self, theta: Tensor, episodes: Trajectories) -> Floats | None:
-        """sum_t z_t of each trajectory of one seed, [N, P]; None where there are too many parameters."""
-        if theta.shape[1] > DIRECTIONS:
-            return None
-        ones = episodes.mask[None].astype(np.float64)
-        return per_trajectory_gradients(self.policy, theta, episodes, ones).numpy()[0, 0].astype(np.float64)
-
     @property
     def _coupled(self) -> bool:
         return any(variant.couples for variant in self.variants)
 
 
+@dataclass(frozen=True)
+class ProbeBySteps(SampledProbe):
+    """Of batches by env steps. How many episodes one has hangs on how long they are, so what is looked at is the
+    estimate itself, of whole batches as in training: N tr Cov(estimate) stands for tr C, N their mean number of
+    episodes. The mean of the estimate, which is biased by O(1/N), is that of training, too."""
+
+    batch_steps: int
+
+    def measure(
+        self, theta: Tensor, critic: State, seeds: Sequence[int], iteration: int, moments: State | None = None
+    ) -> list[list[Row]]:
+        state = self._fitted(theta, seeds, iteration) if self.critic_source == "fitted" else critic
+        truth = self.model.gradient(theta, self.gamma) if self.model else None
+        scale = None if moments is None else self.optimizer.scale(theta, moments, iteration)
+        every = []
+        for s, seed in enumerate(seeds):
+            exact = None if truth is None else truth[s]
+            own = None if scale is None else scale[s].numpy().astype(np.float64)
+            at = {name: x[s : s + 1].repeat_interleave(BATCHES, 0) for name, x in state.items()}
+            every.append(self._rows(theta[s : s + 1].repeat(BATCHES, 1), at, seed, iteration, exact, own))
+        return every
+
+    def _held_out(self, theta: Tensor, seeds: Sequence[int], iteration: int) -> Trajectories:
+        sources = (streams(seeds, f"probe held-out {name}", iteration) for name in ("environment", "actions"))
+        return rollout_steps(self.policy, theta, self.env, BATCHES * self.batch_steps, *sources)
+
+    def _rows(
+        self, theta: Tensor, critic: State, seed: int, iteration: int, truth: Floats | None, scale: Floats | None
+    ) -> list[Row]:
+        """The measures of one seed; theta and critic [BATCHES, ...], the same for each of its batches."""
+        purposes = ([f"probe {name} {b}" for b in range(BATCHES)] for name in ("environment", "actions"))
+        sources = ([stream(seed, purpose, iteration) for purpose in each] for each in purposes)
+        episodes = rollout_steps(self.policy, theta, self.env, self.batch_steps, *sources)
+        signals = signals_of(self.policy, theta, episodes, self.gamma)
+        if self.critic:
+            signals = self.critic.evaluate(critic, self.policy, theta, episodes, signals)
+        weights = self._weights(theta, episodes, signals)
+        single = [policy_gradient(self.policy, theta, episodes, w).gradient.numpy() for w in weights]
+        estimates = Accumulator()
+        estimates.add(np.stack(single, axis=1))  # [BATCHES, K, P]
+        blocks, counts = estimates.blocks(), episodes.played.sum(1)
+        unit, steps = float(counts.mean()), episodes.lengths.sum(1)
+        scores, parts = self._scores(theta, episodes), self.policy.network.parts()
+        found = measures(blocks, unit, unit, self.reference, truth, scores)
+        found |= in_other_units(blocks, unit, steps / unit, scale, scores, parts)
+        returns = ordered_sum(episodes.rewards, axis=2).reshape(1, -1)
+        mean = float(ordered_sum(returns, axis=1)[0]) / int(counts.sum())
+        head = {"iteration": iteration, "mode": self._mode(), "return_mean": mean}
+        size = {"episodes": int(counts.sum()), "batch": unit}
+        return [
+            head | {**variant.facts} | size | {name: float(column[k]) for name, column in found.items()}
+            for k, variant in enumerate(self.variants)
+        ]
+
+
 def measures(
-    blocks: Blocks, unit: int, batch: int, reference: int | None, truth: Floats | None, scores: Floats | None
+    blocks: Blocks, unit: float, batch: float, reference: int | None, truth: Floats | None, scores: Floats | None
 ) -> dict[str, Floats]:
     """The columns of a probe row, [K] each; intervals as NAME, NAME_low, NAME_high.
 
-    A unit of the blocks is the mean gradient of ``unit`` independent trajectories. Columns, all of one trajectory:
+    A unit of the blocks is the mean gradient of ``unit`` independent trajectories, or of so many on average. Columns,
+    all of one trajectory:
 
         informative           how many units carry the noise; with fewer than 8 there are no limits
         trace_variance        tr C (for a batch baseline N times the variance of the N-episode estimate)
@@ -229,7 +307,7 @@ def measures(
         columns["crossover"] = noise.crossover(np.maximum(away.value, 0), T, np.zeros_like(T), T[reference])
     if truth is not None:
         intervals["bias_squared"] = bias.bias_squared(blocks, truth)
-        intervals["mse"] = bias.mean_squared_error(blocks, truth, batch // unit)
+        intervals["mse"] = bias.mean_squared_error(blocks, truth, int(batch / unit))
         intervals["cosine"] = bias.cosine(blocks, truth, COSINE_BATCHES)
         intervals["directional_variance"] = _scaled(noise.directional_variance(blocks, truth), unit)
         intervals["projection"] = bias.projection(blocks, truth)
@@ -240,7 +318,7 @@ def measures(
 
 def in_other_units(
     blocks: Blocks,
-    unit: int,
+    unit: float,
     steps: Floats,
     scale: Floats | None,
     scores: Floats | None,

@@ -19,7 +19,7 @@ from ablate.learners.base import Learner, Record, State
 from ablate.policies import Actor
 from ablate.probes.exact import ExactProbe
 from ablate.probes.greedy import GreedyEvaluation
-from ablate.probes.sampled import Probe, Row
+from ablate.probes.sampled import Row, SampledProbe
 from ablate.probes.sequences import SequenceProbe
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class IsolatedLearner(_Isolated):
 
 
 class IsolatedProbe(_Isolated):
-    def __init__(self, probe: Probe | ExactProbe | SequenceProbe) -> None:
+    def __init__(self, probe: SampledProbe | ExactProbe | SequenceProbe) -> None:
         super().__init__()
         self._probe = probe
 
@@ -113,7 +113,7 @@ def _records(parts: Sequence[Record]) -> Record:
 
 
 def isolated(
-    learner: Learner, probe: Probe | ExactProbe | SequenceProbe | None, evaluation: GreedyEvaluation | None
+    learner: Learner, probe: SampledProbe | ExactProbe | SequenceProbe | None, evaluation: GreedyEvaluation | None
 ) -> tuple[IsolatedLearner, IsolatedProbe | None, IsolatedEvaluation | None]:
     """The three of a run, with the seeds apart."""
     return (

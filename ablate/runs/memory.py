@@ -16,7 +16,9 @@ VARIANT = 24  # of a step in the probe, a variant
 ROW = 600  # of a row of the curves, kept as Python numbers
 PARAMETER = 64  # of a parameter: its value, moments and gradient, and the copies that are made of them
 WIDTH = 8192  # of a unit of a layer: 512 rows are forwarded at a time, and come back
-BATCHES = 16  # of `episodes`, up to which those of a probe may follow from it
+SHORT = 8  # steps of an episode, of which there are many in a batch by steps beside one that lasts to the horizon
+BATCHES = 32  # by env steps, of a probe
+FOLLOWING = 16  # batches of `episodes`, up to which those of a probe may follow from it
 GRADIENTS_AT_ONCE = 64  # of the probe, a parameter and variant
 
 
@@ -62,12 +64,15 @@ def of_seed(config: Mapping[str, Any], env: Environment) -> dict[str, tuple[int,
     def add(name: str, value: int, need: float) -> None:
         found[name] = (value, found.get(name, (0, 0.0))[1] + need)
 
-    if episodes := config.get("episodes"):
+    episodes, batch_steps = config.get("episodes"), config.get("batch_steps")
+    if episodes:
         add(*_longer("episodes", episodes, H), float(episodes) * H * step)
+    if batch_steps:
+        add("batch_steps", batch_steps, max(batch_steps / SHORT, 1.0) * H * step)
     if (budget := config.get("env_steps")) is None:
         add("iterations", config["iterations"], float(config["iterations"]) * ROW)
     else:
-        longest = episodes * H if episodes else prod(of_iteration.values())
+        longest = episodes * H if episodes else batch_steps or prod(of_iteration.values())
         add("env_steps", budget, float(budget) / longest * ROW)
     width = 1 + D + (env.actions.n if isinstance(env.actions, Discrete) else 2 * env.actions.size)
     parameters = 0.0
@@ -84,11 +89,14 @@ def of_seed(config: Mapping[str, Any], env: Environment) -> dict[str, tuple[int,
             add(name, max(hidden), own * PARAMETER + sum(sizes) * WIDTH)
     if probe.get("episodes"):
         variants = len(probe.get("variants") or [0])
-        follows = probe["episodes"] <= BATCHES * (episodes or 1)
+        follows = probe["episodes"] <= FOLLOWING * (episodes or 1)
         asked, value = ("episodes", episodes or 1) if follows else ("probe.episodes", probe["episodes"])
         add(*_longer(asked, value, H), float(probe["episodes"]) * H * (step + VARIANT * variants))
         if parameters:
             add("policy.hidden", max(config["policy"]["hidden"]), GRADIENTS_AT_ONCE * variants * parameters * 12)
+    if batch_steps and probe["name"] != "off":
+        variants = len(probe.get("variants") or [0])
+        add("batch_steps", batch_steps, BATCHES * SHORT * float(batch_steps) * (step + VARIANT * variants))
     if (evaluate := config.get("evaluate") or {}).get("every"):
         add(*_longer("evaluate.episodes", evaluate["episodes"], H), float(evaluate["episodes"]) * H * step)
     if algorithm.get("buffer_size"):

@@ -17,7 +17,7 @@ from ablate.nan_checks import NotFinite
 from ablate.probes import exact, sampled, sequences
 from ablate.probes.exact import ExactProbe
 from ablate.probes.greedy import evaluation
-from ablate.probes.sampled import Probe
+from ablate.probes.sampled import SampledProbe
 from ablate.probes.sequences import SequenceProbe
 from ablate.runs.allocator import keep_freed_memory
 from ablate.runs.budget import Budget
@@ -87,7 +87,7 @@ def train(
             saved = time.monotonic()
 
 
-def probe(config: Mapping[str, Any]) -> Probe | ExactProbe | SequenceProbe | None:
+def probe(config: Mapping[str, Any]) -> SampledProbe | ExactProbe | SequenceProbe | None:
     """The probe of a run, or None for `probe=off`."""
     if config["probe"]["name"] != "exact":
         return sampled.probe(config)
@@ -173,7 +173,7 @@ class _Population:
         return np.array([curve["env_steps"][-1] if curve else 0 for curve in self.curves], np.int64)
 
     def measure(
-        self, learner: Learner, probe: Probe | ExactProbe | SequenceProbe | IsolatedProbe, budget: Budget
+        self, learner: Learner, probe: SampledProbe | ExactProbe | SequenceProbe | IsolatedProbe, budget: Budget
     ) -> None:
         """Probe the seeds whose turn it is: all of them by the schedule, and those that are at their end."""
         due = budget.spent(self.iteration, self.env_steps) | probe.due(self.iteration)

@@ -33,7 +33,7 @@ PROBE = {
     "return_mean": "mean undiscounted return of the probe's episodes",
     "J": "the expected return itself (exact)",
     "episodes": "episodes of the probe (none where exact)",
-    "batch": "N, the episodes of one gradient step",
+    "batch": "N, the episodes of one gradient step, on average where it has `batch_steps`",
     "informative": "how many of the probe's episodes (or batches, where episodes share b) carry the noise, (sum |g_i - "
     "m|^2)^2 / sum |g_i - m|^4; below 8 every interval is unbounded",
     "trace_variance": "tr C of the one-trajectory gradient; N Var of the estimate where episodes share b",
