@@ -82,6 +82,30 @@ def tables(options: argparse.Namespace) -> None:
         print(*saved[name], "", sep="\n")
 
 
+def grading(options: argparse.Namespace) -> None:
+    """Who passes a line, and how often the grades of two seeds rank two variants wrongly."""
+    from rich.console import Console
+
+    from ablate.files import write
+
+    from . import grading, plots, tables
+
+    endings = _look(options)
+    if options.within is not None and options.within < 1:
+        raise UserError(f"--within {options.within} is no number of iterations; write --within 50")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    study = _load(options)
+    line = grading.lines(study, options.line)
+    passed, ranked = grading.passing(study, line, options.within), grading.rankings(study)
+    tables.show(passed, "passing", console)
+    if len(ranked):
+        tables.show(ranked, "wrong rankings by one seed of each", console)
+    if options.json is not None:
+        write(options.json, grading.as_json(study, passed, ranked))
+        print(options.json)
+    print(*plots.save(grading.figure(study, line), _folder(options, "figures"), "grading", endings), sep="\n")
+
+
 def plan(options: argparse.Namespace) -> None:
     """How many seeds or trajectories decide, and in sequential mode whether to go on."""
     from rich.console import Console
@@ -236,6 +260,13 @@ def _of_plan(part: argparse.ArgumentParser) -> None:
     part.add_argument("--spending", choices=spending, default=spending[0], help=f"of alpha (default: {spending[0]})")
 
 
+def _of_grading(part: argparse.ArgumentParser) -> None:
+    _of_figures(part)
+    part.add_argument("--line", metavar="X", type=float, help="mean return of a batch that passes (default: threshold)")
+    part.add_argument("--within", metavar="K", type=int, help="iterations in which it is to be reached (default: all)")
+    part.add_argument("--json", metavar="FILE", type=Path, help="write the numbers there")
+
+
 def _of_export(part: argparse.ArgumentParser) -> None:
     _of_study(part, "the study to export (default: main)")
     part.add_argument("--to", choices=TRACKERS, required=True, help="whose runs they become")
@@ -258,6 +289,7 @@ COMMANDS = {
     "figures": Command(figures, "every figure that the study has data for", _of_figures),
     "report": Command(report, "the study as one HTML page: words, tables, figures, commands", _of_report),
     "plan": Command(plan, "how many seeds or trajectories decide, from a pilot and a smallest effect", _of_plan),
+    "grading": Command(grading, "the share of seeds that pass a line, and how far one seed's grade holds", _of_grading),
     "export": Command(export, "the runs of a study for TensorBoard, W&B, MLflow or Trackio", _of_export),
     "import": Command(
         import_runs, "runs logged by Stable-Baselines3, CleanRL, TensorBoard, W&B or as a CSV", _of_import

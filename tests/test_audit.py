@@ -72,7 +72,9 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize(("of", "name", "told"), [(rloo, "rloo", "leave-one-out"), (grpo, "grpo", "group standardised")])
+@pytest.mark.parametrize(
+    ("of", "name", "told"), [(rloo, "rloo", "leave-one-out"), (grpo, "grpo", "group standardised")]
+)
 def test_a_constant_factor_is_no_fault_though_half_of_rloo_is_the_group_mean_at_two_answers(of, name, told) -> None:
     findings = audit(Subject("it", lambda rewards: 0.5 * of(rewards), False), name)
     assert not [finding for finding in findings if finding.fault]

@@ -24,7 +24,12 @@ SMALL = {  # besides the first job of the sweep: what makes a study short
     "rlhf": ("iterations=10",),
     "group_baselines": ("iterations=2", "probe.episodes=512"),
     "lecture": ("iterations=2", "env.horizon=20"),
+    "cs285_cartpole": ("iterations=2", "batch_steps=100"),
+    "cs285_cheetah": ("iterations=2", "env.horizon=10", "batch_steps=20"),
+    "cs285_lander": ("iterations=2", "env.horizon=30", "batch_steps=60"),
+    "cs285_pendulum": ("iterations=2", "batch_steps=20"),
 }
+EXTRAS = {"cs285_cheetah": "mujoco", "cs285_lander": "Box2D", "cs285_pendulum": "mujoco"}
 
 
 def jobs(study: str) -> list[tuple[str, ...]]:
@@ -43,6 +48,8 @@ def jobs(study: str) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_composes_and_bears_its_name(study: str) -> None:
+    if study in EXTRAS:
+        pytest.importorskip(EXTRAS[study])
     told = jobs(study)
     assert len(told) > 1
     composed = []
@@ -56,6 +63,8 @@ def test_a_study_composes_and_bears_its_name(study: str) -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_small_version_runs(study: str, tmp_path: Path) -> None:
+    if study in EXTRAS:
+        pytest.importorskip(EXTRAS[study])
     job = compose(f"study={study}", *(jobs(study)[0]), *SMALL.get(study, ()))
     cell = Cell.at(tmp_path, job.study, job.overrides, job.config)
     cell.prepare()

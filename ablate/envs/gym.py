@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -58,8 +59,10 @@ class Gymnasium:
         need_count("horizon", limit)
         self.horizon = limit
         self._vector: SyncVectorEnv | AsyncEpisodes
+        self._made: list[gymnasium.Env] = []
         self._vector = one = self._vectorise(1)
         if global_generators.keep(one.envs[0].unwrapped):
+            self._made = []
             self._vector = one = self._vectorise(1)  # to see whether it draws from these as it is made
         self._action_space: Any = one.single_action_space
         self.observation_size = spaces.flatdim(one.single_observation_space)
@@ -76,9 +79,11 @@ class Gymnasium:
 
     def reset(self, streams: Sequence[np.random.Generator], episodes: int) -> Float32:
         seeds = [seed for stream in streams for seed in stream.integers(2**31, size=episodes).tolist()]
-        fixed = isinstance(self._vector, SyncVectorEnv) and len(seeds) != self._vector.num_envs
-        if fixed or self._made_by_chance:
+        if self._made_by_chance:
             self._vector.close()
+            self._made = []
+        if isinstance(self._vector, SyncVectorEnv) and (self._made_by_chance or len(seeds) != self._vector.num_envs):
+            self._vector.closed = True  # which leaves its environments open: the next takes them over
             self._vector = self._vectorise(len(seeds))
         self._started = len(seeds)
         self._rows = np.arange(len(seeds)).reshape(-1, episodes)  # which sub-environment plays each row
@@ -105,10 +110,13 @@ class Gymnasium:
         return observations[self._rows].astype(np.float32)
 
     def _vectorise(self, number: int) -> SyncVectorEnv:
-        before = global_generators.states()
-        vector = SyncVectorEnv([self._make] * number, copy=False)
-        self._made_by_chance = global_generators.states() != before  # they are then made anew for every batch
-        return vector
+        """So many of the environments that were made, with new ones where they are too few: making one may take as long
+        as an episode, and rounds of `batch_steps` are of many sizes."""
+        if number > len(self._made):
+            before = global_generators.states()
+            self._made += [self._make() for _ in range(number - len(self._made))]
+            self._made_by_chance = global_generators.states() != before  # they are then made anew for every batch
+        return SyncVectorEnv([partial(_itself, env) for env in self._made[:number]], copy=False)
 
     def _make(self) -> gymnasium.Env:
         id, limit = self._spec.id, self.horizon
@@ -131,6 +139,10 @@ class Gymnasium:
                 "MultiDiscrete, or Tuple and Dict of these"
             )
         return OneEpisode(FlattenObservation(ValidatedEnv(env, id)))
+
+
+def _itself(env: gymnasium.Env) -> gymnasium.Env:
+    return env
 
 
 def extra_of(spec: EnvSpec) -> str:

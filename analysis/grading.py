@@ -1,0 +1,136 @@
+"""`ablate grading STUDY`: how far the grade of one seed can be trusted, where a run passes if it reaches a line.
+
+passing     a row a cell: the share of its seeds whose mean return of a batch reaches the line once, and of those that
+            are at it at the end, with exact limits (`seeds.share`). A seed that diverged has not passed.
+rankings    a row a pair of cells of one problem: the chance that a seed of each, drawn apart, ranks the two the other
+            way than the means over all seeds do, by the final return; equal returns count half
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ablate.errors import UserError
+from ablate.statistics import seeds
+from ablate.statistics.interval import interval_columns
+
+from .frames import StudyFrames, finished, side_by_side
+from .plots.style import curve, legend, looks, panels, title
+from .run_summaries import outcomes, parts
+from .statistics import Floats, improvement_interval
+
+Lines = Mapping[str, float]  # the pass line of each cell
+
+
+def lines(study: StudyFrames, line: float | None) -> Lines:
+    """The pass line of each cell: the one given, else the study's `threshold`. Raises UserError where there is none."""
+    cells = finished(study).cells
+    found = cells["threshold"] if line is None else pd.Series(float(line), cells.index)
+    if found.isna().any():
+        raise UserError(f"study {study.name!r} has no threshold for {found.index[found.isna()][0]}; write --line X")
+    return found.to_dict()
+
+
+def reached(study: StudyFrames, line: Lines) -> dict[str, NDArray[np.bool_]]:
+    """Whether the mean return of a batch is at the line or above it, [seeds, iterations] of each cell; those of seeds
+    that diverged are nowhere. A run that is shorter than others of its cell stays where it ended."""
+    gone = study.runs.loc[study.runs["status"] == "diverged", "cell"].value_counts()
+    rows: dict[str, list[Any]] = {}
+    for runs in side_by_side(finished(study).curves):
+        for cell, values in zip(runs.cells, runs.values, strict=True):
+            rows.setdefault(cell, []).append(values >= line[cell])
+    found = {}
+    for cell in study.cells.index.intersection([*rows]):
+        length = max(map(len, rows[cell]))
+        own = [np.pad(row, (0, length - len(row)), mode="edge") for row in rows[cell]]
+        found[cell] = np.array([*own, *[np.zeros(length, bool)] * int(gone.get(cell, 0))])
+    return found
+
+
+def passing(study: StudyFrames, line: Lines, within: int | None) -> pd.DataFrame:
+    """A row a cell; ``within`` counts the iterations in which the line has to be reached once, None is all."""
+    rows = {}
+    for cell, at in reached(study, line).items():
+        once, end = at[:, :within].any(1), at[:, -1]
+        row = {"env": study.cells["env"][cell], "label": study.cells["label"][cell], "seeds": at.shape[0]}
+        row |= {"pass_line": line[cell], "within": min(within or at.shape[1], at.shape[1])}
+        row |= interval_columns("share_once", seeds.share(int(once.sum()), at.shape[0]))
+        rows[cell] = row | interval_columns("share_at_end", seeds.share(int(end.sum()), at.shape[0]))
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("cell")
+
+
+def rankings(study: StudyFrames) -> pd.DataFrame:
+    """A row a pair: the better by its mean, the other one, and the chance that a seed of each says the opposite."""
+    table, part = outcomes(finished(study)), parts(study.cells)
+    finals = {str(cell): own["final_return"].to_numpy() for cell, own in table.groupby("cell", sort=False)}
+    rows = []
+    for pair in combinations(finals, 2):
+        if part[pair[0]] != part[pair[1]]:
+            continue
+        worse, better = sorted(pair, key=lambda cell: finals[cell].mean())
+        wrong = improvement_interval(finals[worse], finals[better], np.random.default_rng(0))
+        row = {"env": study.cells["env"][better], "label": study.cells["label"][better]}
+        row |= {"against": study.cells["label"][worse]}
+        row |= {"difference": finals[better].mean() - finals[worse].mean()}
+        rows.append(row | interval_columns("wrong_ranking", wrong))
+    return pd.DataFrame(rows)
+
+
+def figure(study: StudyFrames, line: Lines) -> Figure:
+    """The share of seeds that have reached the line by each iteration, and of those that are at it then; two panels an
+    environment."""
+    found, study = reached(study, line), finished(study)
+    environments = list(dict.fromkeys(study.cells["env"]))
+    picture, axes = panels(2 * len(environments))
+    for number, env in enumerate(environments):
+        cells = study.cells[(study.cells["env"] == env) & study.cells.index.isin([*found])]
+        until, now = axes[2 * number : 2 * number + 2]
+        for cell, look in looks(cells).items():
+            at = found[cell]
+            for panel, passed in ((until, np.maximum.accumulate(at, axis=1)), (now, at)):
+                value, low, high = _shares(passed)
+                x = np.arange(1, at.shape[1] + 1)
+                curve(panel, x, value, low, high, cells["label"][cell], markevery=(0.1, 0.2), **look)
+        until.set(title=f"{env}: have reached the line", xlabel="iterations", ylabel="share of seeds")
+        now.set(title=f"{env}: are at the line", xlabel="iterations", ylabel="share of seeds")
+        for panel in (until, now):
+            panel.set(ylim=(-0.03, 1.03))
+    legend(picture, axes)
+    levels = " or ".join(f"{level:g}" for level in sorted(set(line.values())))
+    title(
+        picture,
+        "Who passes depends on when one looks, and on the seed",
+        f"share of seeds whose mean return of a batch reaches {levels}: once so far (left), in this iteration (right); "
+        "exact 95% limits",
+    )
+    return picture
+
+
+def _shares(passed: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    """The share of seeds in each iteration with its limits, [iterations] each; passed [seeds, iterations]."""
+    n = len(passed)
+    known = [seeds.share(k, n) for k in range(n + 1)]
+    each = np.array([[float(x) for x in known[k]] for k in passed.sum(0)])
+    return each[:, 0], each[:, 1], each[:, 2]
+
+
+def as_json(study: StudyFrames, passed: pd.DataFrame, ranked: pd.DataFrame) -> str:
+    """Both tables, a row an object; what has no value is null."""
+
+    def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+        return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+
+    return json.dumps({"study": study.name, "passing": rows(passed), "rankings": rows(ranked)}, indent=2) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return (int(value) if isinstance(value, int | np.integer) else float(value)) if math.isfinite(value) else None
