@@ -6,6 +6,7 @@ from test_audit import dr_grpo, faults, grpo, order_matters, rloo, sequence_mean
 from torch import Tensor
 
 from ablate.sequences.audit import audit, summary
+from ablate.sequences.distortions import of_other_rewards, weighted_by_length
 from ablate.sequences.mistakes import cut_off, mistaken
 from ablate.sequences.subject import Subject
 
@@ -134,6 +135,19 @@ def probabilities(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
     return sequence_mean(log_probs.exp(), rewards, mask)
 
 
+def length_penalty(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    return -((log_probs * mask).sum(-1) * rloo(rewards - 0.1 * mask.sum(-1))).mean()
+
+
+def dead_groups_are_raw(rewards: Tensor) -> Tensor:
+    return torch.where(rewards.std(1, keepdim=True) > 0, grpo(rewards), rewards)
+
+
+def token_mean_of_the_others(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """Answers of one token have none."""
+    return sequence_mean(log_probs[..., 1:], rewards, mask[..., 1:])
+
+
 PLANTED = [
     (along_the_wrong_axis, None, "order of answers", "it matters"),
     (along_the_wrong_axis, None, "definition", "group mean along the wrong axis"),
@@ -164,6 +178,9 @@ PLANTED = [
     (leave_one_out_std, None, "one of four differs", "explodes"),
     (dead_groups_are_nan, None, "all rewards equal", "not a finite number"),
     (order_matters, None, "order of answers", "it matters"),
+    (length_penalty, None, "length at equal rewards", "told apart by their length"),
+    (dead_groups_are_raw, None, "all rewards equal", "should be 0"),
+    (token_mean_of_the_others, None, "objective", "not finite"),
 ]
 
 
@@ -179,6 +196,9 @@ MISTAKEN = {
     "group standardised along the wrong axis, over prompts, ddof 1, epsilon 1e-06": lambda r: (
         (r - r.mean(0, keepdim=True)) / (r.std(0, keepdim=True) + 1e-6)
     ),
+    "mean of the others added, not subtracted": lambda r: 2 * r - rloo(r),
+    "sum of the others over N, not N - 1": lambda r: r - (r.sum(1, keepdim=True) - r) / r.shape[1],
+    "sum of the whole group over N - 1": lambda r: r - r.sum(1, keepdim=True) / (r.shape[1] - 1),
     "mean of the batch, deviation of the group, ddof 1, epsilon 1e-08": batch_mean_and_group_std,
     "no mean subtracted, over the deviation of the group, ddof 0, epsilon 1e-08": lambda r: (
         r / (r.std(1, keepdim=True, unbiased=False) + 1e-8)
@@ -219,6 +239,44 @@ def test_a_loss_in_single_precision_cuts_nothing_off() -> None:
 @pytest.mark.parametrize("told", CUT)
 def test_advantages_that_are_cut_off_are_found_of_groups_large_enough(told: str) -> None:
     assert cut_off(Subject("it", CUT[told], False).multipliers, False) == told
+
+
+OF_OTHER_REWARDS = {
+    "group standardised, ddof 1, epsilon 0.0001, of rewards cut off below -1 and above 1": lambda r: grpo(
+        r.clamp(-1, 1)
+    ),
+    "leave-one-out, of rewards cut off above 0.5": lambda r: rloo(r.clamp(max=0.5)),
+    "group mean, of rewards truncated to whole numbers": lambda r: dr_grpo(r.long().double()),
+    "": grpo,
+}
+
+
+@pytest.mark.parametrize("told", OF_OTHER_REWARDS)
+def test_rewards_that_are_changed_first_are_named(told: str) -> None:
+    assert of_other_rewards(Subject("it", OF_OTHER_REWARDS[told], False).multipliers, False, 2, 3) == told
+
+
+BY_LENGTH = {
+    "over the length of the answer to the power 2": (lambda L: L**-2, True),
+    "over the length of the answer plus 3, as where tokens of its prompt are counted": (lambda L: 1 / (L + 3), True),
+    "a token of an answer of 1 .. 6 tokens weighs 1 1 0.5 0.333 0.25 0.2": (lambda L: 1 / (L - 1).clamp(min=1), True),
+    "over the length of the answer to the power 1, and by the tokens of the batch": (lambda L: 1 / L / L.sum(), True),
+    "over the length of the answer to the power 0.5": (lambda L: L**-0.5, False),
+}
+
+
+@pytest.mark.parametrize("told", BY_LENGTH)
+def test_weights_by_length_are_named_and_those_beyond_sum_and_mean_are_mistakes(told: str) -> None:
+    of, mistake = BY_LENGTH[told]
+
+    def loss(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        return -((log_probs * mask).sum(-1) * of(mask.sum(-1)) * rloo(rewards)).mean()
+
+    assert weighted_by_length(Subject("it", loss, True).multipliers, True) == (f"leave-one-out; {told}", mistake)
+
+
+def test_an_advantage_of_rewards_less_the_length_is_no_known_one_weighted_by_length() -> None:
+    assert weighted_by_length(Subject("it", length_penalty, True).multipliers, True) == ("", False)
 
 
 def only_right_ones(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:

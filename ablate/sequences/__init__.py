@@ -14,6 +14,7 @@
 | kl             | estimators of KL(pi || ref) and of its gradient                                       |
 | definitions    | which advantage and aggregation a function equals                                     |
 | mistakes       | what a function equals that is no definition: a known advantage with one mistake       |
+| distortions    | a known advantage of other rewards, or with other weights by length                    |
 | subject        | the function under audit                                                              |
 | audit          | another trainer's advantage or loss, run on small token problems                      |
 | pass_rates     | pass rates of many prompts: dead groups, noise and the best group size at a budget    |

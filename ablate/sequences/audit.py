@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ablate.errors import UserError
 from ablate.sequences.definitions import EXPECTED, SAME, Definition, definitions, mixed
+from ablate.sequences.distortions import of_other_rewards, weighted_by_length
 from ablate.sequences.exact import SequenceMoments
 from ablate.sequences.mistakes import cut_off, mistaken
 from ablate.sequences.problem import END, TokenProblem
@@ -188,7 +189,11 @@ def _estimator(definition: Finding, known: Definition | None, objective: Sequenc
         kind, of = ("a pair", "") if known.aggregation else ("an advantage", "the advantage of ")
         named = f"{of}{' or '.join(known.names)}" if known.names else f"{kind} that has no name here"
         return Finding("estimator", f"it equals {named}: {known}")
-    instead = f"of groups of 4, {objective[-2].found}" if definition.found.startswith(NONE) else definition.found
+    instead = (
+        f"of groups of 4, {objective[max(-2, -len(objective))].found}"
+        if definition.found.startswith(NONE)
+        else definition.found
+    )
     return Finding("estimator", f"it equals no estimator known here; {instead}")
 
 
@@ -198,11 +203,14 @@ def _definition(subject: Subject, expected: str | None) -> tuple[Finding, Defini
     first = 2, 3  # prompts and answers
     found = {shape: definitions(*given, *shape) for shape in (first, (2, 5), (2, 2), (1, 3), (3, 3))}
     small, wrong = _alike(found, first)
+    told = ""
     if not found[first]:
-        wrong = mixed(*given) or mistaken(*given) or wrong
-    wrong = cut_off(*given) or wrong
+        wrong = mixed(*given) or mistaken(*given) or of_other_rewards(*given, *first) or wrong
+        told, by_length = ("", False) if wrong else weighted_by_length(*given)
+        wrong = told if by_length else wrong
+    wrong = wrong or cut_off(*given)
     known = small[0] if small and not wrong else None
-    told = wrong or (NONE if known is None else str(known))
+    told = wrong or told or (NONE if known is None else str(known))
     if expected is not None and not any(definition.is_of(expected) for definition in small):
         return Finding("definition", f"{told}, where {expected} is {'; '.join(EXPECTED[expected])}", True), known
     return Finding("definition", told, bool(wrong)), known
@@ -286,11 +294,25 @@ def _invariances(subject: Subject, expected: str | None, known: bool) -> list[Fi
         findings.append(Finding("padding", "no influence" if clean else "padded tokens change the gradient", not clean))
         silent = (whole == 0) & mask & (np.abs(whole).max(-1, keepdims=True) > 0)
         told = "one of an answer's has no gradient" if silent.any() else "all of an answer's have a gradient"
+        uneven = np.ptp(np.where(mask, whole, whole[..., :1]), axis=-1).max() > SAME * np.abs(whole).max()
+        told = "an answer's have different weights" if uneven and not silent.any() else told
         findings.append(Finding("tokens", told, bool(silent.any())))
+        findings.append(_equal_rewards(subject))
         free = same(c(rewards, mask, 2 * log_probs), whole)
         told = "no influence" if free else "a token's weight depends on its log-probability"
         findings.append(Finding("log-probabilities", told, not free))
     return findings
+
+
+def _equal_rewards(subject: Subject) -> Finding:
+    """Of a loss that gives answers of one length and equal rewards no gradient: none either where lengths differ?"""
+    rewards, lengths = np.full((2, 4), 0.5), np.array([[1, 2, 3, 4], [4, 4, 1, 2]])
+    alike, other = (
+        np.abs(subject.multipliers(rewards, np.arange(4) < L[..., None])).max() for L in (np.full((2, 4), 4), lengths)
+    )
+    shaped = bool(alike * rewards.size < 1e-3 < other * rewards.size)
+    told = "answers are told apart by their length: it is rewarded" if shaped else "no answer is told apart by it"
+    return Finding("length at equal rewards", told, shaped)
 
 
 def _degenerate(subject: Subject) -> list[Finding]:
@@ -305,8 +327,9 @@ def _degenerate(subject: Subject) -> list[Finding]:
             return f"{type(error).__name__}: {error}"
         return float(np.abs(c).max() * r.size)
 
-    shifts = np.abs(subject.multipliers(np.full((2, 4), 1.0), np.ones((2, 4, 1), bool))).max() * 8
-    centred = shifts < 0.5  # A of rewards that are all 1 is 1 where nothing is subtracted
+    generic, ones = _an_example()[0], np.ones((2, 4, 1), bool)
+    shifts = np.abs(subject.multipliers(np.full((2, 4), 1.0), ones)).max() * 8  # 1 where nothing is subtracted
+    centred = shifts < 0.5 or _same(subject.multipliers(generic + 7, ones), subject.multipliers(generic, ones))
     findings = []
     cases = {
         "all rewards equal": [[0.1] * 4] * 2,

@@ -15,12 +15,14 @@ from ablate.sequences.exact import OfBatch
 Floats = NDArray[np.float64]
 Multipliers = Callable[[Floats, NDArray[np.bool_]], Floats]  # rewards [B, N], mask [B, N, L] -> c [B, N, L]
 SAME = 2e-5  # relative: single precision, with room
-EPSILONS = (0.0, 1e-8, 1e-6, 1e-5, 1e-4)
+EPSILONS = (0.0, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3)
 
 
 def _definitions() -> dict[str, OfBatch]:
     standardised: dict[str, OfBatch] = {
         "group standardised": advantages.group_standardised,
+        "group standardised, epsilon inside the root": _inside_the_root,
+        "group mean, over the mean reward": _over_the_mean,
         "leave-one-out standardised": advantages.leave_one_out_standardised,
         "batch standardised": advantages.batch_standardised,
         "group mean, batch standardised": advantages.group_mean_batch_standardised,
@@ -64,6 +66,16 @@ def _over_the_deviation_of_the_batch(rewards: Floats, ddof: int, epsilon: float)
     return over(advantages.group_mean(rewards), std(rewards, (-2, -1), ddof) + epsilon)
 
 
+def _over_the_mean(rewards: Floats, ddof: int, epsilon: float) -> Floats:
+    """(r_i - mean) / (mean + epsilon) of the group: TRL's scale_rewards="mean"."""
+    return over(advantages.group_mean(rewards), rewards.mean(-1, keepdims=True) + epsilon)
+
+
+def _inside_the_root(rewards: Floats, ddof: int, epsilon: float) -> Floats:
+    """(r_i - mean) / sqrt(std^2 + epsilon) of the group."""
+    return over(advantages.group_mean(rewards), np.sqrt(std(rewards, -1, ddof) ** 2 + epsilon))
+
+
 ADVANTAGES = _definitions()
 AGGREGATIONS: dict[str, OfBatch] = {
     "sequence sum": aggregations.sequence_sum,
@@ -104,7 +116,10 @@ class Definition:
 
     def is_of(self, expected: str) -> bool:
         advantage, aggregation = EXPECTED[expected]
-        return self.advantage.split(", ddof")[0] == advantage and self.aggregation in ("", aggregation)
+        return self.advantage.split(", epsilon inside")[0].split(", ddof")[0] == advantage and self.aggregation in (
+            "",
+            aggregation,
+        )
 
     @property
     def names(self) -> list[str]:
@@ -112,6 +127,7 @@ class Definition:
         return [name for name in EXPECTED if self.is_of(name)]
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # of an epsilon of 0 where the rewards of a group agree
 def definitions(
     multipliers: Multipliers, is_loss: bool, prompts: int, size: int, among: Mapping[str, OfBatch] = ADVANTAGES
 ) -> list[Definition]:
@@ -119,10 +135,10 @@ def definitions(
     `prompts` and N = `size`: first those that it equals as they stand, then up to a factor, the nearest first."""
     near: list[tuple[bool, float, Definition]] = []
     for advantage, aggregation, found, known in compared(multipliers, is_loss, trials(prompts, size), among):
-        free = sum(np.vdot(a, b) for a, b in zip(found, known, strict=True)) / sum(np.vdot(b, b) for b in known)
+        free = sum(np.vdot(a, b) for a, b in zip(found, known, strict=True)) / (sum(np.vdot(b, b) for b in known) or 1)
         for factor in (1.0, float(free)):
-            off = max(np.abs(a - factor * b).max() / np.abs(a).max() for a, b in zip(found, known, strict=True))
-            if off < SAME:
+            off = max(np.abs(a - factor * b).max() / (np.abs(a).max() or 1) for a, b in zip(found, known, strict=True))
+            if factor and off < SAME:
                 near.append((factor != 1, off, Definition(advantage, aggregation, factor)))
                 break
     return [definition for *_, definition in sorted(near, key=lambda each: each[:2])]
@@ -151,12 +167,12 @@ Trial = tuple[Floats, NDArray[np.int64]]  # rewards and lengths, [B, N]
 
 
 def trials(prompts: int, size: int) -> list[Trial]:
-    """Rewards far from each other and near, answers of up to 6 tokens."""
+    """Rewards far from each other and near, and of either sign; answers of up to 6 tokens."""
     rng = np.random.default_rng(0)
     found = []
-    for spread in (1.0, 0.5, 0.01):
+    for least, spread in ((0.0, 1.0), (0.0, 0.5), (0.0, 0.01), (-500.0, 1000.0)):
         lengths = rng.integers(1, 7, (prompts, size))
-        found.append((spread * rng.random((prompts, size)), lengths))
+        found.append((least + spread * rng.random((prompts, size)), lengths))
     return found
 
 
@@ -171,10 +187,13 @@ def compared(
     """Each advantage and aggregation, what the function gives in the trials, and what they give."""
     masks = [np.arange(6) < lengths[..., None] for _, lengths in on]
     found = [multipliers(rewards, mask) for (rewards, _), mask in zip(on, masks, strict=True)]
-    for (advantage, A), (aggregation, w) in product(among.items(), aggregated(is_loss).items()):
+    counts = [lengths.astype(np.float64) for _, lengths in on]
+    weights = {
+        name: [w(L)[..., None] * mask for L, mask in zip(counts, masks, strict=True)]
+        for name, w in aggregated(is_loss).items()
+    }
+    for advantage, of in among.items():
         with suppress(ValueError):  # an advantage that takes larger groups
-            known = [
-                advantages.of_batch(A, rewards, lengths=lengths.astype(float)) * w(lengths.astype(float))
-                for rewards, lengths in on
-            ]
-            yield advantage, aggregation, found, [c[..., None] * mask for c, mask in zip(known, masks, strict=True)]
+            A = [advantages.of_batch(of, rewards, lengths=L) for (rewards, _), L in zip(on, counts, strict=True)]
+            for aggregation, w in weights.items():
+                yield advantage, aggregation, found, [a[..., None] * b for a, b in zip(A, w, strict=True)]

@@ -41,7 +41,20 @@ def _less_batch_mean(rewards: Floats) -> Floats:
     return rewards - rewards.mean((-2, -1), keepdims=True)
 
 
+def _less_others(rewards: Floats, times: Callable[[int], float]) -> Floats:
+    """r_i - c_N sum_{j != i} r_j."""
+    return rewards - times(rewards.shape[-1]) * (rewards.sum(-1, keepdims=True) - rewards)
+
+
+def _standardised_twice(rewards: Floats, ddof: int, epsilon: float) -> Floats:
+    return advantages.batch_standardised(advantages.group_standardised(rewards, ddof, epsilon), ddof, epsilon)
+
+
 MISTAKES: dict[str, OfBatch] = {
+    "mean of the group added, not subtracted": lambda r: r + r.mean(-1, keepdims=True),
+    "mean of the others added, not subtracted": partial(_less_others, times=lambda N: -1 / (N - 1)),
+    "sum of the others over N, not N - 1": partial(_less_others, times=lambda N: 1 / N),
+    "sum of the whole group over N - 1": lambda r: r - r.sum(-1, keepdims=True) / (r.shape[-1] - 1),
     "group mean along the wrong axis, over prompts": partial(_over_prompts, advantages.group_mean),
     "leave-one-out along the wrong axis, over prompts": partial(_over_prompts, advantages.leave_one_out),
     **with_settings(
@@ -50,6 +63,7 @@ MISTAKES: dict[str, OfBatch] = {
                 _over_prompts, advantages.group_standardised
             ),
             "group mean, deviation along the wrong axis, over prompts": _quotient(advantages.group_mean, -2, 1),
+            "standardised twice, by the group and then by the batch": _standardised_twice,
             "group mean over the variance, not the deviation": _quotient(advantages.group_mean, -1, 2),
             "group mean over the variance of the batch, not the deviation": _quotient(
                 advantages.group_mean, (-2, -1), 2
