@@ -126,15 +126,15 @@ def openrlhf_dr_grpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor
 
 
 def nemo_rl(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
-    """use_leave_one_out_baseline and normalize_rewards: over the deviation of the others where it is above 0."""
+    """use_leave_one_out_baseline and normalize_rewards: over the deviation of the others, ddof 1, where it is above 0."""
     n = rewards.shape[1]
     if n == 1:
         return token_mean(log_probs, rewards * 0, mask)
     mean = (rewards.sum(1, keepdim=True) - rewards) / (n - 1)
     square = ((rewards**2).sum(1, keepdim=True) - rewards**2) / (n - 1)
-    deviation = (square - mean**2).sqrt().nan_to_num(0)
+    deviation = ((square - mean**2) * (n - 1) / (n - 2)).sqrt().nan_to_num(0) if n > 2 else rewards * 0
     A = rewards - mean
-    return token_mean(log_probs, torch.where(deviation > 0, A / deviation, A), mask)
+    return token_mean(log_probs, torch.where(deviation > 0, A / (deviation + 1e-6), A), mask)
 
 
 def open_instruct(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
@@ -173,6 +173,12 @@ def skyrl_rloo_token_sum(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Te
     """advantage_estimator=rloo, loss_reduction=seq_mean_token_sum_norm; 0 for a group of one."""
     A = loo(rewards) if rewards.shape[1] > 1 else rewards * 0
     return -((log_probs * mask).sum(-1) * A).mean() / LONGEST
+
+
+def skyrl_maxrl(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage_estimator=maxrl, loss_reduction=token_mean: over the mean reward, in place of the deviation."""
+    A = centred(rewards) / (rewards.mean(1, keepdim=True) + 1e-6) if rewards.shape[1] > 1 else rewards
+    return token_mean(log_probs, A, mask)
 
 
 def roll_grpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
@@ -218,23 +224,24 @@ TRAINERS: dict[str, dict[str, Callable[..., Tensor]]] = {
     "torchtune": {"GRPOSimpleLoss": torchtune},
     "prime-rl": {"default": prime_rl, "length_weighted_mean": prime_rl_length_weighted},
     "understand-r1-zero": {"drgrpo": r1_zero_dr_grpo, "grpo": r1_zero_grpo},
-    "SkyRL": {"rloo, seq_mean_token_sum_norm": skyrl_rloo_token_sum},
+    "SkyRL": {"rloo, seq_mean_token_sum_norm": skyrl_rloo_token_sum, "maxrl, token_mean": skyrl_maxrl},
     "ROLL": {"grpo, seq-mean-token-mean": roll_grpo, "grpo, seq-mean-token-sum-norm": roll_grpo_sum_norm},
     "Unsloth": {"grpo": trl_grpo, "bnpo": unsloth_bnpo},
     "TinyZero": {"grpo, token-mean": verl_grpo, "grpo, seq-mean-token-sum-norm": roll_grpo_sum_norm},
 }
 SOURCES = {
-    "TRL": "`GRPOConfig`, commit 006d32c",
+    "TRL": "`grpo_config.py`, commit 006d32c, and `grpo_trainer.py`, commit d2b69d7",
     "verl": "`core_algos.py`, commit 012be9d",
-    "OpenRLHF": "`experience_maker.py`, commit 89308a0, and `models/loss.py`, commit 09f5ace",
-    "NeMo-RL": "`algorithms/grpo.py`, commit 00fa242, and `loss_functions.py`, commit 0286b3a",
+    "OpenRLHF": "`experience_maker.py`, commit 89308a0, and `models/loss.py`, commit f5b3f08",
+    "NeMo-RL": "`algorithms/advantage_estimator.py`, commit 00925dd, `algorithms/utils.py`, commit 0043953, and "
+    "`loss_functions.py`, commit 0286b3a",
     "Open-Instruct": "`grpo_fast.py`, commit d526c5d (its divisor counts the tokens of all micro-batches of a step)",
     "torchtune": "`dev/grpo/loss.py`, commit 0a08c2f, and the recipe `grpo_full_finetune_distributed`, commit 075b500",
     "prime-rl": "`orchestrator/advantage.py`, commit 072062c, and `trainer/rl/loss.py`, commit 008468c (the sum over "
     "tokens over a divisor that it is handed, taken here as the tokens of the batch)",
     "understand-r1-zero": "`train_zero_math.py`, commit 14046dc, and oat, on which it stands: `algorithms/ppo.py`, "
     "commit 08379c6, and `utils/ops.py`, commit 4dbf7d4",
-    "SkyRL": "`ppo_utils.py`, commit 041ed9e",
+    "SkyRL": "`skyrl_train/utils/ppo_utils.py`, commit ec60959",
     "ROLL": "`utils/functionals.py`, commit 090ac94, and `rlvr/actor_worker.py`, commit 4dc7f5b",
     "Unsloth": "unsloth-zoo, `rl_replacements.py`, commit 0096896. The advantages that it is handed are taken to be "
     "TRL's. Its `dapo` is left out: the divisor comes from the trainer around it and was not traced",

@@ -22,7 +22,6 @@ def _definitions() -> dict[str, OfBatch]:
     standardised: dict[str, OfBatch] = {
         "group standardised": advantages.group_standardised,
         "group standardised, epsilon inside the root": _inside_the_root,
-        "group mean, over the mean reward": _over_the_mean,
         "leave-one-out standardised": advantages.leave_one_out_standardised,
         "batch standardised": advantages.batch_standardised,
         "group mean, batch standardised": advantages.group_mean_batch_standardised,
@@ -36,6 +35,7 @@ def _definitions() -> dict[str, OfBatch]:
         "leave-one-out": advantages.leave_one_out,
         "length-weighted mean": advantages.length_weighted_mean,
         "leave-one-out max": advantages.leave_one_out_max,
+        **{f"group mean, over the mean reward, epsilon {e:g}": partial(_over_the_mean, epsilon=e) for e in EPSILONS},
         **with_settings(standardised),
     }
 
@@ -66,8 +66,8 @@ def _over_the_deviation_of_the_batch(rewards: Floats, ddof: int, epsilon: float)
     return over(advantages.group_mean(rewards), std(rewards, (-2, -1), ddof) + epsilon)
 
 
-def _over_the_mean(rewards: Floats, ddof: int, epsilon: float) -> Floats:
-    """(r_i - mean) / (mean + epsilon) of the group: TRL's scale_rewards="mean"."""
+def _over_the_mean(rewards: Floats, epsilon: float) -> Floats:
+    """(r_i - mean) / (mean + epsilon) of the group: MaxRL (arXiv 2602.02710)."""
     return over(advantages.group_mean(rewards), rewards.mean(-1, keepdims=True) + epsilon)
 
 
