@@ -1,81 +1,19 @@
-"""The command line: Hydra composes the jobs, a pool runs them. Imports no torch."""
+"""The command line as a process: what it starts with, how it is interrupted, and how it ends. Imports nothing heavy, so
+that the engine loads in a process of its own from the first moment on.
+"""
 
 import atexit
-import multiprocessing
 import os
 import shlex
 import signal
 import sys
 import threading
-from contextlib import redirect_stdout, suppress
-from dataclasses import replace
-from io import StringIO
-from pathlib import Path
-from typing import Any
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from contextlib import suppress
 
 from ablate import commands
-from ablate.configuration import CONF, Job, resolve
-from ablate.configuration.arguments import arranged
-from ablate.configuration.hydra_errors import COMPOSING, is_bad_input, message_of
-from ablate.configuration.overrides import key
-from ablate.configuration.sweeper import compose_once
 from ablate.errors import UserError
-from ablate.runs.progress import ProgressReporter, error
+from ablate.runs import server
 from ablate.standard_streams import install_safe_streams
-
-
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def job(composed: DictConfig) -> None:
-    from ablate import store
-    from ablate.runs.pool import Pool
-    from ablate.runs.sweep import Sweep
-    from ablate.runs.workers import follow_parent
-
-    context = HydraConfig.get()
-    os.chdir(context.runtime.cwd)  # paths are those of the folder where the command was typed, also for hydra.job.chdir
-    overrides: Any = OmegaConf.to_container(context.overrides.task, resolve=False)  # their ${...} are not ours
-    if context.mode == RunMode.RUN and composed.study.name == "main" and not any(map(_names_study, overrides)):
-        composed.study.name = "scratch"  # a try, which is not to be among the results of sweeps
-    label = " ".join(x for x in overrides if store.names_cell(x) and not _names_study(x)) or "default"
-    launcher = context.launcher._target_
-    if "joblib" in launcher and composed.workers == "auto":
-        composed.workers = 1  # the launcher shares out this machine's cores already
-    if multiprocessing.current_process().name != "MainProcess":
-        follow_parent()
-    number = str(context.job.num) if context.mode == RunMode.MULTIRUN else ""
-    record = Path(context.callbacks["sweep"].records) / number
-    here = launcher.endswith("BasicLauncher")  # it runs nothing at once: all jobs are composed first
-    pool = Sweep.pool if here else Pool(ProgressReporter(live=False))
-    pool.take(record, label, lambda: _resolved(composed, overrides, _own_folder(context)))
-    if not here:
-        pool.finish()
-
-
-def _names_study(override: str) -> bool:
-    return key(override) in ("study", "study.name")
-
-
-def _own_folder(context: Any) -> list[str]:
-    """The option --config-dir as it was typed, which is needed to make the same runs again."""
-    found = [source.path for source in context.runtime.config_sources if source.provider == "command-line"]
-    paths = [Path(path.removeprefix("file://")) for path in found]
-    inside = [path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in paths]
-    return [f"--config-dir={path}" for path in inside]
-
-
-def _resolved(composed: DictConfig, overrides: list[str], own_folder: list[str]) -> Job:
-    try:
-        job = resolve(composed, overrides)
-        return replace(job, overrides=(*own_folder, *job.overrides))
-    except Exception as problem:
-        if is_bad_input(problem, overrides):
-            raise UserError(message_of(problem, overrides)) from problem
-        raise
 
 
 def main() -> None:
@@ -101,42 +39,29 @@ def _end(exit_code: int) -> None:
         os._exit(exit_code)
 
 
-def _complete(what: str) -> None:
-    """Print bash's script of tab completion, or what it asks for: how the line that was typed can go on."""
-    from ablate.commands import _completion
-
-    def settings(line: str) -> list[str]:
-        os.environ["COMP_LINE"] = f"ablate {line}"
-        with redirect_stdout(StringIO()) as said, suppress(Exception):
-            job()
-        return said.getvalue().split()
-
-    install = what == "install=bash"
-    print(_completion.SCRIPT if install else " ".join(_completion.found(os.environ["COMP_LINE"], settings)))
-
-
 def _main() -> None:
     traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves its errors to us
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     install_safe_streams()
     typed = sys.argv[1:]
-    if typed in (["-sc", "install=bash"], ["-sc", "query=bash"]):
-        _complete(typed[1])
-        sys.exit(0)
     if typed and commands.is_one(typed[0]):
         sys.exit(commands.run(typed[0], typed[1:]))
     try:
-        sys.argv[1:] = arranged(typed)
-        exit_code = _run()
+        exit_code = _run(typed)
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)  # once more ends at once
+        from ablate.runs.progress import error
+
         error("interrupted. What is finished is kept and what was under way is saved; the same command goes on:")
         again = [word for word in typed if not word.startswith("overwrite=")]  # that would begin anew
         print(f"  python -m ablate {shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
     except Exception as problem:
+        from ablate.configuration.hydra_errors import is_bad_input, message_of
+        from ablate.runs.progress import error
+
         if not isinstance(problem, UserError) and (traces or not is_bad_input(problem, sys.argv[1:])):
             raise
         if "ablate.runs.sweep" in sys.modules:
@@ -146,19 +71,22 @@ def _main() -> None:
     sys.exit(exit_code)
 
 
-def _run() -> int:
-    """Let Hydra compose all jobs, and then run them; none where one cannot be composed. Those that it took down before
-    any other error run, too. Returns the exit code."""
-    compose_once()
-    try:
-        job()
-    except COMPOSING:
-        raise
-    except Exception:
-        if "ablate.runs.sweep" in sys.modules:
-            sys.modules["ablate.runs.sweep"].Sweep.pool.finish()
-        raise
-    return sys.modules["ablate.runs.sweep"].Sweep.end() if "ablate.runs.sweep" in sys.modules else 0
+def _run(typed: list[str]) -> int:
+    if trains(typed):
+        server.start()
+    from ablate import command_line
+
+    if typed in (["-sc", "install=bash"], ["-sc", "query=bash"]):
+        command_line.complete(typed[1])
+        return 0
+    return command_line.run(typed)
+
+
+def trains(typed: list[str]) -> bool:
+    """Whether the words ask for runs in processes of this machine: no option but -m, and nothing of Hydra's own, which
+    may be another launcher, or Dask."""
+    plain = all(word in ("-m", "--multirun") or (word[:1] != "-" and "=" in word) for word in typed)
+    return plain and not any(word.startswith(("hydra", "workers=dask")) for word in typed)
 
 
 if __name__ == "__main__":

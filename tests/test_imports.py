@@ -13,8 +13,8 @@ import pytest
 import ablate
 import ablate.analysis
 
-WITHOUT_TORCH = ("__main__", "configuration", "exact", "mdp", "phi", "baselines", "discounted_sums", "lqg")
-WITHOUT_TORCH += ("errors", "exercises", "randomness", "statistics", "store")
+WITHOUT_TORCH = ("__main__", "command_line", "configuration", "exact", "mdp", "phi", "baselines", "discounted_sums")
+WITHOUT_TORCH += ("lqg", "errors", "exercises", "randomness", "statistics", "store")
 ENGINE = {"ablate.runs", "ablate.learners", "ablate.probes", "ablate.episodes", "ablate.build"}
 
 

@@ -14,6 +14,7 @@ import pytest
 from commands import PATIENCE, Running, ablate, columns, row
 from conftest import compose
 
+from ablate.__main__ import trains
 from ablate.configuration import Job
 from ablate.runs import pool, workers
 from ablate.runs.pool import run
@@ -227,3 +228,21 @@ def test_a_script_from_a_pipe_and_a_long_temporary_folder(tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     assert row(done.stdout, "env=bandit") == [2, 0, 0]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_command_that_ends_while_the_engine_loads_leaves_no_process(refused: bool, tmp_path: Path) -> None:
+    started = Running("env=chian" if refused else "env=chain", "seed=0", cwd=tmp_path)
+    try:
+        if not refused:
+            started.until(lambda: any("multiprocessing.forkserver" in line for line in started.group().values()))
+            started.send(signal.SIGKILL)
+        assert started.wait() == (2 if refused else -signal.SIGKILL)
+    finally:
+        started.kill()
+
+
+def test_the_engine_loads_early_only_for_runs_here() -> None:
+    assert all(map(trains, ([], ["-m", "phi=return,rtg", "seed=0-9"], ["seed=0", "--multirun"])))
+    others = "--help", "--cfg=job", "--info", "report", "-sc", "hydra/launcher=joblib", "workers=dask", "workers=dask-2"
+    assert not any(trains(["-m", word, "seed=0"]) for word in others)

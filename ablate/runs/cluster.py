@@ -21,8 +21,9 @@ from ablate.errors import UserError, one_line
 from ablate.resources import cores
 from ablate.runs.progress import ProgressReporter
 from ablate.runs.run import blocks, progress_of
+from ablate.runs.server import block_signals
 from ablate.runs.worker import run_and_capture
-from ablate.runs.workers import TaskFailure, TaskHandle, block_signals
+from ablate.runs.workers import TaskFailure, TaskHandle
 from ablate.store import Cell, machine
 
 CONNECT_SECONDS = 30  # for the scheduler to answer, and for a first worker to be there

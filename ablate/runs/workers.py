@@ -3,72 +3,24 @@
 A process that dies, however user code or the system ends it, takes down nothing but the block that it was at.
 """
 
-import multiprocessing
 import os
 import signal
-import sys
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
-from multiprocessing import connection, resource_tracker
-from multiprocessing.context import BaseContext
+from multiprocessing import connection
 from multiprocessing.util import Finalize
-from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ablate.errors import UserError
+from ablate.runs.server import INTERRUPTS, block_signals, context, without_main
 from ablate.runs.worker import serve
 from ablate.store import Cell
 
 SLOTS = 4096  # blocks that may be under way at once
-INTERRUPTS = signal.SIGINT, signal.SIGTERM
-SOCKET_FOLDER = 70  # characters of a folder in which the server process can still have its socket
 STARTS = 3  # tries to start a process, whose server may have been killed just now
-
-
-@cache
-def _context() -> BaseContext:
-    """One server process imports torch once and forks the workers; where there is none, each worker starts anew."""
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = "1"  # for the processes to come: their number, not their threads, fills the cores
-    known = multiprocessing.get_all_start_methods()
-    method = "forkserver" if "forkserver" in known and len(tempfile.gettempdir()) <= SOCKET_FOLDER else "spawn"
-    if multiprocessing.get_start_method(allow_none=True) not in (None, *known):
-        multiprocessing.set_start_method(method, force=True)  # inside joblib's processes: ours know nothing of its own
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["ablate.runs.preload"])
-    return context
-
-
-@contextmanager
-def block_signals() -> Iterator[None]:
-    """Block interrupts in processes that start here, the server and so all that it forks: Ctrl-C and a SIGTERM to the
-    whole group are for the coordinating process, which stops the others in order."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # would lift the mask if it had to start below
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Let a process that starts load nothing of the main module, which may be a script from a pipe."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def follow_parent() -> None:
@@ -151,7 +103,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, *shared))
         try:
-            with block_signals(), _without_main():
+            with block_signals(), without_main():
                 self.process.start()
         except BaseException:
             self.connection.close()
@@ -203,7 +155,7 @@ class Workers:
     stop altogether, is shared memory without locks, so that a killed process can hold nobody up."""
 
     def __init__(self, processes: int) -> None:
-        self.processes, self._context = processes, _context()
+        self.processes, self._context = processes, context()
         self._progress: Any = self._context.RawArray("d", 3 * SLOTS)
         self._divided: Any = self._context.RawArray("b", SLOTS)
         self._stop: Any = self._context.RawValue("b", 0)
