@@ -103,7 +103,7 @@ def grading(options: argparse.Namespace) -> None:
     if options.json is not None:
         write(options.json, grading.as_json(study, passed, ranked))
         print(options.json)
-    print(*plots.save(grading.figure(study, line), _folder(options, "figures"), "grading", endings), sep="\n")
+    print(*plots.save(grading.figure(passed, ranked), _folder(options, "figures"), "grading", endings), sep="\n")
 
 
 def plan(options: argparse.Namespace) -> None:

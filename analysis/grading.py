@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -22,10 +23,11 @@ from ablate.statistics import seeds
 from ablate.statistics.interval import interval_columns
 
 from .frames import StudyFrames, finished, side_by_side
-from .plots.style import curve, legend, looks, panels, title
+from .plots.style import legend, limits, panels, points, rule, title
 from .run_summaries import outcomes, parts
-from .statistics import Floats, improvement_interval
+from .statistics import improvement_interval
 
+PAIRS = 15  # in the figure
 Lines = Mapping[str, float]  # the pass line of each cell
 
 
@@ -83,42 +85,38 @@ def rankings(study: StudyFrames) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def figure(study: StudyFrames, line: Lines) -> Figure:
-    """The share of seeds that have reached the line by each iteration, and of those that are at it then; two panels an
-    environment."""
-    found, study = reached(study, line), finished(study)
-    environments = list(dict.fromkeys(study.cells["env"]))
-    picture, axes = panels(2 * len(environments))
-    for number, env in enumerate(environments):
-        cells = study.cells[(study.cells["env"] == env) & study.cells.index.isin([*found])]
-        until, now = axes[2 * number : 2 * number + 2]
-        for cell, look in looks(cells).items():
-            at = found[cell]
-            for panel, passed in ((until, np.maximum.accumulate(at, axis=1)), (now, at)):
-                value, low, high = _shares(passed)
-                x = np.arange(1, at.shape[1] + 1)
-                curve(panel, x, value, low, high, cells["label"][cell], markevery=(0.1, 0.2), **look)
-        until.set(title=f"{env}: have reached the line", xlabel="iterations", ylabel="share of seeds")
-        now.set(title=f"{env}: are at the line", xlabel="iterations", ylabel="share of seeds")
-        for panel in (until, now):
-            panel.set(ylim=(-0.03, 1.03))
-    legend(picture, axes)
-    levels = " or ".join(f"{level:g}" for level in sorted(set(line.values())))
-    title(
-        picture,
-        "Who passes depends on when one looks, and on the seed",
-        f"share of seeds whose mean return of a batch reaches {levels}: once so far (left), in this iteration (right); "
-        "exact 95% limits",
-    )
+def figure(passed: pd.DataFrame, ranked: pd.DataFrame) -> Figure:
+    """Both tables as dots with their limits: who passes, a row a cell, and how often one
+    seed of each of a pair ranks it wrongly, a row a pair, `PAIRS` at most."""
+    pairs = ranked.head(PAIRS)
+    picture, axes = panels(2 if len(pairs) else 1, height=0.9 + 0.22 * max(len(passed), len(pairs)))
+    several = len(passed["env"].unique()) > 1
+    names = [f"{row.env}: {row.label}" if several else row.label for row in passed.itertuples()]
+    for name, shift, look in (("once", -0.15, {"color": "0.1"}), ("at_end", 0.15, {"color": "#E08E0B"})):
+        _dots(axes[0], passed, f"share_{name}", shift, name.replace("_", " the "), **look)
+    axes[0].set_yticks(range(len(names)), names, fontsize=points(6.5))
+    axes[0].set(xlabel="share of seeds at the line", xlim=(-0.03, 1.03), ylim=(len(names) - 0.5, -0.5))
+    if len(pairs):
+        _dots(axes[1], pairs, "wrong_ranking", 0.0, "wrong ranking", color="0.1")
+        rule(axes[1], "a coin", x=0.5)
+        names = [f"{row.label}\n> {row.against}" for row in pairs.itertuples()]
+        axes[1].set_yticks(range(len(names)), names, fontsize=points(5.5))
+        axes[1].set(xlabel="chance of a wrong ranking", xlim=(-0.03, 1.03), ylim=(len(names) - 0.5, -0.5))
+    legend(picture, axes[:1])
+    levels = " or ".join(f"{level:g}" for level in sorted(passed["pass_line"].unique()))
+    detail = f"mean return of a batch at {levels} or above, once and in the last iteration; exact 95% limits"
+    if len(pairs):
+        detail += ". Right: how often one seed of each of two variants ranks them wrongly; ½: a coin"
+    title(picture, "Who passes depends on when one looks, and on the seed", detail)
     return picture
 
 
-def _shares(passed: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
-    """The share of seeds in each iteration with its limits, [iterations] each; passed [seeds, iterations]."""
-    n = len(passed)
-    known = [seeds.share(k, n) for k in range(n + 1)]
-    each = np.array([[float(x) for x in known[k]] for k in passed.sum(0)])
-    return each[:, 0], each[:, 1], each[:, 2]
+def _dots(panel: Axes, table: pd.DataFrame, name: str, shift: float, label: str, **look: Any) -> None:
+    """A column with its limits, a row a height."""
+    columns = [table[f"{name}{end}"].to_numpy(float) for end in ("", "_low", "_high")]
+    for place, (_, low, high) in enumerate(zip(*columns, strict=True)):
+        limits(panel, [low, high], [place + shift] * 2, label, linewidth=points(1.4), **look)
+    panel.plot(columns[0], np.arange(len(table)) + shift, linestyle="", marker="o", label=label, **look)
 
 
 def as_json(study: StudyFrames, passed: pd.DataFrame, ranked: pd.DataFrame) -> str:

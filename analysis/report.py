@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import yaml  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
@@ -216,12 +217,20 @@ COMMANDS = 12  # that are shown without asking
 NARROW = 5  # inches: one column of a paper
 
 
+def _line(study: StudyFrames) -> str:
+    """Where the pass line of the study lies, if all its cells have the same."""
+    known = study.cells["threshold"].unique()
+    one = len(known) == 1 and np.isfinite(known[0])
+    return f" The line that solves, or passes, is a mean return of {known[0]:g}." if one else ""
+
+
 def _results(study: StudyFrames) -> Iterator[Section]:
     made = {name: frame for name, frame in tables.tables(study).items() if not frame.empty}
     drawn = {name: _picture(draw, alternative) for name, (draw, alternative) in plots.figures(study).items()}
     for name, caption in CAPTIONS.items():
         own = [drawn.pop(figure) for figure in [*drawn] if FIGURES[figure].section == name]
-        blocks = [table(name, _rows(study, name, made[name]), caption)] if name in made else []
+        words = f"{caption}{_line(study)}" if name == "sample_efficiency" else caption
+        blocks = [table(name, _rows(study, name, made[name]), words)] if name in made else []
         if own or blocks:
             yield Section(capital(name.replace("_", " ")), name, [*blocks, *_arranged(own)])
     if drawn:

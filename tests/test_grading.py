@@ -70,13 +70,14 @@ def test_the_chance_of_a_wrong_ranking_is_that_of_all_pairs_of_seeds(study) -> N
     assert row["wrong_ranking_low"] <= row["wrong_ranking"] <= row["wrong_ranking_high"]
 
 
-def test_the_figure_shows_the_shares(study) -> None:
+def test_the_figure_shows_the_numbers_of_the_tables(study) -> None:
     theme()
-    picture = grading.figure(study, grading.lines(study, None))
-    until, now = picture.axes[:2]
-    drawn = [[line.get_ydata() for line in panel.lines if len(line.get_ydata()) == 4] for panel in (until, now)]
-    np.testing.assert_allclose(drawn[0][1], [1 / 6, 3 / 6, 4 / 6, 4 / 6])
-    np.testing.assert_allclose(drawn[1][1], [1 / 6, 2 / 6, 2 / 6, 3 / 6])
+    passed, ranked = grading.passing(study, grading.lines(study, None), None), grading.rankings(study)
+    left, right = grading.figure(passed, ranked).axes
+    dots = {line.get_label(): line.get_xdata() for panel in (left, right) for line in panel.lines}
+    np.testing.assert_array_equal(dots["once"], passed["share_once"])
+    np.testing.assert_array_equal(dots["at the end"], passed["share_at_end"])
+    np.testing.assert_array_equal(dots["wrong ranking"], ranked["wrong_ranking"])
 
 
 def test_the_command_writes_what_it_shows(study, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
