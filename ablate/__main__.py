@@ -4,6 +4,7 @@ that the engine loads in a process of its own from the first moment on.
 
 import atexit
 import os
+import re
 import shlex
 import signal
 import sys
@@ -76,8 +77,9 @@ def _run(typed: list[str]) -> int:
         server.start()
     from ablate import command_line
 
-    if typed in (["-sc", "install=bash"], ["-sc", "query=bash"]):
-        command_line.complete(typed[1])
+    asked = re.fullmatch("-sc (install|query)=(bash|zsh|fish)", " ".join(typed))
+    if asked:
+        command_line.complete(*asked.groups())
         return 0
     return command_line.run(typed)
 

@@ -72,8 +72,8 @@ def _resolved(composed: DictConfig, overrides: list[str], own_folder: list[str])
         raise
 
 
-def complete(what: str) -> None:
-    """Print bash's script of tab completion, or what it asks for: how the line that was typed can go on."""
+def complete(what: str, shell: str) -> None:
+    """Print a shell's script of tab completion, or what it asks for: how the line that was typed can go on."""
     from ablate.commands import _completion
 
     def settings(line: str) -> list[str]:
@@ -82,8 +82,10 @@ def complete(what: str) -> None:
             job()
         return said.getvalue().split()
 
-    install = what == "install=bash"
-    print(_completion.SCRIPT if install else " ".join(_completion.found(os.environ["COMP_LINE"], settings)))
+    if what == "install":
+        print(_completion.SCRIPTS[shell])
+    else:
+        print(" ".join(_completion.found(os.environ["COMP_LINE"], settings)))
 
 
 def run(typed: list[str]) -> int:

@@ -1,11 +1,14 @@
-"""Tab completion, typed into a real bash: of `ablate` and of `python -m ablate`."""
+"""Tab completion, typed into real shells: of `ablate` and of `python -m ablate`."""
 
+import fcntl
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,45 +19,59 @@ import pytest
 from ablate.commands._completion import found
 
 PATIENCE = 240  # seconds
-BASH = shutil.which("bash")
+SHELLS = {
+    "bash": ("--norc", "--noprofile", "-i"),
+    "zsh": ("-f", "-i"),
+    "fish": ("--no-config", "-i"),
+}
+INSTALL = {
+    "bash": 'eval "$(ablate -sc install=bash)"',
+    "zsh": 'eval "$(ablate -sc install=zsh)"',
+    "fish": "function fish_prompt; echo '$ '; end; ablate -sc install=fish | source",
+}
+CONTROLS = re.compile(r"\x1b\[[0-9;?>=]*[a-zA-Z]|\x1b[=>]|\x1b\][^\a]*\a|[\a\r]|.\x08")
 
 
-class Bash:
-    """An interactive bash at a terminal, in a folder where a study `pilot` is."""
+class Shell:
+    """An interactive shell at a terminal, in a folder where a study `pilot` is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         programs = folder / "bin"
         programs.mkdir()
-        for name, words in (("ablate", "-m ablate"), ("python", "")):
-            (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
-            (programs / name).chmod(0o755)
+        for program, words in (("ablate", "-m ablate"), ("python", "")):
+            (programs / program).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+            (programs / program).chmod(0o755)
         (folder / "outputs" / "pilot").mkdir(parents=True)
         ours, theirs = pty.openpty()
-        env = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PS1": "$ ", "TERM": "dumb", "COLUMNS": "500"}
+        home = {"HOME": str(folder), "PS1": "$ ", "TERM": "dumb" if name != "fish" else "xterm", "COLUMNS": "500"}
         self.process = subprocess.Popen(
-            [str(BASH), "--norc", "--noprofile", "-i"],
-            stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env, start_new_session=True,
+            [str(shutil.which(name)), *SHELLS[name]],
+            stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # fish wants a terminal of its own
+            env=os.environ | home | {"PATH": f"{programs}:{os.environ['PATH']}"},
         )  # fmt: skip
         os.close(theirs)
         self.terminal = ours
+        self.type(f'{INSTALL[name]}; echo rea""dy\n')
+        self.until("ready")
 
     def type(self, text: str) -> None:
         os.write(self.terminal, text.encode())
 
     def until(self, text: str) -> str:
         seen, deadline = "", time.monotonic() + PATIENCE
-        while text not in seen:
+        while text not in CONTROLS.sub("", seen):
             assert time.monotonic() < deadline, seen
             if select.select([self.terminal], [], [], 1)[0]:
-                seen += os.read(self.terminal, 1 << 16).decode(errors="replace").replace("\a", "")
+                seen += os.read(self.terminal, 1 << 16).decode(errors="replace")
         return seen
 
 
-@pytest.fixture(scope="module")
-def bash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bash]:
-    shell = Bash(tmp_path_factory.mktemp("bash"))
-    shell.type('eval "$(ablate -sc install=bash)"; echo rea""dy\n')
-    shell.until("ready")
+@pytest.fixture(scope="module", params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    if shutil.which(request.param) is None:
+        pytest.skip(f"no {request.param}")
+    shell = Shell(request.param, tmp_path_factory.mktemp(request.param))
     yield shell
     shell.process.kill()
     shell.process.wait()
@@ -62,7 +79,6 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bash]:
         os.close(shell.terminal)
 
 
-@pytest.mark.skipif(BASH is None, reason="no bash")
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
@@ -75,10 +91,10 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bash]:
         ("python -m ablate.exact --hor", "python -m ablate.exact --horizon "),
     ],
 )
-def test_a_word_is_completed(bash: Bash, typed: str, completed: str) -> None:
-    bash.type(f"{typed}\t")
-    bash.until(completed)
-    bash.type("\x15")  # forget the line
+def test_a_word_is_completed(shell: Shell, typed: str, completed: str) -> None:
+    shell.type(f"{typed}\t")
+    shell.until(completed)
+    shell.type("\x15")  # forget the line
 
 
 def test_what_follows_a_command_is_its_own() -> None:

@@ -1,5 +1,5 @@
-"""Tab completion in bash, of `ablate` and `python -m ablate` alike: subcommands, their options and the studies that
-they read, here; settings and their choices, by Hydra.
+"""Tab completion in bash, zsh and fish, of `ablate` and `python -m ablate` alike: subcommands, their options and the
+studies that they read, here; settings and their choices, by Hydra.
 """
 
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ablate import commands
 
-SCRIPT = """\
+BASH = """\
 _ablate()
 {
     local line=${COMP_LINE:0:COMP_POINT} program=${COMP_WORDS[0]}
@@ -24,11 +24,64 @@ _ablate()
 COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
 complete -o nospace -o default -F _ablate ablate python python3"""
 
+# A word that can go on after = . or / gets no space behind it; a line of another module is completed as it was before.
+ZSH = """\
+_ablate()
+{
+    local -a program=($words[1]) found open
+    if [[ $words[1] == *python* ]]; then
+        if [[ $words[2] != -m || $words[3] != (ablate|ablate.exact|analysis) ]]; then
+            ${_ablate_before[${words[1]:t}]:-_files}
+            return
+        fi
+        program+=(-m ablate)
+    fi
+    found=($(COMP_LINE="${(j: :)words[1,CURRENT-1]} $PREFIX" $program -sc query=zsh 2> /dev/null))
+    (( $#found )) || { _files; return }
+    open=(${(M)found:#*[=./]})
+    compadd -S '' -a open
+    found=(${found:#*[=./]})
+    compadd -a found
+}
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -u }
+typeset -gA _ablate_before
+for _ablate_name in python python3; do
+    [[ ${_comps[$_ablate_name]:-_ablate} == _ablate ]] || _ablate_before[$_ablate_name]=$_comps[$_ablate_name]
+done
+compdef _ablate ablate python python3"""
+
+FISH = """\
+function _ablate_program
+    set -l words (commandline -opc)
+    if string match -q '*python*' -- $words[1]
+        test "$words[2]" = -m; and contains -- "$words[3]" ablate ablate.exact analysis
+        and string join \\n -- $words[1] -m ablate
+    else
+        echo $words[1]
+    end
+end
+function _ablate
+    set -l program (_ablate_program)
+    set -l line (string join ' ' -- (commandline -opc) (commandline -ct))
+    set -l found (COMP_LINE=$line $program -sc query=fish 2> /dev/null | string split -n ' ')
+    if set -q found[1]
+        string join \\n -- $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+complete -c ablate -f -a '(_ablate)'
+for _ablate_name in python python3
+    complete -c $_ablate_name -n 'test -n "$(_ablate_program)"' -f -a '(_ablate)'
+end"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
 
 def found(line: str, settings: Callable[[str], Sequence[str]]) -> list[str]:
     """What the last word of a line can become; `settings` tells it of a line of overrides.
 
-    None of them where bash had better complete the name of a file.
+    None of them where the shell had better complete the name of a file.
     """
     *before, word = line.split(" ")
     before = _arguments([x for x in before if x])
