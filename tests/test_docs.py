@@ -123,7 +123,7 @@ def test_every_figure_has_a_picture_and_no_picture_is_left_over() -> None:
     from ablate.analysis.figures import HELP
 
     reading = (DOCS / "reading.md").read_text()
-    for name in HELP.keys() - {"survey"}:  # whose many MDPs take minutes
+    for name in HELP:
         section = re.search(rf"^### [^\n]*\b{name}\b.*?(?=^### |\Z)", reading, re.MULTILINE | re.DOTALL)
         assert section
         assert re.search(rf"!\[[^\]]+\]\(figures/\w+_{name}\.svg\)", section[0]), name
@@ -131,7 +131,7 @@ def test_every_figure_has_a_picture_and_no_picture_is_left_over() -> None:
     kept = {path.name: path for path in (DOCS / "figures").iterdir()}
     assert shown == kept.keys()
     for name, path in kept.items():
-        assert path.stat().st_size < 60_000, name
+        assert path.stat().st_size < 110_000, name  # survey draws 22 variants twice
     for name in re.findall(r"\(figures/([^)]+)\)", (DOCS / "lecture.md").read_text()):
         box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', kept[name].read_text())
         assert box

@@ -1,5 +1,6 @@
 """Figures of exact noise: against the horizon, over many random MDPs, and split by its sources."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ablate.errors import UserError
 
@@ -31,6 +33,7 @@ from .style import (
 
 PARTS = {"v_s0": "first state", "v_transition": "transitions", "v_action": "actions", "v_coupling": "shared baseline"}
 GREYS = {"v_s0": "0.25", "v_transition": "0.5", "v_coupling": "0.9"}
+NARROW = 5.0  # inches: a figure of a column, whose panels stand one below the other
 FARTHEST = 2.5  # bars longer than this, in units of reward-to-go's, are cut and written out
 
 
@@ -146,33 +149,39 @@ def survey(study: StudyFrames) -> Figure:
     split = _varying(ratios, but="env.index")
     parts = [(_setting(split, value), rows) for value, rows in ratios.groupby(split)] if split else []
     parts = parts or [("", ratios)]
-    names = [(variant, f"{variant.label}  vs  {variant.reference}") for variant, _ in variants(ratios)]
+    found = [variant for variant, _ in variants(ratios)]
+    usual = Counter(variant.reference for variant in found).most_common(1)[0][0]
+    names = [(x, x.label if x.reference == usual else f"{x.label}  vs  {x.reference}") for x in found]
+    stacked = len(parts) if width(WIDTH) < NARROW else 1
     figure, axes = plt.subplots(
-        1,
-        2 * len(parts),
-        figsize=(width(WIDTH), points(1.3 + 0.24 * len(names))),
+        stacked,
+        2 * len(parts) // stacked,
+        figsize=(width(WIDTH), stacked * points(1.3 + 0.24 * len(names))),
         sharey=True,
         layout="constrained",
         squeeze=False,
     )
-    for (heading, rows), (share, spread) in zip(parts, axes[0].reshape(-1, 2), strict=True):
+    for (heading, rows), (share, spread) in zip(parts, axes.reshape(-1, 2), strict=True):
         for place, (variant, _) in enumerate(names):
             own = rows[rows["label"] == variant.label]
             _share(share, place, variant, own)
             _spread(spread, place, variant, own[own["stage"] == 1]["ratio"].to_numpy())
         rule(share, "half of the MDPs", x=0.5)
         rule(spread, "no difference", x=1.0)
-        share.set(xlim=(-0.04, 1.04), xlabel="share of MDPs\nwith less noise", title=heading)
+        share.set(xlim=(-0.15, 1.15), xlabel="share of MDPs", title=heading)
         share.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-        spread.set(xlabel="trace variance,\nratio to reference")
-        logarithmic(spread, "x")
-    axes[0][0].set_yticks(range(len(names)), [name for _, name in names])
+        spread.set(xscale="log", xlabel="ratio")
+        spread.xaxis.set_major_locator(LogLocator(numticks=4))
+        spread.xaxis.set_minor_formatter(NullFormatter())
+    for panel in axes[:, 0]:
+        panel.set_yticks(range(len(names)), [name for _, name in names])
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
     number = ratios["env.index"].nunique()
     title(
         figure,
-        f"How often a variant has less noise than its reference, over {number} random MDPs (exact)",
-        "share: filled last policy, hollow first, 95% interval; ratio: last policy, median, 50% and 90% of MDPs",
+        f"How often a variant has less noise than {usual} or another reference, over {number} random MDPs (exact)",
+        "share: filled last policy, hollow first, 95% interval; ratio of trace variances: last policy, median, 50% and "
+        "90% of MDPs",
     )
     return figure
 
