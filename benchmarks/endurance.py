@@ -15,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -29,25 +29,22 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:1] = [str(ROOT), str(ROOT / "tests")]  # in place of benchmarks/, where a module is called analysis, too
 from disks import PowerLoss, full_from  # noqa: E402
 from test_disk import acts, assert_whole, life  # noqa: E402
-from test_store import hammer, judge  # noqa: E402
+from test_store_kills import hammer, judge  # noqa: E402
 
 SWEEP = ("-m", "phi=return,rtg", "env=chain", "iterations=60", "episodes=8", "seed=0-3", "workers=2")
 WORDS = (*SWEEP, "checkpoint_seconds=0.01", "probe.episodes=64")
 Failures = list[str]
 
 
-def command(outputs: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "ablate", *WORDS, f"outputs={outputs}", *more]
-
-
-def start(outputs: Path, *more: str) -> subprocess.Popen:
+def start(outputs: Path, *more: str, words: Sequence[str] = WORDS) -> subprocess.Popen:
+    command = [sys.executable, "-m", "ablate", *words, f"outputs={outputs}", *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
-    return subprocess.Popen(command(outputs, *more), cwd=ROOT, **pipes)  # type: ignore[call-overload]
+    return subprocess.Popen(command, cwd=ROOT, **pipes)  # type: ignore[call-overload]
 
 
-def finish(outputs: Path, *more: str) -> tuple[int, str]:
-    process = start(outputs, *more)
-    said, _ = process.communicate(timeout=300)
+def finish(outputs: Path, *more: str, words: Sequence[str] = WORDS, timeout: float = 300) -> tuple[int, str]:
+    process = start(outputs, *more, words=words)
+    said, _ = process.communicate(timeout=timeout)
     return process.returncode, said
 
 
@@ -269,6 +266,66 @@ def _flipped(path: Path, dice: random.Random, attempts: int) -> Iterator[bytes]:
         yield bytes(data)
 
 
+@contextmanager
+def dask(workers: int) -> Iterator[tuple[Path, list[subprocess.Popen]]]:
+    """The file of a scheduler on this machine, and the processes of its workers, which nobody starts again."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    started: list[subprocess.Popen] = []
+
+    def begin(kind: str, *words: str) -> None:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *words, "--scheduler-file", str(file)]
+        started.append(subprocess.Popen(command, cwd=ROOT, **quiet))  # type: ignore[call-overload]
+
+    with tempfile.TemporaryDirectory() as made:
+        file = Path(made) / "scheduler.json"
+        here = ("--host", "127.0.0.1", "--no-dashboard")
+        begin("scheduler", *here, "--port", "0")
+        for _ in range(workers):
+            begin("worker", *here, "--no-nanny", "--nthreads", "1", "--local-directory", made)
+        try:
+            yield file, started[1:]
+        finally:
+            for process in reversed(started):
+                process.kill()
+                process.wait()
+
+
+def killed_dask_workers(attempts: int) -> tuple[int, Failures]:
+    """So many runs, 10 seeds a cell, by 8 workers of Dask, two of which are killed when a third and two thirds of the
+    cells are begun, and stay away; bits are compared with those of a plain sweep."""
+    cells, failures = max(3, attempts // 10), Failures()
+    rates = ",".join(f"{(k + 1) / 1e4:.4f}" for k in range(cells))
+    tiny = ("-m", f"optimizer.lr={rates}", "env=bandit", "iterations=2", "episodes=2", "probe=off", "seed=0-9")
+    with folder() as undisturbed, folder() as outputs, dask(8) as (scheduler, workers):
+        began = time.monotonic()
+        finish(undisturbed, words=tiny, timeout=3600)
+        plain, began = time.monotonic() - began, time.monotonic()
+        process = start(outputs, "workers=dask", f"dask.scheduler={scheduler}", words=tiny)
+        marks, peak = [cells / 3, 2 * cells / 3], ""
+        while process.poll() is None:
+            with suppress(OSError):
+                status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+                peak = next((line.split(":")[1].strip() for line in status if line.startswith("VmHWM")), peak)
+            if marks and sum(1 for _ in outputs.glob("main/*/seed=9/manifest.json")) >= marks[0]:
+                workers.pop().kill()
+                marks.pop(0)
+            time.sleep(0.1)
+        said, seconds = process.communicate()[0], time.monotonic() - began
+        failures += traces(said) + ([f"exit code {process.returncode}: {said[-500:]}"] if process.returncode else [])
+        failures += ["all was done before two workers were killed"] if marks else []
+        found = numbers(outputs)
+        failures += [] if found == numbers(undisturbed) else ["other bits, or a run is lost"]
+        runs = sum(1 for _ in outputs.glob("main/*/seed=*/manifest.json"))
+        failures += [] if runs == 10 * cells else [f"{runs} runs of {10 * cells}"]
+        files = sum(1 for path in outputs.rglob("*"))
+    print(
+        f"Dask: {runs:,} runs in {seconds:.0f} s, a plain sweep {plain:.0f} s; memory of the command at most {peak}, "
+        f"{files:,} files and folders, {len(said.splitlines())} lines on the screen",
+        flush=True,
+    )
+    return 10 * cells, failures
+
+
 ATTACKS: dict[str, tuple[Callable[[int], tuple[int, Failures]], int]] = {
     "kills of a process that writes, at random moments": (kills_of_the_store, 500),
     "kills of a sweep and its workers, at random moments": (kills_of_the_command, 40),
@@ -277,6 +334,7 @@ ATTACKS: dict[str, tuple[Callable[[int], tuple[int, Failures]], int]] = {
     "sweeps on a small disk, of blocks or inodes": (full_small_disks, 20),
     "overwrite=true while another process trains": (overwriting_races, 12),
     "flipped bits, over every file of a study": (flipped_bits, 4000),
+    "Dask: runs, two of 8 workers killed on the way": (killed_dask_workers, 10_000),
 }
 
 
