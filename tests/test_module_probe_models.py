@@ -140,6 +140,26 @@ def test_dropout_in_training_mode_is_differentiated_at_the_masks_that_were_drawn
     np.testing.assert_allclose(found.gram, (torch.stack(rows) @ torch.stack(rows).T).numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("norm", [nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm])
+@pytest.mark.parametrize("listed", [False, True])
+def test_all_samples_see_the_vectors_of_a_spectral_norm_as_they_were(norm, listed: bool) -> None:
+    """In training mode each forward pass moves them on; here they are far from where they lead."""
+    torch.manual_seed(0)
+    model, x, y = nn.Sequential(norm(nn.Linear(40, 40)), nn.Tanh(), nn.Linear(40, 3)), torch.randn(N, 40), torch.ones(N)
+    for vector in model.buffers():
+        vector.copy_(nn.functional.normalize(torch.randn_like(vector), dim=0))
+    before = [vector.clone() for vector in model.buffers()]
+    samples = [(x[i : i + 1], y[i : i + 1].long()) for i in range(N)]
+    found = probe(model, plain, samples if listed else (x, y.long()))
+    assert all(torch.equal(*pair) for pair in zip(model.buffers(), before, strict=True))
+    losses = plain(model, (x, y.long()))
+    rows = [
+        torch.cat([g.ravel() for g in torch.autograd.grad(each, list(model.parameters()), retain_graph=True)])
+        for each in losses
+    ]
+    np.testing.assert_allclose(found.gram, (torch.stack(rows) @ torch.stack(rows).T).numpy(), rtol=1e-4, atol=1e-4)
+
+
 def goes_back(model: nn.Module, batch) -> Tensor:
     losses = plain(model, batch)
     losses.sum().backward()
@@ -164,6 +184,8 @@ def test_what_has_no_gradient_of_a_sample_is_told_in_one_line() -> None:
         (model, plain, (x[:1], y[:1]), "1 sample: too few to tell noise from; give at least 16"),
         (in_training, plain, (x, y), r"batch normalisation in training mode \(1\) mixes samples; call model.eval"),
         (model, goes_back, (x, y), "goes_back cannot be differentiated: .*call no backward"),
+        (nn.Linear(5, 3, device="meta"), plain, (x, y), "the parameter weight lies on the meta device"),
+        (nn.LazyLinear(3), plain, (x, y), "the parameter weight has no shape yet"),
         (model, spoils, (x, y), "spoils cannot be differentiated: .*change nothing in place"),
     ):
         with pytest.raises(UserError, match=told) as refused:

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ablate.errors import UserError
-from ablate.probes.per_sample import AT_ONCE, Loss, per_sample_gradients, samples, to_numpy
+from ablate.probes.per_sample import AT_ONCE, Loss, buffers_kept, per_sample_gradients, samples, to_numpy
 from ablate.statistics import noise
 from ablate.statistics.block_sums import blocks_of, gradients_of_gram
 from ablate.statistics.formatting import counted
@@ -136,7 +135,7 @@ def probe(
         layers = []
         for name, each in losses.items():
             sums = _LayerSums(parameters)
-            with _unchanged(model), torch.enable_grad():
+            with buffers_kept(model), torch.random.fork_rng(), torch.enable_grad():
                 for i, gradient in enumerate(per_sample_gradients(model, each, batch, parameters, name)):
                     row = np.concatenate([g.ravel() for g in gradient])
                     if not np.isfinite(row).all():
@@ -154,24 +153,6 @@ def _name(loss: Loss) -> str:
     return name if name.isidentifier() else "loss"  # a lambda has none
 
 
-@contextmanager
-def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Put buffers and torch's generators back as they were."""
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for module, name, buffer, before in buffers:
-                    module._buffers[name] = buffer.copy_(before)
-
-
 def _check_callable(model: Any, losses: Mapping[str, Loss]) -> None:
     if not isinstance(model, nn.Module):
         raise UserError(
@@ -186,6 +167,10 @@ def _check_callable(model: Any, losses: Mapping[str, Loss]) -> None:
             raise UserError(f"{name} is called as loss(model, batch); it takes other arguments") from None
         except ValueError:  # a function without a signature
             continue
+    if lazy := [name for name, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)]:
+        raise UserError(f"the parameter {lazy[0]} has no shape yet; call the model on some input first")
+    if empty := [name for name, p in model.named_parameters() if p.is_meta]:
+        raise UserError(f"the parameter {empty[0]} lies on the meta device, without numbers; load its weights first")
     norms = torch.nn.modules.batchnorm._BatchNorm
     coupled = [name for name, module in model.named_modules() if isinstance(module, norms) and module.training]
     if coupled:

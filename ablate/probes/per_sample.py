@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,26 @@ def per_sample_gradients(
         yield _differentiated(value.reshape(()), parameters, name)
 
 
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Put the buffers back that a forward pass changes, such as the vectors of a spectral norm, which each pass in
+    training mode moves on: samples are judged at one function. Others are not touched, since a backward pass may need
+    them."""
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, name, buffer, before in buffers:
+                if module._buffers[name] is not buffer or not torch.equal(buffer, before):
+                    module._buffers[name] = buffer.copy_(before)
+
+
 def _differentiated(
     value: Tensor, parameters: Mapping[str, Tensor], name: str, again: bool = False
 ) -> list[NDArray[np.float32]]:
@@ -75,7 +96,8 @@ def _are_alone(model: nn.Module, loss: Loss, batch: Any, losses: Tensor) -> bool
     with torch.no_grad():
         for i, wanted in enumerate(losses):
             try:
-                found = loss(model, _copied(_sample(batch, i)))
+                with buffers_kept(model):
+                    found = loss(model, _copied(_sample(batch, i)))
                 same = found.numel() == 1 and torch.isclose(found.reshape(()), wanted, rtol=near, atol=near * near)
             except Exception:  # it takes the batch as a whole
                 return False
@@ -111,7 +133,7 @@ def _together(
     size = max(1, AT_ONCE // (16 * sum(p.numel() for p in parameters.values())))
     for start in range(0, samples(batch), size):
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), buffers_kept(model):
                 warnings.filterwarnings("ignore", "There is a performance drop")  # of operations without a rule
                 gradients, losses = differentiate(values, *_copied([x[start : start + size] for x in parts]))
         except Exception:  # no rule, or data decides what is computed: the loop tells of a fault of the loss itself
@@ -172,7 +194,8 @@ def _copied(batch: Any) -> Any:
 def _losses(model: nn.Module, loss: Loss, batch: Any, name: str) -> Tensor:
     """What the loss returns. Raises UserError, with the fault as its cause, where it fails or returns no numbers."""
     try:
-        value = loss(model, _copied(batch))
+        with buffers_kept(model):
+            value = loss(model, _copied(batch))
     except UserError:
         raise
     except Exception as error:
