@@ -145,6 +145,7 @@ def test_the_command_tells_and_its_exit_code_says_whether_there_was_a_fault(
         "def h(logps, rewards, mask):\n    return logps.mean()\n"
     )
     (tmp_path / "broken_trainer.py").write_text("raise RuntimeError('no device')\n")
+    (tmp_path / "quits.py").write_text("raise SystemExit('no')\n")
     monkeypatch.chdir(tmp_path)
     assert main(["trainer_of_mine:f", "--expect", "dr_grpo", "--out", "page.md"]) == 0
     assert "(1 - 1/N) grad J" in capsys.readouterr().out
@@ -152,6 +153,8 @@ def test_the_command_tells_and_its_exit_code_says_whether_there_was_a_fault(
     assert main(["trainer_of_mine:f", "--expect", "rloo"]) == 1
     for wrong, told in {
         "trainer_of_mine": "names no function",
+        ":f": "names no function of a module",
+        "quits:f": "quits cannot be imported: SystemExit: no",
         "trainer_of_mine:g": "is not found",
         "nowhere_at_all:f": "is not found",
         "trainer_of_mine.py:f": "write trainer_of_mine:f",
@@ -168,8 +171,12 @@ def test_the_command_tells_and_its_exit_code_says_whether_there_was_a_fault(
 def test_what_cannot_be_called_is_refused() -> None:
     with pytest.raises(UserError, match=r"returned shape \(2,\)"):
         faults(lambda_of_shape)
-    with pytest.raises(UserError, match="cannot be called on 2 prompts of 2 answers"):
+    with pytest.raises(UserError, match="cannot be called on 2 prompts of 2 answers: IndexError: no"):
         faults(raises)
+    with pytest.raises(UserError, match="cannot be called on 1 prompt of 3 answers: AssertionError"):
+        faults(of_pairs_only)
+    with pytest.raises(UserError, match="returned 2 things; return the advantages alone"):
+        faults(advantages_and_returns)
     with pytest.raises(UserError, match="was it detached"):
         faults(detached)
     with pytest.raises(UserError, match=r"returned shape \(2, 2\), not one number"):
@@ -182,6 +189,15 @@ def lambda_of_shape(rewards: Tensor) -> Tensor:
 
 def raises(rewards: Tensor) -> Tensor:
     raise IndexError("no")
+
+
+def of_pairs_only(rewards: Tensor) -> Tensor:
+    assert rewards.shape[1] == 2
+    return rewards
+
+
+def advantages_and_returns(rewards: Tensor) -> tuple[Tensor, Tensor]:
+    return rewards, rewards
 
 
 def a_loss_an_answer(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ A loss is known by its parameter `log_probs`.
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
@@ -32,6 +31,7 @@ from ablate.statistics.formatting import counted
 Floats = NDArray[np.float64]
 
 NONE = "none of the definitions known here"
+SHAPES = (1, 3), (2, 3), (2, 4), (2, 5), (3, 3), (3, 5), (2, 128)  # prompts and answers that it is handed besides
 EXPLODES = 20.0  # an advantage of four rewards in [0, 1] that is larger: a group standardised gives 1.73 at most
 
 
@@ -69,18 +69,34 @@ def audit(subject: Subject, expected: str | None = None) -> list[Finding]:
 
 def _callable(subject: Subject) -> Subject:
     """The subject with a mask that it takes: of numbers, or else of truth values."""
-    rewards, mask = np.array([[1.0, 0.0], [0.0, 1.0]]), np.ones((2, 2, 2), bool)
     try:
-        subject.multipliers(rewards, mask)
-        return subject
+        _call(subject, 2, 2)
     except UserError:
         raise
-    except Exception as error:
-        with suppress(Exception):
-            other = replace(subject, mask_type=torch.bool)
-            other.multipliers(rewards, mask)
-            return other
-        raise UserError(f"{subject.name} cannot be called on 2 prompts of 2 answers: {error}") from None
+    except (Exception, SystemExit) as error:
+        other = replace(subject, mask_type=torch.bool)
+        try:
+            _call(other, 2, 2)
+        except (Exception, SystemExit):
+            raise UserError(f"{subject.name} cannot be called on 2 prompts of 2 answers: {_of(error)}") from None
+        subject = other
+    for prompts, size in SHAPES:
+        try:
+            _call(subject, prompts, size)
+        except (Exception, SystemExit) as error:
+            of = f"{counted(prompts, 'prompt')} of {size} answers"
+            raise UserError(f"{subject.name} cannot be called on {of}: {_of(error)}") from None
+    return subject
+
+
+def _call(subject: Subject, prompts: int, size: int) -> None:
+    rewards = np.arange(prompts * size, dtype=np.float64).reshape(prompts, size) % 2
+    subject.multipliers(rewards, np.ones((prompts, size, 2), bool))
+
+
+def _of(error: BaseException) -> str:
+    """Its kind and the first line of its message."""
+    return ": ".join(filter(None, (type(error).__name__, (str(error).splitlines() or [""])[0])))
 
 
 def _again(subject: Subject) -> Finding:
@@ -324,7 +340,7 @@ def _degenerate(subject: Subject) -> list[Finding]:
         except UserError:
             raise
         except Exception as error:
-            return f"{type(error).__name__}: {error}"
+            return _of(error)
         return float(np.abs(c).max() * r.size)
 
     generic, ones = _an_example()[0], np.ones((2, 4, 1), bool)

@@ -95,6 +95,8 @@ def read(path: str | Path) -> Rates:
         raise UserError(f"{path} names no prompt; write a row a prompt")
     if not isinstance(table.index, pd.RangeIndex):  # pandas then takes the first column for labels
         raise UserError(f"{path} has rows with more fields than its first line names; name every column")
+    if table["prompt"].isna().any():
+        raise UserError(f"{path} has a row without a prompt; write prompt,k,n or prompt,p in each")
     if twice := list(table["prompt"][table["prompt"].duplicated()]):
         raise UserError(f"{path} names prompt {twice[0]} twice; write a row a prompt")
     counted = {"k", "n"} <= columns

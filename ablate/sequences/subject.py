@@ -37,7 +37,10 @@ class Subject:
         """Raises whatever the function raises."""
         r = torch.from_numpy(np.array(rewards, np.float64))
         if not self.is_loss:
-            A = _numbers(self.function(r))
+            value = self.function(r)
+            if isinstance(value, tuple):
+                raise UserError(f"{self.name} returned {len(value)} things; return the advantages alone")
+            A = _numbers(value)
             if A.shape != rewards.shape:
                 raise UserError(f"{self.name} returned shape {A.shape} for rewards of shape {rewards.shape}")
             return A[..., None] / rewards.size * mask
@@ -59,8 +62,8 @@ class Subject:
 def load(path: str) -> Subject:
     """The function that `module:function` names, looked for in the present folder too."""
     module, _, name = path.partition(":")
-    if not name:
-        raise UserError(f"{path} names no function; write module:function, as in my_trainer:advantages")
+    if not (module and name):
+        raise UserError(f"{path} names no function of a module; write module:function, as in my_trainer:advantages")
     if module.endswith(".py"):
         raise UserError(f"{path} names a file; write {module.removesuffix('.py').replace('/', '.')}:{name}")
     sys.path.insert(0, os.getcwd())
@@ -70,7 +73,7 @@ def load(path: str) -> Subject:
             function = getattr(function, part)
     except (ImportError, AttributeError) as missing:
         raise UserError(f"{path} is not found: {missing}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{module} cannot be imported: {type(error).__name__}: {error}") from None
     finally:
         sys.path.remove(os.getcwd())
