@@ -126,7 +126,7 @@ def openrlhf_dr_grpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor
 
 
 def nemo_rl(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
-    """use_leave_one_out_baseline and normalize_rewards: over the deviation of the others, ddof 1, where it is above 0."""
+    """use_leave_one_out_baseline, normalize_rewards: over the deviation of the others, ddof 1, where it is above 0."""
     n = rewards.shape[1]
     if n == 1:
         return token_mean(log_probs, rewards * 0, mask)

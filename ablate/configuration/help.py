@@ -56,8 +56,8 @@ def text(conf: Path) -> str:
                 "--cfg job shows the composed configuration; --config-dir DIR adds choices of your own (a yaml each, "
                 "in DIR/phi/ and so on); hydra/launcher=joblib runs jobs side by side. The same command again goes on "
                 "where the last one stopped. --hydra-help tells the rest of Hydra's flags. In bash and "
-                'zsh `eval "$(python -m ablate -sc install=bash)"`, or =zsh, lets the tab key complete them all; in fish '
-                "`python -m ablate -sc install=fish | source`.",
+                'zsh `eval "$(python -m ablate -sc install=bash)"`, or =zsh, lets the tab key complete them all; in '
+                "fish `python -m ablate -sc install=fish | source`.",
             ),
         ]
     )
