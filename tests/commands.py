@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pyarrow.parquet as pq
 
 from ablate.store import Cell, cells
@@ -26,14 +27,7 @@ def command(*words: str) -> list[str]:
 
 def ablate(*words: str, cwd: Path, exit_code: int = 0, **env: str) -> subprocess.CompletedProcess:
     """Run a command to its end, which must be the given exit code and must not show a stack trace."""
-    done = subprocess.run(
-        command(*words),
-        cwd=cwd,
-        env=os.environ | {"COLUMNS": "160"} | env,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = forked.run(command(*words)[3:], cwd, os.environ | {"COLUMNS": "160"} | env, PATIENCE)
     assert done.returncode == exit_code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done

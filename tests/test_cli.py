@@ -7,9 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import forked
 import pytest
 from commands import PATIENCE, ablate, columns, command, numbers, row
 from conftest import choices, compose
@@ -79,11 +79,10 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[subpro
         folder = tmp_path_factory.mktemp("refused")
         for name, text in FILES.items():
             (folder / name).write_text(text)
-        done = subprocess.run(command(*words.split()), cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
+        done = forked.run(command(*words.split())[3:], folder, os.environ, PATIENCE)
         return done, sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name not in FILES)
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(REFUSED, pool.map(run, REFUSED), strict=True))
+    return {words: run(words) for words in REFUSED}
 
 
 @pytest.mark.parametrize("words", REFUSED)
@@ -370,8 +369,7 @@ def test_plain_lines_elsewhere_and_an_impossible_cell_among_others(tmp_path: Pat
 def test_a_command_without_m_goes_to_scratch_unless_a_study_is_named(tmp_path: Path) -> None:
     once = "env=bandit", "iterations=1", "probe=off", "seed=0", "workers=1"
     for words in (once, (*once, "study=main"), (*once, "study.name=mine"), ("-m", *once, "outputs=swept")):
-        process = [sys.executable, "-m", "ablate", *words]
-        subprocess.run(process, cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
+        assert forked.run(words, tmp_path, os.environ, PATIENCE).returncode == 0
     hashes = {name: cells(tmp_path / "outputs", name)[0].digest for name in ("scratch", "main", "mine")}
     assert len(set(hashes.values())) == 1, "where results go is not part of what a cell is"
     assert cells(tmp_path / "outputs", "scratch")[0].name == cells(tmp_path / "outputs", "main")[0].name

@@ -1,13 +1,11 @@
 """Every study of conf/study composes with each of its sweep's values, and a small one of it runs."""
 
-import subprocess
-import sys
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE
+from commands import ablate
 from conftest import choices, compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -78,7 +76,8 @@ def test_a_small_version_runs(study: str, tmp_path: Path) -> None:
 
 
 def test_the_command_line_sweeps_over_what_the_study_says(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ablate", "-m", "study=horizon", "env.horizon=8", "workers=1"]
-    done = subprocess.run([*command, f"outputs={tmp_path}"], capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
-    assert sorted(cell.read_config()["env"]["name"] for cell in cells(tmp_path, "horizon")) == ["chain", "gridworld"]
+    ablate("-m", "study=horizon", "env.horizon=8", "workers=1", cwd=tmp_path)
+    assert sorted(cell.read_config()["env"]["name"] for cell in cells(tmp_path / "outputs", "horizon")) == [
+        "chain",
+        "gridworld",
+    ]
