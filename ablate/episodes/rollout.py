@@ -136,7 +136,8 @@ def _worth_keeping(alive: NDArray[np.bool_], fewest_rows: int) -> Indices | None
     N = alive.shape[1]
     living = alive.sum(1)
     seeds = np.flatnonzero(living)
-    width = min(N, max(int(living.max()), fewest_rows))
+    most = int(living.max())
+    width = min(N, max(most + -most % 4, fewest_rows))  # else each `product` would copy them to fill them up
     if len(seeds) * width > WORTH_DROPPING * alive.size:
         return None
     if width == N:
