@@ -50,7 +50,8 @@ def figures(options: argparse.Namespace) -> None:
     study = _load(options)
     drawn = plots.figures(study)
     if not drawn:
-        raise UserError(f"study {study.name!r} has data for no figure; python -m ablate tables shows it")
+        why = plots.lacks("learning", study)
+        raise UserError(f"study {study.name!r} has data for no figure ({why}); python -m ablate tables shows it")
     for name, (draw, _) in drawn.items():
         picture = draw()
         print(*plots.save(picture, _folder(options, "figures"), name, endings), sep="\n")

@@ -257,3 +257,15 @@ def test_a_name_that_holds_a_comma_or_an_equals_sign_is_one(tmp_path: Path) -> N
     file = str(tidy(tmp_path / "runs.csv", {"lr=0.1": 100.0, "a, b": 50.0, "DQN": 20.0}, range(2)))
     study = taken(tmp_path, file, "--env", "Hopper", "--only", "a, b", "--only", "lr=0.1", "--rename", "lr=0.1=large")
     assert set(study.cells["label"]) == {"a, b", "large"}
+
+
+def test_figures_of_too_many_cells_say_how_to_choose_some(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """More than can be told apart in one panel; of the first twelve there are figures."""
+    file = tidy(tmp_path / "runs.csv", {f"method {k}": 10.0 * k for k in range(13)}, range(3), rows=10)
+    taken(tmp_path, str(file), "--env", "Hopper")
+    told = ["figures", "theirs", "--outputs", str(tmp_path), "--formats", "png"]
+    assert main(told) == 2
+    assert "shows at most 12 cells of an environment; choose some with --only or --drop" in capsys.readouterr().err
+    assert not (tmp_path / "theirs" / "figures").exists()
+    assert main([*told, "--drop", "method 0"]) == 0
+    assert (tmp_path / "theirs" / "figures" / "learning.png").exists()

@@ -59,7 +59,7 @@ def no_learning(study: StudyFrames) -> str:
     if study.curves.empty or not (study.curves["return_mean"].notna() & (study.curves["iteration"] > 1)).any():
         return "figure learning needs complete runs of more than one iteration whose return is known"
     crowd = crowded(study.cells[study.cells["complete"] > 0])
-    return f"figure learning {crowd}; name a study of fewer" if crowd else ""
+    return f"figure learning {crowd}; choose some with --only or --drop" if crowd else ""
 
 
 def learning(study: StudyFrames) -> Figure:

@@ -123,7 +123,7 @@ def no_training_noise(study: StudyFrames) -> str:
     if study.probe.empty or study.own_noise()["iteration"].nunique() < 2:
         return "figure noise needs the probe of a run's own estimator at several policies; run with probe=online"
     crowd = crowded(study.cells[study.cells.index.isin(set(study.own_noise()["cell"]))])
-    return f"figure noise {crowd}; name a study of fewer" if crowd else ""
+    return f"figure noise {crowd}; choose some with --only or --drop" if crowd else ""
 
 
 def training_noise(study: StudyFrames) -> Figure:
