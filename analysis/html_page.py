@@ -28,6 +28,7 @@ import base64
 import hashlib
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ablate.statistics.formatting import number
@@ -46,6 +47,7 @@ from .plots.readings import readings
 
 TEMPLATES = Path(__file__).parent / "templates"
 Format = Callable[[Any], str]
+HYPHENATED = re.compile(r"\b(?=[\w-]{1,24}(?![\w-]))\w+(?:-\w+)+")  # what is longer may have to break
 
 
 class Block:
@@ -286,6 +288,7 @@ def render(page: Page) -> str:
         finalize=in_line,
     )
     environment.filters["svg"] = svg
+    environment.filters["unbroken"] = _unbroken
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "figures.js"))
     # Only these scripts may run, and nothing may be fetched, even if an escape were forgotten somewhere.
     explorables = {block.name: block for block in _explorables(page.sections)}.values()
@@ -301,6 +304,11 @@ def _explorables(parts: Sequence[Any]) -> Iterator[Explorable]:
         if isinstance(part, Explorable):
             yield part
         yield from _explorables(getattr(part, "blocks", ()))
+
+
+def _unbroken(text: str) -> Markup:
+    """A title whose short names with a hyphen, such as CartPole-v1, stay in one line."""
+    return Markup(HYPHENATED.sub(r'<span class="unbroken">\g<0></span>', str(escape(escaping.page(text)))))
 
 
 def _svg(block: Picture | Equation, prefix: str) -> str:

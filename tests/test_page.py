@@ -235,3 +235,19 @@ def test_an_empty_table_is_a_table() -> None:
     assert [th.text() for th in html.find("th")] == ["a", "b"]
     assert html.find("tbody")[0].find("tr") == []
     assert LONG not in html.text()
+
+
+@pytest.mark.parametrize(
+    ("title", "kept"),
+    [
+        ("CartPole-v1: three Phi", ["CartPole-v1"]),
+        ("<b-c> & a-b-c", ["b-c", "a-b-c"]),
+        (f"a-{'b' * 30}", []),
+        ("none - here", []),
+    ],
+)
+def test_short_names_with_a_hyphen_stay_in_one_line_of_a_title(title: str, kept: list[str]) -> None:
+    tree = read(Page(title, [], []))
+    (heading,) = tree.find("h1")
+    assert heading.text() == title
+    assert [span.text() for span in heading.find("span")] == kept
