@@ -90,9 +90,9 @@ def td_error(kind):
 
 def learns(kind):
     last = effects(kind, 10.0, -10.0, 0.0)
-    rows = {"seed": SEEDS, "first": 0.0, "last": last, "best": 10.0, "chosen": True, "rate": 0.1}
-    tuned = {"seed": [100], "first": 0.0, "last": 1.0, "best": 10.0, "chosen": True, "rate": 0.1}
-    return pd.concat([pd.DataFrame(rows), pd.DataFrame(tuned)]).assign(place="here")
+    rows, tuned = {"seed": SEEDS, "last": last}, {"seed": [100], "last": 1.0}
+    known = {"place": "here", "first": 0.0, "best": 10.0, "lowest": -20.0, "highest": 20.0, "chosen": True, "rate": 0.1}
+    return pd.concat([pd.DataFrame(rows), pd.DataFrame(tuned)]).assign(**known)
 
 
 def temporal_difference(kind):

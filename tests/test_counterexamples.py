@@ -1,6 +1,8 @@
 """The lecture's claims where they are exact: the counterexamples, with their numbers."""
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from ablate.analysis.verdicts.study import ClaimStudy
 from ablate.analysis.verdicts.verdict import Row, Verdict
 from ablate.envs import tabular
 from ablate.errors import UserError
+from ablate.mdp import MDP
 
 
 def places_of(verdict: Verdict, fragment: str) -> list[Row]:
@@ -132,3 +135,26 @@ def test_a_step_size_is_not_chosen_where_tuning_seeds_are_missing() -> None:
     for lacking in (table.drop(index=[1, 5]), table[table["seed"] < 100]):
         with pytest.raises(UserError, match="tuning seeds"):
             learning.best_rate(lacking, "area")
+
+
+@pytest.mark.parametrize("build", [tabular.gridworld, tabular.random_walk, tabular.chain])
+def test_no_return_lies_outside_the_possible_ones(build: Callable[[], MDP]) -> None:
+    """And the highest is that of the best policy where nothing is left to chance."""
+    mdp = replace(build(), horizon=6)
+    low, high = learning.possible_returns(mdp)
+    rng = np.random.default_rng(0)
+    returns = []
+    for _ in range(300):
+        s, total = rng.choice(mdp.num_states, p=mdp.rho0), 0.0
+        for _ in range(mdp.horizon):
+            a = rng.integers(mdp.num_actions)
+            k = rng.choice(mdp.probabilities.shape[2], p=mdp.probabilities[s, a])
+            total += mdp.rewards[s, a, k]
+            s = mdp.successors[s, a, k]
+            if mdp.terminal[s]:
+                break
+        returns.append(total)
+    assert low <= min(returns) <= max(returns) <= high
+    certain = replace(mdp, probabilities=(mdp.probabilities > 0.5).astype(float))
+    if np.allclose(certain.probabilities.sum(-1), 1):
+        assert max(learning.possible_returns(certain)) == pytest.approx(learning.optimal(certain))

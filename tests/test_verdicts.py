@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ablate.analysis.verdicts.estimates import Estimate, Exact, Mean, Share
+from ablate.analysis.verdicts.estimates import AllAlike, Estimate, Exact, Mean, Share, bounded_mean
 from ablate.analysis.verdicts.question import Question
 from ablate.analysis.verdicts.verdict import (
     LEVEL,
@@ -49,6 +49,7 @@ ESTIMATES = st.one_of(
     st.builds(Exact, st.floats(-2, 3)),
     st.builds(Mean, st.floats(-2, 3), st.floats(0.01, 2), st.integers(3, 50)),
     st.integers(1, 60).flatmap(lambda n: st.builds(Share, st.integers(0, n), st.just(n))),
+    st.builds(AllAlike, st.floats(-2, 3), st.integers(3, 50), st.floats(-5, -2), st.floats(3, 5)),
 )
 
 
@@ -84,6 +85,26 @@ def test_what_has_no_spread_or_no_number_says_nothing(values: list[float]) -> No
     estimate = Mean.of(values)
     assert answer(MORE, estimate) == answer(EQUAL, estimate) == "undecided"
     assert estimate.limits(0.05) == (-INF, INF)
+
+
+def test_values_that_are_all_the_same_tell_what_their_range_lets_them() -> None:
+    """24 of 24 at the top of [0, 1]: P(top) is 0.05^(1/24) = 0.883 at least, at level 0.1, and so is the mean."""
+    top = bounded_mean([1.0] * 24, 0.0, 1.0)
+    assert top.limits(0.1) == pytest.approx((0.05 ** (1 / 24), 1.0))
+    assert answer(MORE, top) == "holds"
+    assert answer(MORE, bounded_mean([1.0] * 24, -9.0, 1.0)) == "undecided", "a single one at -9 would undo it"
+    assert bounded_mean([1.0, 1.0], 0.0, 1.0).limits(0.1) == (-INF, INF)
+    assert bounded_mean([0.5, 0.25, 1.0], 0.0, 1.0) == Mean.of([0.5, 0.25, 1.0])
+
+
+@pytest.mark.parametrize("often", [0.5, 0.8, 0.9, 0.97])
+@pytest.mark.parametrize("samples", [3, 10, 24])
+def test_limits_of_values_that_are_all_the_same_miss_as_seldom_as_they_say(often: float, samples: int) -> None:
+    """Values of 1, but for one in 1/(1 - often) at 0: of all samples, those that are all 1 with limits that leave out
+    the mean are 2.5% at most, by the binomial."""
+    alike = bounded_mean([1.0] * samples, 0.0, 1.0)
+    missed = alike.limits(0.05)[0] > often
+    assert often**samples * missed <= 0.025
 
 
 # Answers at a place

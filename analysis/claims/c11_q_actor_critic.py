@@ -20,12 +20,11 @@ ENVIRONMENTS: dict[str, Callable[[], MDP]] = {
 
 
 def evidence(study: ClaimStudy) -> pd.DataFrame:
-    """place, rate, seed, first, last, best, chosen: see `learning.runs`."""
+    """place, rate, seed, first, last, best, ...: see `learning.runs`."""
     tables = {}
     for env, build in ENVIRONMENTS.items():
         wanted = {"env.name": env, "algorithm.name": "q_actor_critic"}
-        mdp = build()
-        tables[env] = learning.runs(study, wanted, "algorithm.lr", learning.optimal(mdp), learning.uniform(mdp))
+        tables[env] = learning.tabular_runs(study, wanted, "algorithm.lr", build())
     return learning.concat(tables)
 
 

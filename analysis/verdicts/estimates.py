@@ -101,6 +101,46 @@ class Mean:
 
 
 @dataclass(frozen=True)
+class AllAlike:
+    """The mean of n >= 3 independent values in [low, high], every one of which was v.
+
+    All n are v with probability P(v)^n, which is below a/2 unless P(v) >= q = (a/2)^(1/n). If it is, then the mean lies
+    between v - (1 - q)(v - low) and v + (1 - q)(high - v).
+    """
+
+    value: float
+    samples: int
+    low: float
+    high: float
+
+    def limits(self, level: float) -> tuple[float, float]:
+        rest = 1 - (level / 2) ** (1 / self.samples)
+        return self.value - rest * (self.value - self.low), self.value + rest * (self.high - self.value)
+
+    def below(self, border: float) -> float:
+        return self._least(border - self.value, self.high - self.value)
+
+    def above(self, border: float) -> float:
+        return self._least(self.value - border, self.value - self.low)
+
+    def _least(self, distance: float, reach: float) -> float:
+        """The smallest a at which the limit, (1 - q) reach from the value, is nearer than the border."""
+        if distance <= 0:
+            return 1.0
+        return min(1.0, 2 * max(0.0, 1 - distance / reach) ** self.samples) if reach > 0 else 0.0
+
+    def deviation(self, border: float) -> float:
+        return nan
+
+
+def bounded_mean(values: ArrayLike, low: float, high: float) -> Estimate:
+    """The mean of independent values that cannot leave [low, high]: by Student's t where they differ."""
+    x = np.asarray(values, dtype=np.float64)
+    alike = len(x) >= 3 and np.isfinite(x).all() and x.std() <= 1e-12 * abs(x.mean())
+    return AllAlike(float(x[0]), len(x), low, high) if alike else Mean.of(x)
+
+
+@dataclass(frozen=True)
 class Share:
     """A probability, from `successes` of `samples` independent draws: Clopper & Pearson's limits (1934), which no true
     value makes miss more often than they say."""

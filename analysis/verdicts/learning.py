@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from ablate import exact
 from ablate.errors import UserError
@@ -17,7 +18,7 @@ from ablate.mdp import MDP
 from ablate.statistics.learning_curves import FINAL, final_return
 
 from . import draw
-from .estimates import Mean
+from .estimates import Estimate, bounded_mean
 from .study import ClaimStudy
 from .verdict import Condition
 
@@ -25,10 +26,16 @@ TUNING = 100  # seeds from this one on choose step sizes, and are used for nothi
 
 
 def runs(
-    study: ClaimStudy, wanted: Mapping[str, Any], rate: str, best: float, start: float | None = None
+    study: ClaimStudy,
+    wanted: Mapping[str, Any],
+    rate: str,
+    best: float,
+    possible: tuple[float, float],
+    start: float | None = None,
 ) -> pd.DataFrame:
-    """A row a run: rate (the setting `rate`), seed, first and last return, the best possible; `chosen` where the rate
-    is the one with the best last return on the tuning seeds. first is `start`, the exact J of the first policy, where
+    """A row a run: rate (the setting `rate`), seed, first and last return, the best possible mean, the lowest and the
+    highest return that an episode can have; `chosen` where the rate is the one with the best last return on the tuning
+    seeds. first is `start`, the exact J of the first policy, where
     it is known, else the mean return of the first iteration: a fast learner has learnt by the end of a tenth of the
     run."""
     curves = study.curves(wanted, [rate]).rename(columns={rate: "rate"})
@@ -36,9 +43,14 @@ def runs(
     for (step, seed), curve in curves.groupby(["rate", "seed"]):
         returns = curve.sort_values("iteration")["return_mean"].dropna().to_numpy()
         first = float(returns[0]) if start is None else start
-        rows.append({"rate": step, "seed": seed, "first": first, "last": float(final_return(returns)), "best": best})
-    table = pd.DataFrame(rows)
+        rows.append({"rate": step, "seed": seed, "first": first, "last": float(final_return(returns))})
+    table = pd.DataFrame(rows).assign(best=best, lowest=possible[0], highest=possible[1])
     return table.assign(chosen=table["rate"] == best_rate(table, "last"))
+
+
+def tabular_runs(study: ClaimStudy, wanted: Mapping[str, Any], rate: str, mdp: MDP) -> pd.DataFrame:
+    """`runs` on a known MDP, of linear policies, which begin with uniform actions."""
+    return runs(study, wanted, rate, optimal(mdp), possible_returns(mdp), uniform(mdp))
 
 
 def uniform(mdp: MDP) -> float:
@@ -52,6 +64,20 @@ def optimal(mdp: MDP) -> float:
     for _ in range(mdp.horizon):
         V = exact.backup(mdp, V).max(-1)
     return float(mdp.rho0 @ V)
+
+
+def possible_returns(mdp: MDP) -> tuple[float, float]:
+    """The lowest and the highest total reward of an episode: U_t(s) = max_{a,s'} (r + U_{t+1}(s')) over what can
+    happen, backwards from U_H = 0; and the same with min."""
+
+    def highest(rewards: NDArray[np.float64]) -> float:
+        U = np.zeros(mdp.num_states)
+        for _ in range(mdp.horizon):
+            U = np.where(mdp.probabilities > 0, rewards + U[mdp.successors], -np.inf).max((1, 2))
+            U[mdp.terminal] = 0
+        return float(U[mdp.rho0 > 0].max())
+
+    return -highest(-mdp.rewards), highest(mdp.rewards)
 
 
 def best_rate(table: pd.DataFrame, column: str) -> Any:
@@ -73,20 +99,25 @@ def held_out(table: pd.DataFrame) -> pd.DataFrame:
 def improvement(evidence: pd.DataFrame, column: str = "place") -> tuple[Condition, ...]:
     """The fraction of the way from first to best that training went. At the chosen step size the claim, and beside it
     whether that is the whole way; at the others the sweep's answer."""
-    own = evidence[evidence["seed"] < TUNING].assign(
-        fraction=lambda rows: (rows["last"] - rows["first"]) / (rows["best"] - rows["first"])
-    )
+    own = evidence[evidence["seed"] < TUNING]
     claimed, beside = [], []
     for where, rows in own.groupby(column, sort=False):
         chosen = rows[rows["chosen"]]
         rate = chosen["rate"].iloc[0] if len(chosen) else float("nan")
-        found = Mean.of(chosen["fraction"])
+        found = _fraction(chosen)
         claimed.append(Condition(f"{where} (step size {rate:g})", {"fraction": found}))
         beside.append(Condition(f"{where} (step size {rate:g}), the whole way", {"optimum": found}, within=False))
     for (where, rate), rows in own[~own["chosen"]].groupby([column, "rate"]):
         label = f"{where}, step size {rate:g} of the sweep"
-        beside.append(Condition(label, {"fraction": Mean.of(rows["fraction"])}, within=False))
+        beside.append(Condition(label, {"fraction": _fraction(rows)}, within=False))
     return (*claimed, *beside)
+
+
+def _fraction(rows: pd.DataFrame) -> Estimate:
+    """(last - first) / (best - first) of runs, which lies between those of the lowest and the highest return."""
+    way = rows["best"] - rows["first"]
+    last, lowest, highest = ((rows[end] - rows["first"]) / way for end in ("last", "lowest", "highest"))
+    return bounded_mean(last, lowest.min(), highest.max())
 
 
 def picture(evidence: pd.DataFrame, what: str) -> Figure:
