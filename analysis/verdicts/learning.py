@@ -133,10 +133,11 @@ def picture(evidence: pd.DataFrame, what: str) -> Figure:
         panel.axvline(chosen, color="black", linewidth=0.8, linestyle=":", label="chosen on other seeds")
         panel.set(xscale="log", xlabel="step size", title=name)
         rates = sorted(rows["rate"].unique())
-        panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        every = 1 + len(rates) // 6  # of the step sizes has its number, so that none lie on one another
+        panel.set_xticks(rates, [f"{rate:g}" if k % every == 0 else "" for k, rate in enumerate(rates)])
         panel.minorticks_off()
     panels[0].set_ylabel("undiscounted return")
-    panels[-1].legend()
+    figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(f"{what}: before training and over its last {FINAL:.0%}, a mark a seed", fontsize=draw.points(9))
     return figure
 
