@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import choices, compose
+from test_studies import EXTRAS
 
 from ablate import build
 from ablate.configuration import CONF, IncompatibleSettings, Job
@@ -44,6 +45,9 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         ("algorithm", "sarsa"): ["env=chain"],
         ("algorithm", "monte_carlo"): ["env=random_walk"],
         ("algorithm", "q_iteration"): ["env=chain", "gamma=0.9"],
+        ("study", "cs285_cheetah"): ["env.horizon=10", "batch_steps=20"],
+        ("study", "cs285_lander"): ["env.horizon=30", "batch_steps=60"],
+        ("study", "cs285_pendulum"): ["batch_steps=20"],
     }.get((group, choice), [])
     if group == "env" and choice in SHORT:
         more = [f"env.horizon={SHORT[choice]}"]
@@ -53,7 +57,8 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         more = ["phi=return"]
     if group not in ("env", "study") and not any(word.startswith("env=") for word in more):
         more = [*more, "env.horizon=20"]
-    batches = [] if group == "algorithm" and choice != "policy_gradient" else ["episodes=3"]
+    other = (group == "algorithm" and choice != "policy_gradient") or any("batch_steps=" in word for word in more)
+    batches = [] if other else ["episodes=3"]
     return [f"{group}='{choice}'" if choice == "off" else f"{group}={choice}", *more, *batches]
 
 
@@ -93,6 +98,8 @@ def test_a_choice_says_what_it_is(group: str, choice: str) -> None:
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_a_choice_composes_resolves_builds_and_trains(group: str, choice: str, tmp_path: Path) -> None:
+    if choice in EXTRAS:
+        pytest.importorskip(EXTRAS[choice])
     job = compose(*overrides_of(group, choice, tmp_path))
     assert job.config.get(group, {"name": choice})["name"] == choice
     assert_trains(job)
