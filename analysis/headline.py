@@ -1,4 +1,5 @@
-"""What a study found, in words, each of them decided by a paired test of `analysis.paired_tests`.
+"""What a study found, in words, each of them decided by a paired test of `analysis.paired_tests`. A report's first
+sentence is `answer.answer`; these follow.
 
 A variant is called ahead of another only where the paired test over their shared seeds says so, after Holm's correction
 over all pairs of the part; it has the most or the least of something only where it is ahead of every other, so that
