@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE
+from commands import PATIENCE, ablate
 from conftest import compose
 
 from ablate import build, resources
@@ -122,6 +122,12 @@ def test_what_cannot_fit_is_refused_with_the_number_that_would(setting: str) -> 
     if not setting.endswith("hidden"):
         fitting = said.partition(f"write {setting}=")[2].split()[0]
         check(*(word for word in LARGE[setting] if not word.startswith(f"{setting}=")), f"{setting}={fitting}")
+
+
+def test_what_cannot_fit_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = ablate("-m", "env=chain", "episodes=100000000", "seed=0", cwd=tmp_path, exit_code=2)
+    assert "episodes=100000000 needs about" in done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("words", [(), ("env=pendulum", "algorithm=dqn"), ("probe=matched",), ("env=chain", "phi=td")])

@@ -87,9 +87,9 @@ class Pool:
         processes = job.workers or cores()
         if not isinstance(self._processes, Dask):
             self._processes = processes if isinstance(processes, Dask) else max(self._processes, processes)
-        self.reporter.warning(*cell.prepare())
         scheduler = self._schedulers.get(cell.path) or CellScheduler(cell, job, label, self.reporter)
         scheduler.add(job)
+        self.reporter.warning(*cell.prepare())  # now that it fits in memory
         self._schedulers[cell.path] = scheduler
         return scheduler.summary
 
