@@ -79,8 +79,8 @@ def _batch(config: dict[str, Any], overrides: Sequence[str]) -> None:
     if "batch_steps" not in config:
         return
     own = f"batch_steps={config['batch_steps']}"
-    for name, does in (("episodes", "is another size of a batch"), ("probe.episodes", "has no use: a probe takes whole "
-        "batches")):  # fmt: skip
+    doubles = {"episodes": "is another size of a batch", "probe.episodes": "has no use: a probe takes whole batches"}
+    for name, does in doubles.items():
         typed = _typed(overrides, re.escape(name))
         if typed and typed != "episodes=null":
             raise UserError(f"{typed} {does} beside {own}; leave one out, or write batch_steps=null")

@@ -86,7 +86,7 @@ def _complete_probe(config: dict[str, Any]) -> None:
     if probe["name"] in ("off", "exact"):
         return
     if batch is None:
-        probe["episodes"] = None  # `probes.sampled.BATCHES` batches
+        probe["episodes"] = None  # `probes.schedule.BATCHES` batches
     else:
         probe["episodes"] = _whole_batches(config, probe["episodes"])
     needed = needed_by_probe(config)

@@ -27,7 +27,7 @@ from ablate.models import Model, known
 from ablate.optimizers import Optimizer
 from ablate.phi import Signals
 from ablate.policies import Policy
-from ablate.probes.schedule import Schedule
+from ablate.probes.schedule import BATCHES, Schedule
 from ablate.randomness import stream, streams
 from ablate.statistics import bias, noise, resampling
 from ablate.statistics.block_sums import Accumulator, Blocks
@@ -36,7 +36,6 @@ from ablate.statistics.interval import Interval, inverse
 Row = dict[str, Any]
 EPISODES_AT_ONCE = 64  # per-trajectory gradients that are held at a time
 COSINE_BATCHES = 16
-BATCHES = 32  # by env steps, of one measurement
 DIRECTIONS = 1024  # parameters up to which the span of the scores is looked at
 FITS = 100  # iterations' worth of updates that a fitted critic gets on its held-out episodes
 

@@ -1,6 +1,8 @@
-"""When a policy is measured."""
+"""When a policy is measured, and on how many batches by env steps."""
 
 from dataclasses import dataclass
+
+BATCHES = 32  # of one measurement, where batches are by env steps
 
 
 @dataclass(frozen=True)

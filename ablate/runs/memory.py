@@ -7,6 +7,7 @@ from typing import Any
 
 from ablate.envs.base import Discrete, Environment
 from ablate.errors import UserError
+from ablate.probes.schedule import BATCHES
 
 PROCESS = 120e6  # bytes of a process that has loaded PyTorch and does nothing
 STEP = (
@@ -17,7 +18,6 @@ ROW = 600  # of a row of the curves, kept as Python numbers
 PARAMETER = 64  # of a parameter: its value, moments and gradient, and the copies that are made of them
 WIDTH = 8192  # of a unit of a layer: 512 rows are forwarded at a time, and come back
 SHORT = 8  # steps of an episode, of which there are many in a batch by steps beside one that lasts to the horizon
-BATCHES = 32  # by env steps, of a probe
 FOLLOWING = 16  # batches of `episodes`, up to which those of a probe may follow from it
 GRADIENTS_AT_ONCE = 64  # of the probe, a parameter and variant
 

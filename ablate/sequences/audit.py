@@ -205,11 +205,8 @@ def _estimator(definition: Finding, known: Definition | None, objective: Sequenc
         kind, of = ("a pair", "") if known.aggregation else ("an advantage", "the advantage of ")
         named = f"{of}{' or '.join(known.names)}" if known.names else f"{kind} that has no name here"
         return Finding("estimator", f"it equals {named}: {known}")
-    instead = (
-        f"of groups of 4, {objective[max(-2, -len(objective))].found}"
-        if definition.found.startswith(NONE)
-        else definition.found
-    )
+    unnamed = definition.found.startswith(NONE)
+    instead = f"of groups of 4, {objective[-2:][0].found}" if unnamed else definition.found
     return Finding("estimator", f"it equals no estimator known here; {instead}")
 
 

@@ -1,5 +1,6 @@
 """Which advantage and which aggregation a function equals, of those that are known here."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -116,10 +117,8 @@ class Definition:
 
     def is_of(self, expected: str) -> bool:
         advantage, aggregation = EXPECTED[expected]
-        return self.advantage.split(", epsilon inside")[0].split(", ddof")[0] == advantage and self.aggregation in (
-            "",
-            aggregation,
-        )
+        named = re.split(", (?:ddof|epsilon inside)", self.advantage)[0]
+        return named == advantage and self.aggregation in ("", aggregation)
 
     @property
     def names(self) -> list[str]:
