@@ -40,7 +40,7 @@ def answer(study: StudyFrames) -> list[str]:
     if not found:
         return [nothing(study)]
     first = _one(found[0][0]) if len(found) == 1 else _several([returns for returns, _ in found])
-    return [first, *_noise(found, measured=not study.probe.empty)]
+    return [first, *_noise(study, found)]
 
 
 def _asked(own: Sequence[Answer]) -> Asked | None:
@@ -140,19 +140,19 @@ def _several(asked: Sequence[Answer]) -> str:
     return f"The best variant is settled on {where}, by {tests}: {listed(shortened(who))}{rest}."
 
 
-def _noise(found: Sequence[Asked], measured: bool) -> Iterator[str]:
+def _noise(study: StudyFrames, found: Sequence[Asked]) -> Iterator[str]:
     """Whether noise is a reason for what is decided."""
     decided = [(pair, noise) for returns, noise in found for pair in returns.pairs.values() if pair.ahead]
-    if not measured:
-        yield "Whether noise is the reason is not known: no run was probed."
+    if study.probe.empty:
+        yield "Whether noise is the reason is not known: these runs did not measure it."
         return
     if not decided:
         yield "No difference is settled yet that noise could explain."
         return
     if not any(noise and frozenset((pair.better, pair.worse)) in noise.pairs for pair, noise in decided):
         yield (
-            "Whether noise is the reason is not known: too few of the probed episodes carry the noise for a test; "
-            "probe.episodes= takes more."
+            "Whether noise is the reason is not known: the noise that was measured comes from fewer than 8 episodes, "
+            f"too few to compare it{_more(study)}."
         )
         return
     same = opposite = 0
@@ -179,3 +179,10 @@ def _noise(found: Sequence[Asked], measured: bool) -> Iterator[str]:
         )
     else:
         yield "Whether noise is the reason is not settled: no test separates the gradient noise at the first policy."
+
+
+def _more(study: StudyFrames) -> str:
+    """What measures more episodes, where some were."""
+    probes = [(config or {}).get("probe") or {} for config in study.cells["config"]]
+    episodes = max((int(probe.get("episodes") or 0) for probe in probes), default=0)
+    return f"; probe.episodes={4 * episodes} measures {4 * episodes:,}" if episodes else ""

@@ -74,11 +74,11 @@ MEANINGS |= {
     "policy": "first or last of the run",
     "mode": "online: the run's own estimator; matched: all variants on shared trajectories; exact: computed",
     "trace_variance": "tr C, the summed variance of the gradient of one trajectory; median over seeds, limits 0 and ∞ "
-    "where in too many of them fewer than 8 episodes carry the noise",
+    "where in too many of them the noise comes from fewer than 8 episodes",
     "trace_variance_first": "tr C of the run's own estimator, before any learning",
     "trace_variance_last": "tr C of the run's own estimator, at the end of its training",
     "nsr": "tr C / |mean|²; unbounded where the signal cannot be told from 0; limits 0 and ∞ where in too many seeds "
-    "fewer than 8 episodes carry the noise",
+    "the noise comes from fewer than 8 episodes",
     "nsr_first": "tr C / |mean|² before any learning; unbounded where the signal cannot be told from 0",
     "nsr_last": "tr C / |mean|² at the end of training; unbounded where the signal cannot be told from 0",
     "ratio": "trace variance over that of the probe's reference, on the same trajectories",
@@ -99,7 +99,7 @@ MEANINGS |= {
     "never do, count half",
     "sooner_p": "of one half: the sign test, after Holm's correction",
     "noise_ratio": "of the two variants' own estimators at the first policy, geometric mean over seeds",
-    "noise_p": "as for the final return; none where too few episodes of the probes carry the noise",
+    "noise_p": "as for the final return; none where the noise comes from fewer than 8 episodes",
     "snr_difference": "of the two variants' own estimators at the first policy, |mean|² / tr C",
     "snr_p": "as for the noise",
 }

@@ -268,7 +268,7 @@ def _sentence(answer: Answer) -> str:
         return text
     if len(rows) > paired_tests.MOST:
         return f"{text} More than {paired_tests.MOST} cells are not tested pair by pair."
-    few = ", and more episodes that carry the noise (probe.episodes=)" if question in (NOISE, RATIO) else ""
+    few = ", and noise that comes from 8 episodes or more" if question in (NOISE, RATIO) else ""
     return f"{text} Not tested: a paired test needs two seeds that both have{few}."
 
 

@@ -38,8 +38,8 @@ def comparable(study: StudyFrames) -> pd.DataFrame:
 
 
 def _first_noise(study: StudyFrames) -> pd.DataFrame:
-    """cell, seed, log_trace and snr of each run's own estimator at its first policy, and whether enough episodes carry
-    its noise."""
+    """cell, seed, log_trace and snr of each run's own estimator at its first policy, and whether its noise comes from
+    enough episodes."""
     if study.probe.empty:
         return pd.DataFrame(columns=["cell", "seed", "log_trace", "snr", "informative"])
     own = study.own_noise()

@@ -179,8 +179,8 @@ def of_trajectories(study: StudyFrames, aim: Aim) -> pd.DataFrame:
             rows.append(row | {"trajectories_needed": samples_needed(log(aim.effect), part, alpha, aim.power)})
     if not any("ratio" in row for row in rows):
         raise UserError(
-            f"too few probes of study {study.name!r} bound a ratio of variances: fewer than 8 of their episodes carry "
-            "the noise; give it more probe.episodes"
+            f"no ratio of variances of study {study.name!r} has limits: the noise comes from fewer than 8 episodes; "
+            "measure more of them, as with probe.episodes=256"
         )
     return pd.DataFrame(rows)
 

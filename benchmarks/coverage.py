@@ -278,9 +278,9 @@ HEAD = """# Coverage of the probe's intervals
 
 An interval is good where it holds the truth in 95% of samples. A cell is
 **coverage / intervals that lie wholly below the truth / intervals with an upper bound**, in % of samples ({samples}).
-An unbounded interval holds the truth: it says that fewer than 8 episodes carry the noise, or that the signal cannot be
-told from 0. `wald_p` is the share of unbiased estimators that are called biased at 5% / of samples with a p-value.
-`informative` is the median of that column: the episodes that carry the noise.
+An unbounded interval holds the truth: it says that the noise comes from fewer than 8 episodes, or that the signal
+cannot be told from 0. `wald_p` is the share of unbiased estimators that are called biased at 5% / of samples with a
+p-value. `informative` is the median of that column: from how many episodes the noise comes.
 
 * `chain`, `gridworld` and `CartPole` are first policies, `chain, trained` is one after 100 iterations. CartPole's 4610
   parameters are seen through a random projection to 128. Samples are drawn from pools of 20,000 to 60,000 trajectories.

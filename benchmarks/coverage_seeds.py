@@ -102,7 +102,7 @@ def written(found: float | tuple[float, float] | None) -> str:
 
 
 def noise() -> list:
-    """One-number gradients: each seed's probe estimates their variance, and says how many episodes carry it."""
+    """One-number gradients: each seed's probe estimates their variance, and says from how many episodes it comes."""
     rows = []
     rng = np.random.default_rng(10)
     for name, draw, truth in (
@@ -386,8 +386,8 @@ TAIL = """
   The probability of improvement holds 90% at 5 seeds. Limits of Kendall's tau of these variants are wide.
 * Medians, env steps to solve and shares have exact limits: they hold 95% or more for every distribution, but for the
   median of 5 seeds, whose widest limits hold 93.75%.
-* The trace variance over seeds is unbounded where in too many seeds fewer than 8 of the probe's episodes carry it: a
-  median of estimates that a few episodes make is too low. No sample sees a reward that never came.
+* The trace variance over seeds is unbounded where in too many seeds it comes from fewer than 8 of the probe's
+  episodes: a median of estimates that a few episodes make is too low. No sample sees a reward that never came.
 * The worst quarter is shown without limits: those of a bootstrap do not hold.
 * Student's limits of a mean difference are short where differences are skewed or take few values; the test beside them,
   the larger of Student's t and the sign-flip test, keeps its level wherever the variants may be exchanged. Where they

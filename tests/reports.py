@@ -25,12 +25,16 @@ def cell(outputs: Path, study: str, *overrides: str, **about: str) -> Cell:
     return made
 
 
-def finish(made: Cell, seed: int, returns: Sequence[float], noise: float | None = None) -> None:
-    """A complete run of 100 env steps an iteration with these returns, whose first probe saw this trace variance."""
+def finish(
+    made: Cell, seed: int, returns: Sequence[float], noise: float | None = None, informative: float = 64.0
+) -> None:
+    """A complete run of 100 env steps an iteration with these returns, whose first probe saw this trace variance, made
+    by so many episodes."""
     steps = 100 * np.arange(1, ROWS + 1)
     rows = {"iteration": np.arange(1, ROWS + 1), "env_steps": steps, "episodes": steps // 10, "return_mean": returns}
     probe = {"mode": "online", "phi": made.config["phi"]["name"], "baseline": "none", "critic": "none"}
-    measured = [] if noise is None else [{"iteration": 0, **probe, **limits("trace_variance", noise), **ratios(noise)}]
+    seen = {**limits("trace_variance", noise), **ratios(noise), "informative": informative} if noise is not None else {}
+    measured = [{"iteration": 0, **probe, **seen}] if seen else []
     made.finish(seed, rows, measured, STARTED | {"env_steps": int(steps[-1])})
 
 

@@ -40,7 +40,10 @@ def opening(outputs: Path, name: str) -> str:
         ),
         ({"rtg": (100, 50.0), "return": (20, 2.0)}, "Noise is not the reason: the better variant has more gradient"),
         ({"rtg": (100, 2.0), "return": (20, 2.0)}, "no test separates the gradient noise at the first policy."),
-        ({"rtg": (100, None), "return": (20, None)}, "Whether noise is the reason is not known: no run was probed."),
+        (
+            {"rtg": (100, None), "return": (20, None)},
+            "Whether noise is the reason is not known: these runs did not measure it.",
+        ),
         (
             {"rtg": (100, 2.0), "return": (100, 50.0)},
             "Which variant is best is not settled: return has the highest final return, 99.75, but a paired test over "
@@ -74,6 +77,18 @@ def test_it_says_what_the_paired_tests_decide(tmp_path: Path, variants: Variants
     """Of three pairs, each with p = 2 / 2^8, the largest after Holm's correction is three times that."""
     study(tmp_path, "answered", variants)
     assert sentence in opening(tmp_path, "answered")
+
+
+def test_noise_of_a_few_episodes_is_not_compared_and_more_are_offered(tmp_path: Path) -> None:
+    """Of 64 episodes, which is the default, 7 make the noise; four times 64 are 256."""
+    for phi, top in (("rtg", 100), ("return", 20)):
+        made = cell(tmp_path, "rare", f"phi={phi}")
+        for seed in range(8):
+            finish(made, seed, climb(top, seed), 2.0, informative=7.0)
+    assert opening(tmp_path, "rare").endswith(
+        "Whether noise is the reason is not known: the noise that was measured comes from fewer than 8 episodes, too "
+        "few to compare it; probe.episodes=256 measures 256."
+    )
 
 
 def test_too_few_seeds_to_decide_are_counted(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_the_noise_of_an_update_is_the_exact_one(grouped: Path) -> None:
 
 
 def test_no_figure_of_noise_bounds_what_the_table_does_not(tmp_path: Path) -> None:
-    """Intervals that are drawn are those of the table; a few episodes that carry the noise bound nothing."""
+    """Intervals that are drawn are those of the table; noise that comes from a few episodes has no bound."""
     for phi, informative in (("rtg", 40.0), ("return", 2.0)):
         made = studies.cell(tmp_path, f"phi={phi}", "iterations=20")
         for seed in range(8):

@@ -160,7 +160,7 @@ def test_what_a_probe_could_not_tell_widens_the_limits() -> None:
 
 
 def test_seeds_whose_probes_had_too_few_informative_episodes_set_no_bound() -> None:
-    """Rare rewards: two of ten probes saw fewer than 8 episodes that carry the noise, and their numbers are chance."""
+    """Rare rewards: the noise of two of ten probes comes from fewer than 8 episodes, and their numbers are chance."""
     rows = probed(list(np.arange(1.0, 11)))
     assert seeds.noise_to_signal(rows.assign(informative=20.0)) == seeds.noise_to_signal(rows)
     few = rows.assign(informative=[7.0, 3.0] + [20.0] * 8)

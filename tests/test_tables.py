@@ -167,9 +167,9 @@ def test_noise_that_a_few_episodes_make_is_not_tested(tmp_path: Path) -> None:
         columns = ["noise_ratio", "noise_p", "snr_difference", "snr_p"]
         assert found[columns].notna().to_numpy().all() == (few == 1)
         assert found["final_return_p"].notna().all()
-        assert any("more episodes that carry the noise" in text for told in paragraphs(study) for text in told) == (
-            few == 2
-        )
+        assert any(
+            "noise that comes from 8 episodes or more" in text for told in paragraphs(study) for text in told
+        ) == (few == 2)
 
 
 def test_one_return_tells_nothing_of_steadiness(tmp_path: Path) -> None:

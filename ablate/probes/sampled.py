@@ -271,7 +271,7 @@ def measures(
     A unit of the blocks is the mean gradient of ``unit`` independent trajectories, or of so many on average. Columns,
     all of one trajectory:
 
-        informative           how many units carry the noise; with fewer than 8 there are no limits
+        informative           from how many units the noise comes; below 8 there are no limits
         trace_variance        tr C (for a batch baseline N times the variance of the N-episode estimate)
         squared_signal        |mu|^2;   snr = |mu|^2 / tr C;   nsr = tr C / |mu|^2 (inf: unbounded)
         split_directional_variance

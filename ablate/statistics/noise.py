@@ -10,9 +10,9 @@ C = Cov g, m their mean. Several estimators ("variants") may be judged on the sa
     trace_variance(blocks)                      # Interval(value, low, high), each [..., K]
     paired_log_ratio(blocks, reference=0)
 
-All intervals are at 95%, made as `resampling` says; `docs/coverage.md` has how often they hold. Where fewer than 8
-trajectories carry the noise they are unbounded. No sample sees a reward that never came: where a rare one is in none
-of the trajectories, the others may agree with one another, and the limits know nothing of it.
+All intervals are at 95%, made as `resampling` says; `docs/coverage.md` has how often they hold. Where the noise
+comes from fewer than 8 trajectories they are unbounded. No sample sees a reward that never came: where a rare one is
+in none of the trajectories, the others may agree with one another, and the limits know nothing of it.
 
 A batch baseline couples the g_i (`mean`, `loo`, whitening): give replicate estimates from independent batches instead
 of the g_i, and trace_variance is the variance of that estimate.
@@ -33,7 +33,7 @@ def trace_variance(blocks: Blocks) -> Interval:
     """T = sum_i |g_i - m|^2 / (N - 1), the noise of one trajectory: E T = tr C. [..., K], by bootstrap-t of log T.
 
     T / N is the variance of the mean of N. With replicate estimates in place of the g_i, T itself is the variance of
-    one of them. The limits are (0, inf) where too few trajectories carry the noise.
+    one of them. The limits are (0, inf) where the noise comes from too few trajectories.
     """
     return _exponential(resampling.trace_variance(blocks)[0], _log_trace(blocks))
 

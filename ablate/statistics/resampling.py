@@ -1,13 +1,14 @@
 """95% limits of what is estimated from blocks of trajectories.
 
-Gradients have heavy tails: a few trajectories carry much of the noise, and a sample without them looks too quiet. Four
-rules, whose coverage `docs/coverage.md` shows:
+Gradients have heavy tails: much of the noise comes from a few trajectories, and a sample without them looks too quiet.
+Four rules, whose coverage `docs/coverage.md` shows:
 
 * The logarithm of a sum of squares gets a bootstrap-t interval, which sees the skewness that makes the jackknife's miss
   on the side that understates noise.
 * Its upper limit is from resamples of a population with a tail beyond the largest trajectory that was seen.
-* An error counts with as many degrees of freedom as there are trajectories that carry it: see `effective_sample_size`.
-* Where fewer than `MIN_EFFECTIVE_BLOCKS` trajectories carry the noise itself, there is no bound at all.
+* An error counts with as many degrees of freedom as there are trajectories that it comes from, by
+  `effective_sample_size`.
+* Where the noise itself comes from fewer than `MIN_EFFECTIVE_BLOCKS` trajectories, there is no bound at all.
 """
 
 from functools import lru_cache
@@ -35,8 +36,8 @@ def effective_sample_size(x: Floats) -> Floats:
 
 
 def informative(blocks: Blocks) -> Floats:
-    """How many trajectories carry the noise: `effective_sample_size` of |g_i - m|^2; blocks, where there are more than
-    places."""
+    """From how many trajectories the noise comes: `effective_sample_size` of |g_i - m|^2; blocks, where there are more
+    than places."""
     return effective_sample_size(blocks.scatter)
 
 

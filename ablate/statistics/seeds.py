@@ -161,7 +161,7 @@ def noise_to_signal(rows: "pd.DataFrame") -> Interval:
     """NSR over seeds, the inverse of the SNR of `over_probes`.
 
     inf, "unbounded", where the seeds do not tell the signal from 0: where the lower limit of their SNRs is not above 0.
-    Where they do, but too few episodes carry the noise, the ratio is an estimate with the limits (0, inf).
+    Where they do, but the noise comes from too few episodes, the ratio is an estimate with the limits (0, inf).
     """
     ratio = over_probes(rows, "snr")
     low, values = ratio.low, rows["snr"].to_numpy(float)

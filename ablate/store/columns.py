@@ -34,8 +34,9 @@ PROBE = {
     "J": "the expected return itself (exact)",
     "episodes": "episodes of the probe (none where exact)",
     "batch": "N, the episodes of one gradient step, on average where it has `batch_steps`",
-    "informative": "how many of the probe's episodes (or batches, where episodes share b) carry the noise, (sum |g_i - "
-    "m|^2)^2 / sum |g_i - m|^4; below 8 every interval is unbounded",
+    "informative": "from how many of the probe's episodes (or batches, where episodes share b) the noise comes, "
+    "(sum |g_i - m|^2)^2 / sum |g_i - m|^4: all if each makes as much of it, 1 if one makes it all; below 8 every "
+    "interval is unbounded",
     "trace_variance": "tr C of the one-trajectory gradient; N Var of the estimate where episodes share b",
     "work_variance": "trace_variance x mean env steps of an episode: what a budget of env steps buys. (Not its "
     "seconds: they would differ from one repetition to another; see wall_time)",

@@ -53,7 +53,7 @@ def metrics(study: StudyFrames) -> Figure:
     title(
         figure,
         "Noise at the last policy over that of the reference, by its cost, in other metrics and by layer",
-        "same trajectories; geometric mean over seeds, 95% interval; none where too few episodes carry the noise",
+        "same trajectories; geometric mean over seeds, 95% interval; none where it comes from too few episodes",
     )
     return figure
 
