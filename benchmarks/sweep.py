@@ -30,7 +30,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -52,15 +51,20 @@ PR_SET_CHILD_SUBREAPER = 36  # Linux: this process is told of the end of all tha
 def finished(command: Sequence[str], folder: str, **environment: str) -> tuple[str, float, float]:
     """What a command printed, its seconds, and those of processor time that it and all that it started took."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    own = _children()  # multiprocessing's resource tracker among them, which lives as long as this process
     began, before = time.perf_counter(), _processor_time()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | environment)
     seconds = time.perf_counter() - began
     if done.returncode:
         sys.exit(done.stderr)
-    with suppress(ChildProcessError):
-        while True:
-            os.wait()
+    while adopted := _children() - own:
+        for child in adopted:
+            os.waitpid(child, 0)
     return done.stdout, seconds, _processor_time() - before
+
+
+def _children() -> set[int]:
+    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
 
 
 def _processor_time() -> float:
