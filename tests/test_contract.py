@@ -47,7 +47,7 @@ def overrides_of(group: str, choice: str, folder: Path) -> list[str]:
         ("algorithm", "q_iteration"): ["env=chain", "gamma=0.9"],
         ("study", "cs285_cheetah"): ["env.horizon=10", "batch_steps=20"],
         ("study", "cs285_lander"): ["env.horizon=30", "batch_steps=60"],
-        ("study", "cs285_pendulum"): ["batch_steps=20"],
+        ("study", "cs285_pendulum"): ["env_steps=null", "batch_steps=20"],
     }.get((group, choice), [])
     if group == "env" and choice in SHORT:
         more = [f"env.horizon={SHORT[choice]}"]

@@ -25,7 +25,7 @@ SMALL = {  # besides the first job of the sweep: what makes a study short
     "cs285_cartpole": ("iterations=2", "batch_steps=100"),
     "cs285_cheetah": ("iterations=2", "env.horizon=10", "batch_steps=20"),
     "cs285_lander": ("iterations=2", "env.horizon=30", "batch_steps=60"),
-    "cs285_pendulum": ("iterations=2", "batch_steps=20"),
+    "cs285_pendulum": ("iterations=2", "env_steps=null", "batch_steps=20"),
 }
 EXTRAS = {"cs285_cheetah": "mujoco", "cs285_lander": "Box2D", "cs285_pendulum": "mujoco"}
 
