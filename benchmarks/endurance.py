@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -76,6 +76,13 @@ def damaged(outputs: Path) -> Failures:
     ]
 
 
+def unfinished(outputs: Path, wanted: Mapping[str, object]) -> Failures:
+    """What is wrong once the same command has gone on to the end: what it says, its exit code, its numbers."""
+    code, said = finish(outputs)
+    failures = traces(said) + ([f"exit code {code}"] if code else [])
+    return failures + ([] if numbers(outputs) == wanted else ["other bits at the end"])
+
+
 @contextmanager
 def folder(memory: bool = False) -> Iterator[Path]:
     """An empty one; in memory where that is at hand, since an fsync is quick there."""
@@ -118,9 +125,7 @@ def kills_of_the_command(attempts: int) -> tuple[int, Failures]:
                 os.killpg(process.pid, signal.SIGKILL)
                 failures += traces(process.communicate()[0])
             failures += damaged(outputs)
-        code, said = finish(outputs)
-        failures += traces(said) + ([f"exit code {code}"] if code else [])
-        failures += [] if numbers(outputs) == wanted else ["other bits at the end"]
+        failures += unfinished(outputs, wanted)
     return attempts, failures
 
 
@@ -216,10 +221,7 @@ def overwriting_races(attempts: int) -> tuple[int, Failures]:
                 second = start(outputs, "overwrite=true")
                 for process in (first, second):
                     failures += traces(process.communicate(timeout=300)[0])
-                failures += damaged(outputs)
-                code, said = finish(outputs)
-                failures += traces(said) + ([f"exit code {code}"] if code else [])
-                failures += [] if numbers(outputs) == wanted else ["other bits"]
+                failures += damaged(outputs) + unfinished(outputs, wanted)
     return attempts, failures
 
 

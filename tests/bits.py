@@ -1,4 +1,5 @@
-"""What every learner is held to: a seed's numbers are the same bits alone, among others, and after a stop."""
+"""What every learner is held to: a seed's numbers are the same bits alone, among others, and after a stop; and a state
+is left as it was given."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +28,8 @@ def _continued(learner: Any, state: State, seeds: Sequence[int], iterations: ran
 
 
 def assert_bits(config: Mapping[str, Any], iterations: int = 4) -> None:
-    """Seed 7 alone, among 0-9, and taken out of a checkpoint of 0-9 after half of the iterations by a new learner."""
+    """Seed 7 alone, among 0-9, and taken out of a checkpoint of 0-9 after half of the iterations by a new learner,
+    which leaves that state as it was."""
     alone, its = trained(config, [SEED], iterations)
     _assert_equal(alone, its, *trained(config, SEEDS, iterations))
 
@@ -37,6 +39,7 @@ def assert_bits(config: Mapping[str, Any], iterations: int = 4) -> None:
     resumed, later = _continued(build.learner(config), loaded, [SEED], range(iterations // 2 + 1, iterations + 1))
     for name, x in alone.items():
         assert torch.equal(x, resumed[name]), name
+        np.testing.assert_array_equal(loaded[name][0].numpy(), saved[name], err_msg=name)
     for one, again in zip(its[iterations // 2 :], later, strict=True):
         for name, value in one.items():
             np.testing.assert_array_equal(value, again[name], err_msg=name)

@@ -303,15 +303,6 @@ def test_a_seeds_bits_are_its_own_at_the_default_sizes() -> None:
     assert_bits(compose("algorithm=dqn", "algorithm.learning_starts=300", "algorithm.updates=3").config)
 
 
-def test_iterating_leaves_the_state_it_is_given_as_it_was() -> None:
-    learner = build.learner(compose(*SMALL).config)
-    state, _ = learner.iterate(learner.initial([0]), [0], 1)
-    state, _ = learner.iterate(state, [0], 2)
-    before = {name: x.clone() for name, x in state.items()}
-    learner.iterate(state, [0], 3)
-    assert all(torch.equal(state[name], before[name]) for name in before)
-
-
 def test_a_buffer_is_no_larger_than_the_run_and_no_smaller_than_an_iteration() -> None:
     assert build.learner(compose(*SMALL).config).capacity == 20 * 20
     assert build.learner(compose(*SMALL, "algorithm.buffer_size=21").config).capacity == 21

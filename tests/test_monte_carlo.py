@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from bits import assert_bits, trained
 from conftest import compose
 
@@ -89,14 +88,6 @@ def test_td_learns_the_random_walk_faster() -> None:
 @pytest.mark.parametrize("env", ["chain", "frozenlake", "random_walk"])
 def test_a_seed_has_the_same_bits_alone_among_others_and_after_a_stop(env: str) -> None:
     assert_bits(compose("algorithm=monte_carlo", f"env={env}", "algorithm.steps=75").config)
-
-
-def test_iterating_leaves_the_state_it_is_given_as_it_was() -> None:
-    config = compose("algorithm=monte_carlo", "env=random_walk").config
-    state, _ = trained(config, [0, 1], 1)
-    before = {name: x.clone() for name, x in state.items()}
-    build.learner(config).iterate(state, [0, 1], 2)
-    assert all(torch.equal(state[name], before[name]) for name in before)
 
 
 def test_the_value_at_first_is_a_setting_that_old_cells_do_without(tmp_path: Path) -> None:

@@ -156,14 +156,6 @@ def test_a_seed_has_the_same_bits_alone_among_others_and_after_a_stop(overrides:
     assert_bits(compose("algorithm=q_actor_critic", *overrides, "algorithm.steps=25").config)
 
 
-def test_iterating_leaves_the_state_it_is_given_as_it_was() -> None:
-    config = compose("algorithm=q_actor_critic", "env=gridworld").config
-    state, _ = trained(config, [0, 1], 1)
-    before = {name: x.clone() for name, x in state.items()}
-    build.learner(config).iterate(state, [0, 1], 2)
-    assert all(torch.equal(state[name], before[name]) for name in before)
-
-
 def plain(algorithm: QActorCritic, theta: Tensor, w: Tensor, s: Tensor, a: Tensor, r: float) -> list[Tensor]:
     """theta and w after a step that ends the episode, by autograd on the slide's lines: [P] each, double precision."""
     theta, w = theta.double().requires_grad_(), w.double().requires_grad_()

@@ -181,14 +181,6 @@ def test_a_seed_has_the_same_bits_alone_among_others_and_after_a_stop(overrides:
     assert_bits(compose("algorithm=q_learning", *overrides, "algorithm.steps=40", "iterations=4").config)
 
 
-def test_iterating_leaves_the_state_it_is_given_as_it_was() -> None:
-    config = compose("algorithm=q_learning", "env=gridworld").config
-    state, _ = trained(config, [0, 1], 1)
-    before = {name: x.clone() for name, x in state.items()}
-    build.learner(config).iterate(state, [0, 1], 2)
-    assert all(torch.equal(state[name], before[name]) for name in before)
-
-
 def test_in_bins_it_learns_linear_quadratic_control() -> None:
     """One number a state, one action: s' = s + a + w from s = -1. To do nothing for 10 steps costs 10.5, the best gain,
     -0.618, 1.8. Greedy after 20,000 steps: below 3 for both seeds, over 200 episodes (standard error below 0.1)."""

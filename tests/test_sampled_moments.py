@@ -1,8 +1,9 @@
 """Every advantage and aggregation, as training has it: moments of drawn batches against the exact ones."""
 
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 
+import estimators
 import numpy as np
 import pytest
 import torch
@@ -15,32 +16,14 @@ from ablate.estimator import Estimator
 from ablate.gradients import policy_gradient, score_products, signals_of
 from ablate.randomness import streams
 from ablate.sequences import advantages as adv
-from ablate.sequences import aggregations as agg
 from ablate.sequences.problem import TokenProblem
 from ablate.sequences.random_prompts import drawn
 
-ADVANTAGES = {
-    "none": adv.none,
-    "group mean": adv.group_mean,
-    "leave-one-out": adv.leave_one_out,
-    "group standardised": adv.group_standardised,
-    "group standardised, ddof 0": partial(adv.group_standardised, ddof=0, epsilon=1e-4),
-    "leave-one-out standardised": partial(adv.leave_one_out_standardised, epsilon=0.1),
+ADVANTAGES = estimators.ADVANTAGES | {
     "leave-one-out standardised, epsilon 1e-6": adv.leave_one_out_standardised,
-    "batch standardised": adv.batch_standardised,
-    "group mean, batch standardised": adv.group_mean_batch_standardised,
-    "token standardised": adv.token_standardised,
     "group mean, token standardised": adv.group_mean_token_standardised,
-    "leave-one-out optimal": adv.leave_one_out_optimal,
-    "length-weighted mean": adv.length_weighted_mean,
-    "leave-one-out max": adv.leave_one_out_max,
 }
-AGGREGATIONS = {
-    "sequence sum": agg.sequence_sum,
-    "constant divisor": partial(agg.constant_divisor, divisor=3),
-    "sequence mean": agg.sequence_mean,
-    "token mean": agg.token_mean,
-}
+AGGREGATIONS = estimators.AGGREGATIONS
 BATCHES, GROUPS, SIZE = 2500, 2, 4
 ALPHA = 1e-3  # that any of all limits is missed by chance
 PARAMETERS = 12  # logits of two prompts, three prefixes and two tokens

@@ -9,7 +9,6 @@ from bits import assert_bits, trained
 from conftest import compose
 from two_states import two_states
 
-from ablate import build
 from ablate.exact import stationary_values
 from ablate.learners.base import State
 from ablate.learners.sarsa import Sarsa
@@ -86,11 +85,3 @@ def test_beside_a_cliff_it_learns_the_safer_way() -> None:
 @pytest.mark.parametrize("env", ["gridworld", "corridor"])
 def test_a_seed_has_the_same_bits_alone_among_others_and_after_a_stop(env: str) -> None:
     assert_bits(compose("algorithm=sarsa", f"env={env}", "env.horizon=20", "algorithm.steps=40", "iterations=4").config)
-
-
-def test_iterating_leaves_the_state_it_is_given_as_it_was() -> None:
-    config = compose("algorithm=sarsa", "env=gridworld").config
-    state, _ = trained(config, [0, 1], 1)
-    before = {name: x.clone() for name, x in state.items()}
-    build.learner(config).iterate(state, [0, 1], 2)
-    assert all(torch.equal(state[name], before[name]) for name in before)

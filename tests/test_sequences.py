@@ -3,6 +3,7 @@
 from functools import cache, partial
 from itertools import product
 
+import estimators
 import numpy as np
 import pytest
 import torch
@@ -17,28 +18,9 @@ from ablate.sequences.exact import Surrogate, kinds_of, moments, optimal_constan
 from ablate.sequences.kl import kl_moments
 from ablate.sequences.problem import END, TokenProblem, answers
 
-ADVANTAGES = {
-    "none": adv.none,
-    "constant": partial(adv.constant, baseline=0.3),
-    "group mean": adv.group_mean,
-    "leave-one-out": adv.leave_one_out,
-    "group standardised": adv.group_standardised,
-    "group standardised, ddof 0": partial(adv.group_standardised, ddof=0, epsilon=1e-4),
-    "leave-one-out standardised": partial(adv.leave_one_out_standardised, epsilon=0.1),
-    "batch standardised": adv.batch_standardised,
-    "group mean, batch standardised": adv.group_mean_batch_standardised,
-    "leave-one-out optimal": adv.leave_one_out_optimal,
-    "length-weighted mean": adv.length_weighted_mean,
-    "leave-one-out max": adv.leave_one_out_max,
-    "token standardised": adv.token_standardised,
-    "group mean, token standardised": partial(adv.group_mean_token_standardised, ddof=0),
-}
-AGGREGATIONS = {
-    "sequence sum": agg.sequence_sum,
-    "constant divisor": partial(agg.constant_divisor, divisor=5),
-    "sequence mean": agg.sequence_mean,
-    "token mean": agg.token_mean,
-    "token mean of 2 micro-batches": partial(agg.micro_batched, aggregation=agg.token_mean, micro_batches=2),
+ADVANTAGES = estimators.ADVANTAGES | {"constant": partial(adv.constant, baseline=0.3)}
+AGGREGATIONS = estimators.AGGREGATIONS | {
+    "token mean of 2 micro-batches": partial(agg.micro_batched, aggregation=agg.token_mean, micro_batches=2)
 }
 SIZES = [
     (V, H, P, N)

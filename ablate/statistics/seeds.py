@@ -5,7 +5,8 @@ shown. How well the intervals cover is measured in `docs/coverage_seeds.md`. Tes
 `ablate.statistics.paired_tests`.
 Distributions are those of scipy.special: scipy.stats takes half a second to import, at the start of every sweep.
 
-    interquartile_mean, worst_quarter, share     what a sample comes to
+    interquartile_mean, worst_quarter, share, share_limits
+                                                 what a sample comes to
     over_seeds                                   the interquartile mean with limits
     median, until_half                           medians with distribution-free limits
     trace_variance, noise_to_signal, variance_ratio
@@ -63,14 +64,17 @@ def worst_quarter(x: ArrayLike) -> Interval:
 
 
 def share(successes: int, trials: int) -> Interval:
-    """successes / trials with exact limits: the p with P(X >= k) and P(X <= k) above 2.5%. Clopper & Pearson (1934).
+    """successes / trials with `share_limits` of 95%, which stay informative at n of n: 10 of 10 is 1 [0.69, 1]."""
+    return Interval(np.asarray(successes / trials), *map(np.asarray, share_limits(successes, trials, 1 - LEVEL)))
 
-    They cover 95% or more at every p and n, and stay informative at 0 and at n of n: 10 of 10 is 1 [0.69, 1].
-    """
+
+def share_limits(successes: int, trials: int, miss: float) -> tuple[float, float]:
+    """The p with P(X >= k) and P(X <= k) above ``miss`` / 2, X ~ Bin(n, p): their ends miss the true p with that chance
+    together at most, whatever p and n. Clopper & Pearson (1934)."""
     k, n = successes, trials
-    low = special.betaincinv(k, n - k + 1, (1 - LEVEL) / 2) if k else 0.0
-    high = special.betaincinv(k + 1, n - k, (1 + LEVEL) / 2) if k < n else 1.0
-    return Interval(np.asarray(k / n), np.asarray(low), np.asarray(high))
+    low = float(special.betaincinv(k, n - k + 1, miss / 2)) if k else 0.0
+    high = float(special.betainccinv(k + 1, n - k, miss / 2)) if k < n else 1.0
+    return low, high
 
 
 def expanded(seeds: int) -> tuple[float, float]:

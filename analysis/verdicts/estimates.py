@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from ablate.statistics.seeds import share_limits
+
 
 class Estimate(Protocol):
     """
@@ -142,8 +144,7 @@ def bounded_mean(values: ArrayLike, low: float, high: float) -> Estimate:
 
 @dataclass(frozen=True)
 class Share:
-    """A probability, from `successes` of `samples` independent draws: Clopper & Pearson's limits (1934), which no true
-    value makes miss more often than they say."""
+    """A probability, from `successes` of `samples` independent draws, with the exact limits of `share_limits`."""
 
     successes: int
     samples: int
@@ -153,10 +154,7 @@ class Share:
         return self.successes / self.samples if self.samples else nan
 
     def limits(self, level: float) -> tuple[float, float]:
-        k, n = self.successes, self.samples
-        low = float(stats.beta.ppf(level / 2, k, n - k + 1)) if k > 0 else 0.0
-        high = float(stats.beta.isf(level / 2, k + 1, n - k)) if k < n else 1.0
-        return low, high
+        return share_limits(self.successes, self.samples, level)
 
     def below(self, border: float) -> float:
         if border > 1:
