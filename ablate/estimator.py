@@ -49,11 +49,11 @@ class Estimator:
 
         ``score_products(u, v)`` gives <sum_t u_t z_t, sum_t v_t z_t> of each trajectory, [S,N], for weights [S,N,T].
         """
-        share = self._shares(signals.mask)
         if self.advantage:
+            share = self._shares(signals.mask)
             return share * self._advantages(signals, score_products, share)
         weights = self._differences(signals, score_products)
-        return weights if self.aggregation is None else share * weights
+        return weights if self.aggregation is None else self._shares(signals.mask) * weights
 
     def _shares(self, mask: NDArray[np.bool_]) -> Floats:
         """N times the weight of each episode, at its steps, [S,N,T]: 1 where episodes count alike."""

@@ -14,6 +14,7 @@ from ablate.envs.cartpole import CartPole
 from ablate.envs.lqg import build as lqg
 from ablate.envs.pendulum import Pendulum
 from ablate.envs.tabular import Tabular
+from ablate.episodes import rollout as rollouts
 from ablate.episodes.rollout import rollout
 from ablate.episodes.trajectories import Trajectories
 from ablate.policies import Categorical, Gaussian, Greedy, Policy
@@ -77,8 +78,7 @@ def test_a_seeds_episodes_are_the_same_bits_alone_and_among_others(case: str, N:
     alone = played(env, policy, [7], N)
     for seeds in ([7, 8], [3, 7], [0, 1, 2, 3, 7, 4], list(range(12))):
         together = played(env, policy, seeds, N).of(seeds.index(7))
-        for name in Trajectories.__dataclass_fields__:
-            assert np.array_equal(getattr(together, name), getattr(alone, name)), (name, seeds)
+        assert_same(together, alone)
 
 
 @each
@@ -152,3 +152,55 @@ def test_a_greedy_policy_that_draws_nothing_acts_all_the_same(case: str) -> None
         seen = torch.from_numpy(episodes.observations[s, n, : episodes.lengths[s, n]])
         outputs, _ = policy.network.forward(theta[s : s + 1], seen[None])
         np.testing.assert_allclose(episodes.actions[s, n, : len(seen)], policy.mode(outputs)[0], rtol=1e-5, atol=1e-6)
+
+
+def assert_same(found: Trajectories, wanted: Trajectories) -> None:
+    for name in Trajectories.__dataclass_fields__:
+        assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
+
+
+IN_ORDER = [case for case in CASES if "ragged" not in case]  # Ragged draws all observations before any length
+
+
+@pytest.mark.parametrize("case", IN_ORDER)
+@pytest.mark.parametrize("N", [200, 203])
+def test_episodes_in_blocks_are_those_played_at_once(case: str, N: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, as each block has as many rows as keep them."""
+    env, policy = CASES[case]()
+    at_once = played(env, policy, [7, 3], N)
+    monkeypatch.setattr(rollouts, "STEPS_AT_ONCE", 8 * env.horizon)
+    sizes = rollouts._blocks(N, env, policy)
+    assert sum(sizes) == N
+    assert len(sizes) > 1 or 2 * policy.network.fewest_rows(N) >= N
+    assert_same(played(env, policy, [7, 3], N), at_once)
+
+
+def test_a_block_has_no_more_steps_than_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But where bits ask for more rows."""
+    env, policy = CASES["corridor"]()
+    drawn: list[tuple[int, ...]] = []
+
+    class Watched(Categorical):
+        def draws(self, stream: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+            drawn.append(shape)
+            return super().draws(stream, shape)
+
+    monkeypatch.setattr(rollouts, "STEPS_AT_ONCE", 32 * env.horizon)
+    assert played(env, Watched(1, 2), [0], 100).lengths.shape == (1, 100)
+    assert sum(episodes for episodes, _ in drawn) == 100
+    assert max(episodes for episodes, _ in drawn) <= max(32, 2 * policy.network.fewest_rows(100))
+
+
+@pytest.mark.parametrize("seeds", [[7], [1, 7, 2]])
+def test_blocks_of_ragged_episodes_are_the_seeds_own(seeds: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    env, policy = CASES["ragged"]()
+    monkeypatch.setattr(rollouts, "STEPS_AT_ONCE", 16 * env.horizon)
+    alone, together = played(env, policy, [7], 120), played(env, policy, seeds, 120).of(seeds.index(7))
+    assert_same(together, alone)
+
+
+def test_episodes_in_groups_are_not_cut_into_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their first state is drawn once a group, of all that one reset begins."""
+    monkeypatch.setattr(rollouts, "STEPS_AT_ONCE", 2)
+    env = tabular.Grouped(tabular.gridworld(horizon=5), time_limit=True, group=4)
+    assert rollouts._blocks(64, env, Categorical(25, 4)) == [64]

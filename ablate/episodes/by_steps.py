@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ablate.envs.base import Environment
 from ablate.episodes.rollout import rollout
-from ablate.episodes.trajectories import Trajectories
+from ablate.episodes.trajectories import Trajectories, joined
 from ablate.policies import Actor
 
 
@@ -41,50 +41,9 @@ def rollout_steps(
         before[short] = sums[:, -1]
         number = max(number, sum(played.lengths.shape[1] for _, played in rounds))
         short = short[sums[:, -1] < steps]
-    return _joined(rounds, counts)
+    return joined(rounds, counts)
 
 
 def fewest_episodes(steps: int, horizon: int) -> int:
     """Of a batch of so many steps: where every episode lasts to the horizon."""
     return -(-steps // horizon)
-
-
-def _joined(rounds: Sequence[tuple[NDArray[np.int64], Trajectories]], counts: NDArray[np.int64]) -> Trajectories:
-    """The first counts [S] episodes of the rounds, one behind another; behind a seed's last are ended ones of length 0.
-
-    Round k has the same number of episodes of each of its seeds, `rounds[k][0]`.
-    """
-    S, N, start = len(counts), int(counts.max()), 0
-    parts = []  # of each round, the episodes that are kept, as (seed, episode): which they are in it, where they go
-    for seeds, found in rounds:
-        row, i = np.nonzero(start + np.arange(found.lengths.shape[1]) < counts[seeds, None])
-        parts.append((found, (row, i), (seeds[row], start + i)))
-        start += found.lengths.shape[1]
-    T = max(int(found.lengths[own].max()) for found, own, _ in parts if len(own[0]))
-
-    def joined(name: str, padding: float = 0) -> NDArray:
-        """What has a number an episode, or several."""
-        first = getattr(rounds[0][1], name)
-        whole = np.full((S, N, *first.shape[2:]), padding, first.dtype)
-        for found, own, place in parts:
-            whole[place] = getattr(found, name)[own]
-        return whole
-
-    def steps(name: str) -> NDArray:
-        """What has one a step."""
-        first = getattr(rounds[0][1], name)
-        whole = np.zeros((S, N, T, *first.shape[3:]), first.dtype)
-        for found, own, place in parts:
-            x = getattr(found, name)[own][:, :T]
-            whole[(*place, slice(x.shape[1]))] = x
-        return whole
-
-    return Trajectories(
-        observations=steps("observations"),
-        actions=steps("actions"),
-        rewards=steps("rewards"),
-        lengths=joined("lengths"),
-        terminated=joined("terminated", padding=True),
-        final_observations=joined("final_observations"),
-        final_actions=joined("final_actions"),
-    )

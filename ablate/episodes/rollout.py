@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate import nan_checks
-from ablate.envs.base import Continuous, Discrete, Environment, Float32
-from ablate.episodes.trajectories import Trajectories
+from ablate.envs.base import Continuous, Discrete, Environment, Float32, GroupedEnvironment, Recorded
+from ablate.episodes.trajectories import Trajectories, joined
 from ablate.policies import Actor
 
 Indices = NDArray[np.int64]
 BUFFER_STEPS = 64  # steps that are recorded together
+STEPS_AT_ONCE = 2**17  # of a seed's episodes that are played together, if each lasts to the horizon
 WORTH_DROPPING = 0.8  # rows are dropped when at most this share of those that are stepped would be left
 
 
@@ -26,6 +27,37 @@ def rollout(
     action_streams: Sequence[np.random.Generator],
 ) -> Trajectories:
     """N episodes per seed, a_t ~ pi_theta(.|s_t), each to its end. theta [S, P].
+
+    What is drawn and recorded on the way has room for every episode to last to the horizon. So that this stays bounded,
+    many episodes of a long horizon are played in blocks, one after another; what is kept of a block ends with its
+    longest episode. Each block has as many rows as keep the bits that they have together.
+    """
+    sizes = _blocks(episodes, env, policy)
+    played = [_play(policy, theta, env, size, environment_streams, action_streams) for size in sizes]
+    if len(played) == 1:
+        return played[0]
+    every = np.arange(len(theta))
+    return joined([(every, block) for block in played], np.full(len(theta), episodes))
+
+
+def _blocks(episodes: int, env: Environment, policy: Actor) -> list[int]:
+    """How many episodes each block has: nearly equal numbers, as some environments keep an object an episode."""
+    together = max(1, STEPS_AT_ONCE // env.horizon)
+    if episodes <= together or isinstance(env, GroupedEnvironment | Recorded):
+        return [episodes]  # what is grouped or recorded is what one `reset` has begun
+    number = -(-episodes // max(together, 2 * policy.network.fewest_rows(episodes)))
+    return [episodes // number + (k < episodes % number) for k in range(number)]
+
+
+def _play(
+    policy: Actor,
+    theta: Tensor,
+    env: Environment,
+    episodes: int,
+    environment_streams: Sequence[np.random.Generator],
+    action_streams: Sequence[np.random.Generator],
+) -> Trajectories:
+    """A block of episodes.
 
     All seeds step together. Episodes that have ended are dropped from time to time, in ways that leave every bit of
     the others as it was: whole seeds, and rows of a seed down to `Network.fewest_rows`.

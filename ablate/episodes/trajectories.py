@@ -1,5 +1,6 @@
 """The batch of episodes: S seeds x N episodes x T steps, ragged, padded with zeros at the end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,6 +66,47 @@ class Trajectories:
         return Trajectories(**{name: getattr(self, name)[:, part] for name in self.__dataclass_fields__})
 
 
+def joined(rounds: Sequence[tuple[NDArray[np.int64], Trajectories]], counts: NDArray[np.int64]) -> Trajectories:
+    """The first counts [S] episodes of the rounds, one behind another; behind a seed's last are ended ones of length 0.
+
+    Round k has the same number of episodes of each of its seeds, `rounds[k][0]`.
+    """
+    S, N, start = len(counts), int(counts.max()), 0
+    parts = []  # of each round, the episodes that are kept, as (seed, episode): which they are in it, where they go
+    for seeds, found in rounds:
+        row, i = np.nonzero(start + np.arange(found.lengths.shape[1]) < counts[seeds, None])
+        parts.append((found, (row, i), (seeds[row], start + i)))
+        start += found.lengths.shape[1]
+    T = max(int(found.lengths[own].max()) for found, own, _ in parts if len(own[0]))
+
+    def numbers(name: str, padding: float = 0) -> NDArray:
+        """What has a number an episode, or several."""
+        first = getattr(rounds[0][1], name)
+        whole = np.full((S, N, *first.shape[2:]), padding, first.dtype)
+        for found, own, place in parts:
+            whole[place] = getattr(found, name)[own]
+        return whole
+
+    def steps(name: str) -> NDArray:
+        """What has one a step."""
+        first = getattr(rounds[0][1], name)
+        whole = np.zeros((S, N, T, *first.shape[3:]), first.dtype)
+        for found, own, place in parts:
+            x = getattr(found, name)[own][:, :T]
+            whole[(*place, slice(x.shape[1]))] = x
+        return whole
+
+    return Trajectories(
+        observations=steps("observations"),
+        actions=steps("actions"),
+        rewards=steps("rewards"),
+        lengths=numbers("lengths"),
+        terminated=numbers("terminated", padding=True),
+        final_observations=numbers("final_observations"),
+        final_actions=numbers("final_actions"),
+    )
+
+
 class Rows:
     """The steps that were taken, as rows: [S,N,T,...] <-> [S,R,...], each seed's rows first, in (episode, time) order.
 
@@ -77,10 +119,9 @@ class Rows:
         flat = mask.reshape(len(mask), -1)
         self.counts: NDArray[np.int64] = flat.sum(1)
         self.size = int(-(-max(int(self.counts.max()), 1) // ROWS) * ROWS)
-        order = np.argsort(~flat, axis=1, kind="stable")[:, : self.size]
-        self.index = np.zeros((len(flat), self.size), np.int64)
-        self.index[:, : order.shape[1]] = order
         self.valid = np.arange(self.size) < self.counts[:, None]
+        self.index = np.zeros((len(flat), self.size), np.int64)
+        self.index[self.valid] = np.nonzero(flat)[1]
         self.times: NDArray[np.int64] = self.index % mask.shape[2] * self.valid
 
     def pack(self, x: NDArray) -> NDArray:
