@@ -39,7 +39,7 @@ def answer(study: StudyFrames) -> list[str]:
     found = [own for _, rows in named_parts(study) if len(rows) > 1 and (own := _asked(answers(rows, paired)))]
     if not found:
         return [nothing(study)]
-    first = _one(found[0][0]) if len(found) == 1 else _several([returns for returns, _ in found])
+    first = _one(found[0][0]) if len(found) == 1 else _several([returns for returns, _ in found], _places(study))
     return [first, *_noise(study, found)]
 
 
@@ -73,6 +73,7 @@ def _one(asked: Answer) -> str:
     if len(first) < 2:
         return f"Which variant is best is not settled: {highest}, but {tests} do not put it above every other."
     whole = all(asked.ahead(one, other) for one in first for other in behind)
+    below = all(any(asked.ahead(one, other) for one in first) for other in behind)
     if len(first) == 2:
         which, end, these = f"whether {first[0]} or {first[1]} is best", "both end", "the two"
     else:
@@ -81,7 +82,9 @@ def _one(asked: Answer) -> str:
             "each ends",
             f"these {in_letters(len(first))}",
         )
-    above = f"{end} above {listed(shortened(behind))}" if whole else "every other variant ends below another"
+    rest = "every other variant" if len(behind) > 1 else behind[0]
+    lower = f"{rest} ends below {'one of them' if below else 'another'}"
+    above = f"{end} above {listed(shortened(behind))}" if whole else lower
     return f"It is not settled {which}: {above}, but {tests} do not separate {these}."
 
 
@@ -123,21 +126,31 @@ def _needed(count: int) -> int:
     return 1 + ceil(log2(_pairs(count) / paired_tests.ALPHA))
 
 
-def _several(asked: Sequence[Answer]) -> str:
+def _places(study: StudyFrames) -> str:
+    """In what the parts of a study differ."""
+    return "problem" if len({repr((config or {}).get("env")) for config in study.cells["config"]}) > 1 else "budget"
+
+
+def _several(asked: Sequence[Answer], place: str) -> str:
     """Of several parts."""
-    leaders = [
-        str(each.rows["variant"][each.rows["label"] == each.leader].iloc[0])
-        for each in asked
-        if each.leader is not None
-    ]
-    tests, problems = "paired tests of the final return over shared seeds", f"{counted(len(asked), 'problem')}"
+    leaders = [_variant(each, each.leader) for each in asked if each.leader is not None]
+    tests, problems = "paired tests of the final return over shared seeds", counted(len(asked), place)
     if not leaders:
-        return f"Which variant is best is not settled on any of {problems}: {tests} put none above every other."
+        highest = Counter(_variant(each, each.names[0]) for each in asked).most_common()
+        who = [f"{name} on {number(times) if times < len(asked) else 'all'}" for name, times in highest]
+        return (
+            f"Which variant is best is not settled on any of {problems}: highest is {listed(shortened(who))}, but "
+            f"{tests} put none above every other."
+        )
     who = [f"{name} on {number(times)}" for name, times in Counter(leaders).most_common()]
     where = f"{len(leaders)} of {problems}" if len(leaders) < len(asked) else f"all {problems}"
     left = len(asked) - len(leaders)
     rest = f"; on the other{f' {left}' if left > 1 else ''} it is not settled" if left else ""
     return f"The best variant is settled on {where}, by {tests}: {listed(shortened(who))}{rest}."
+
+
+def _variant(asked: Answer, label: str) -> str:
+    return str(asked.rows["variant"][asked.rows["label"] == label].iloc[0])
 
 
 def _noise(study: StudyFrames, found: Sequence[Asked]) -> Iterator[str]:

@@ -205,7 +205,7 @@ def _cells(described: Sequence[Mapping[str, Any]], runs: pd.DataFrame, study: st
         )
     frame = pd.DataFrame(rows, columns=None if rows else EMPTY).set_index("cell")
     frame["threshold"] = frame["threshold"].astype(float)
-    frame.insert(1, "label", _labels(frame))
+    frame.insert(1, "label", labels(frame))
     order = sorted(frame.index, key=lambda cell: _place(frame.loc[cell]))
     frame = frame.loc[order]
     return frame.assign(repeated=frame.groupby(["env", "variant"]).cumcount())
@@ -243,8 +243,8 @@ def _unbiased(config: Config) -> str:
     return ", ".join(condition for condition, needed in asked.items() if needed) or "always"
 
 
-def _labels(cells: pd.DataFrame) -> list[str]:
-    """The variant, and in brackets the overrides that not all cells of that variant and environment share."""
+def labels(cells: pd.DataFrame) -> list[str]:
+    """The variant, and in brackets the overrides that not all of these cells of that variant and environment share."""
     texts = dict[str, str]()
     for (variant, _), group in cells.groupby(["variant", "env"], sort=False):
         common = set.intersection(*map(set, group["overrides"]))

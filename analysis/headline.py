@@ -19,7 +19,7 @@ from ablate.statistics.formatting import counted, number
 
 from . import paired_tests, tables
 from .frames import StudyFrames
-from .run_summaries import part_names, parts
+from .run_summaries import names_within, part_names, parts
 
 MAX_PARTS_IN_FULL = 3  # described one by one; of more only how often each variant is ahead
 MAX_VARIANTS_IN_SENTENCE = 3  # variants that a sentence names; the table has them all
@@ -171,9 +171,10 @@ def nothing(study: StudyFrames) -> str:
     if table.empty:
         return "The runs of this study record no return, so no variant can be compared with another."
     if len(table) == 1:
-        row = table.iloc[0]
+        row, cells = table.iloc[0], len(study.cells)
         final = f" Its final return is {_value(BEST, row)}." if np.isfinite(row.get("final_return", np.nan)) else ""
-        return f"This study has one cell, {row['label']} on {row['env']}, so there is nothing to compare.{final}"
+        which = f"Of {cells:,} cells one has complete runs" if cells > 1 else "This study has one cell"
+        return f"{which}, {row['label']} on {row['env']}, so there is nothing to compare.{final}"
     return "No two variants share a problem, so none can be compared with another."
 
 
@@ -183,11 +184,9 @@ def named_parts(study: StudyFrames) -> Iterator[tuple[str, pd.DataFrame]]:
     if table.empty:
         return
     table = table.assign(threshold=study.cells["threshold"].reindex(table.index))
-    names = part_names(study.cells)
+    names, shown = part_names(study.cells), names_within(study.cells)
     for _, rows in table.groupby(parts(study.cells).loc[table.index], sort=False):
-        variants = study.cells["variant"].loc[rows.index]
-        named = rows.assign(label=variants) if variants.is_unique else rows
-        yield names[rows.index[0]], named.assign(variant=variants)
+        yield names[rows.index[0]], rows.assign(variant=study.cells["variant"], label=shown[rows.index])
 
 
 def numbers(study: StudyFrames) -> list[tuple[str, str, str]]:

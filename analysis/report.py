@@ -52,7 +52,7 @@ from .html_page import (
     equation,
     render,
 )
-from .plots import learning, overview, sweeps
+from .plots import groups, learning, overview, sweeps
 from .run_summaries import parts
 from .selection import EVERYTHING, CellFilter, chosen
 
@@ -129,15 +129,14 @@ def _varied(cells: pd.DataFrame) -> str:
         for axis in ("algorithm", "phi", "baseline", "advantage")
     }
     several = [axis for axis, names in differ.items() if len(names) > 1]
-    if several == ["phi"]:
-        return f"{in_letters(len(differ['phi']))} Φ"
-    if several in (["algorithm"], ["baseline"], ["advantage"]):
-        return f"{in_letters(len(differ[several[0]]))} {several[0]}s"
     variants = cells["variant"].nunique()
+    if len(several) == 1 and len(differ[several[0]]) == variants:
+        return f"{in_letters(variants)} {'Φ' if several == ['phi'] else f'{several[0]}s'}"
     if several and variants > 1:
-        return (
-            f"{in_letters(variants)} estimators" if "algorithm" not in several else f"{in_letters(variants)} variants"
-        )
+        what = "estimators" if "algorithm" not in several else "variants"
+        named = f"{in_letters(variants)} {what}"
+        settings = cells.groupby(cells["config"].map(lambda config: repr((config or {}).get("env")))).size().max()
+        return f"{in_letters(settings)} settings of {named}" if settings > variants else named
     one = str(cells["label"].iloc[0])
     return f"{in_letters(len(cells))} settings of {cells['variant'].iloc[0]}" if len(cells) > 1 else one
 
@@ -150,7 +149,7 @@ def _glance(study: StudyFrames) -> Iterator[Block]:
         yield _curves(study)
     elif not sweeps.no_returns(study):
         one = len(parts(study.cells[study.cells["complete"] > 0]).unique()) == 1
-        yield from _many(study) if one else [_seen(sweeps.problems, study, "The final return on each problem.")]
+        yield from _many(study) if one else _several(study)
 
 
 def _curves(study: StudyFrames) -> Block:
@@ -174,6 +173,17 @@ def _many(study: StudyFrames) -> Iterator[Block]:
     yield Columns(pictures)
     if sweeps.settings(study):
         yield _seen(sweeps.by_setting, study, "The final return of every cell against each setting that is swept.")
+
+
+def _several(study: StudyFrames) -> Iterator[Block]:
+    """Of several problems: the noise by group size where that is what they differ in, and the final returns."""
+    sizes = [] if groups.no_groups(study) else [_seen(groups.group_size, study, FIGURES["group_size"].alternative)]
+    names = sweeps.problems(study)
+    if len(names) > sweeps.PROBLEMS:
+        yield from [*sizes, _seen(sweeps.problem_map, study, "The final return on each problem.")]
+    else:
+        finals = [_seen(partial(sweeps.problem, name=name), study, f"The final return on {name}.") for name in names]
+        yield Columns([*sizes, *finals])
 
 
 def _seen(draw: Callable[[StudyFrames], Figure], study: StudyFrames, seen: str) -> Picture:

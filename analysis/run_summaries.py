@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ablate.statistics.learning_curves import final_return, steps_to_threshold
 
 from . import statistics as st
-from .frames import Runs, StudyFrames, once, side_by_side
+from .frames import Runs, StudyFrames, labels, once, side_by_side
 
 
 @once
@@ -101,6 +101,12 @@ def part_names(cells: pd.DataFrame) -> pd.Series:
             words.append(f"({amount:,} {unit})")
         names[cell] = " ".join(words)
     return pd.Series(names, dtype=object).reindex(cells.index)
+
+
+def names_within(cells: pd.DataFrame) -> pd.Series:
+    """Each cell's name among those that it competes with: its variant, and in brackets what not all of them share."""
+    found = [pd.Series(labels(own), own.index) for _, own in cells.groupby(parts(cells), sort=False)]
+    return pd.concat(found).reindex(cells.index)
 
 
 def budget(config: Mapping[str, Any]) -> tuple[str, Any]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from reports import ROWS, cell, climb, finish
 from scipy import stats
@@ -14,6 +15,7 @@ from ablate.analysis.headline import paragraphs
 from ablate.analysis.leading import simultaneous_p_value
 from ablate.analysis.plots import sweeps
 from ablate.analysis.plots.data import drawn
+from ablate.analysis.run_summaries import names_within
 from ablate.analysis.selection import CellFilter, chosen
 
 Variants = dict[str, tuple[float, float | None]]  # Phi: where it ends, the noise at its first policy
@@ -178,13 +180,33 @@ def test_of_several_problems_it_counts_who_is_best_where(tmp_path: Path) -> None
         "The best variant is settled on 2 of 3 problems, by paired tests of the final return over shared seeds: "
         "reward-to-go on 2; on the other it is not settled. Noise may be the reason"
     )
-    (picture,) = report.report(tmp_path, "places").glance
-    panels = drawn(picture.figure)
-    assert set(panels["panel"]) == {f"chain env.horizon={horizon}" for horizon in (5, 6, 7)}
+    (pictures,) = report.report(tmp_path, "places").glance
+    seen = [picture.figure.get_suptitle().partition("\n")[0] for picture in pictures.blocks]
+    ahead = [f"chain env.horizon={horizon}: reward-to-go ends above every other" for horizon in (5, 6)]
+    assert seen == [*ahead, "chain env.horizon=7: no test separates the highest from any other"]
+    shown = pd.concat([drawn(picture.figure) for picture in pictures.blocks])
+    assert set(shown["series"]) == {"return", "reward-to-go"}
     assert np.allclose(
-        sorted(panels["x"][panels["kind"] == "value"]),
+        sorted(shown["x"][shown["kind"] == "value"]),
         sorted(tables.side_by_side(frames.load(tmp_path, "places"))["final_return"]),
     )
+
+
+def test_where_no_problem_is_settled_it_says_who_is_highest_on_which(tmp_path: Path) -> None:
+    """Of three budgets the return is highest in two, and reward-to-go in one, by less than the seeds differ."""
+    for episodes, own in ((4, 99), (8, 99), (16, 101)):
+        study(tmp_path, "budgets", {"rtg": (own, None), "return": (100, None)}, 3, f"episodes={episodes}")
+    assert opening(tmp_path, "budgets").startswith(
+        "Which variant is best is not settled on any of 3 budgets: highest is return on 2 and reward-to-go on 1, but "
+        "paired tests of the final return over shared seeds put none above every other."
+    )
+    assert set(names_within(frames.load(tmp_path, "budgets").cells)) == {"return", "reward-to-go"}  # not what all share
+
+
+def test_where_one_cell_of_several_ran_it_says_so(tmp_path: Path) -> None:
+    study(tmp_path, "left", {"rtg": (100, 2.0)})
+    cell(tmp_path, "left", "phi=return").fail(0, "ValueError: the pole is broken")
+    assert opening(tmp_path, "left").startswith("Of 2 cells one has complete runs, reward-to-go on chain, so there is")
 
 
 def test_a_study_that_failed_gives_the_first_reason(tmp_path: Path) -> None:

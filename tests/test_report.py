@@ -58,7 +58,7 @@ def test_one_seed_is_called_one_seed(tmp_path: Path) -> None:
     page = report.report(tmp_path, "single")
     told = " ".join(page.headline)
     assert "one seed only" in told
-    assert "no run was probed" in told
+    assert "these runs did not measure it" in told
     assert "Not tested: a paired test needs two seeds that both have." in shown(page).text()
     assert "nan" not in shown(page).find("main")[0].text().lower()
 

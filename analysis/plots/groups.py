@@ -61,8 +61,8 @@ def group_size(study: StudyFrames) -> Figure:
     legend(figure, axes)
     seeds = first["seed"].nunique()
     detail = f"median of {seeds} seeds with its 95% interval" if seeds > 1 else "one seed, with its 95% interval"
-    detail += "; as many answers an update at every N, so that more a prompt means fewer prompts"
-    title(figure, "Noise of an update for its signal, by how many answers share a prompt", detail)
+    detail += "; more answers a prompt mean fewer prompts in the update"
+    title(figure, "Noise of an update for its signal, by answers a prompt", detail)
     return figure
 
 

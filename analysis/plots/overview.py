@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 from .. import tables
 from ..frames import StudyFrames
 from .learning import axes_of, each_seed
-from .style import limits, logarithmic, looks, panels, points, title
+from .style import limits, logarithmic, looks, panels, points, row_name, title
 
 __all__ = ["axes_of", "curves", "no_noise", "noise"]
 
-SIZE = 4.6, 2.7  # inches, of each: side by side on a screen, one below the other on a phone
+SIZE = 4.0, 2.35  # inches, of each: side by side on a screen, one below the other on a phone
 
 
 def curves(study: StudyFrames, axis: str) -> Figure:
@@ -44,7 +44,7 @@ def noise(study: StudyFrames) -> Figure:
         panel.plot(
             row["trace_variance_first"], y, own["marker"], color=own["color"], markersize=points(6), label=row["label"]
         )
-    panel.set_yticks(range(len(known)), known["label"])
+    panel.set_yticks(range(len(known)), known["label"].map(row_name))
     panel.set_ylim(len(known) - 0.5, -0.5)
     panel.set_xlabel("trace variance of the gradient of one episode")
     logarithmic(panel, "x")

@@ -6,6 +6,7 @@ policy gradient have hues that no Phi of the lecture has."""
 import colorsys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -45,6 +46,7 @@ DASHES = (":", "-", "-.", (0, (3, 1, 1, 1, 1, 1)), "--", (0, (6, 1, 1, 1)))  # b
 
 CROWD = 12  # cells that can be told apart in one panel
 ALIKE = 5  # cells of one variant, in one colour, that can be
+NAME = 36  # letters of a line of a name beside a row
 NAMED = 0.55  # of the width of a panel, which names at the ends of its lines may take
 
 Colour = tuple[float, ...]
@@ -193,6 +195,11 @@ def _lines(text: str, letters: float) -> list[str]:
             lines.append("")
         lines[-1] += f" {word}" if lines[-1] else word
     return lines
+
+
+def row_name(text: str) -> str:
+    """A name beside a row: in two lines where it is long, and cut where it is very long."""
+    return "\n".join(wrap(text, NAME, max_lines=2, placeholder=" …", break_on_hyphens=False))
 
 
 def named(figure: Figure, axes: Sequence[Axes]) -> None:

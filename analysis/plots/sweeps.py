@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from .. import paired_tests, tables
 from ..frames import StudyFrames
 from ..leading import differences
-from ..run_summaries import part_names
-from .style import grow, limits, logarithmic, looks, panels, points, title
+from ..run_summaries import names_within, part_names
+from .style import grow, limits, logarithmic, looks, panels, points, row_name, title
 
-SIZE = 4.6, 2.9  # inches, of each of two side by side
+SIZE = 4.0, 2.7  # inches, of each of two side by side
 BEST = 10  # cells that are named in a panel
 PROBLEMS = 6  # that have a panel each; of more, a map
 SETTINGS = 4  # that have a panel each
@@ -41,7 +41,7 @@ def ranked(study: StudyFrames) -> Figure:
     _rows(panel, named, looks(study.cells.loc[table.index]), behind)
     for cell, look in looks(study.cells.loc[rest.index]).items():
         panel.plot(rest["final_return"][cell], len(named), "|", color=look["color"], label=rest["label"][cell])
-    words = [*named["label"], *([f"{len(rest)} more"] if len(rest) else [])]
+    words = [*named["label"].map(row_name), *([f"{len(rest)} more"] if len(rest) else [])]
     panel.set_yticks(range(len(words)), words, fontsize=points(6))
     panel.set_ylim(len(words) - 0.5, -0.5)
     panel.set_xlabel("final return, IQM over seeds")
@@ -100,30 +100,41 @@ def by_setting(study: StudyFrames) -> Figure:
     return figure
 
 
-def problems(study: StudyFrames) -> Figure:
-    """The final returns on each problem beside each other: with intervals where there are few, else as a map."""
+def problems(study: StudyFrames) -> list[str]:
+    """The problems by their names, in the order of the study."""
+    known = set(_returns(study).index)
+    return list(dict.fromkeys(name for cell, name in part_names(study.cells).items() if cell in known))
+
+
+def problem(study: StudyFrames, name: str) -> Figure:
+    """The best cells of one problem of several by final return, each with its interval."""
+    cells = study.cells[part_names(study.cells) == name]
+    cells = cells.assign(label=names_within(cells), repeated=cells.groupby("variant").cumcount())
     table = _returns(study)
-    names = part_names(study.cells).loc[table.index]
-    return _panels(study, table, names) if names.nunique() <= PROBLEMS else _map(study, table, names)
-
-
-def _panels(study: StudyFrames, table: pd.DataFrame, names: pd.Series) -> Figure:
-    behind = _behind(study)
-    most = min(BEST, names.value_counts().max())
-    figure, axes = panels(names.nunique(), height=0.7 + 0.13 * most, wide=2 if names.nunique() in (2, 4) else 3)
-    for panel, (name, rows) in zip(axes, table.groupby(names, sort=False), strict=True):
-        shown = rows.head(BEST)
-        _rows(panel, shown, looks(study.cells.loc[rows.index]), behind)
-        panel.set_yticks(range(len(shown)), shown["label"], fontsize=points(6.5))
-        panel.set(ylim=(len(shown) - 0.5, -0.5), xlabel="final return")
-        left = f", best {len(shown)} of {len(rows)}" if len(shown) < len(rows) else ""
-        panel.set_title(f"{name}{left}")
-    hollow = "; hollow: significantly lower" if behind else ""
-    title(figure, "Who ends highest on each problem", f"IQM over seeds, with 95% intervals from 5 seeds on{hollow}")
+    table = table[table.index.isin(cells.index)].assign(label=cells["label"])
+    shown, behind = table.head(BEST), _behind(study)
+    figure, (panel,) = panels(1)
+    figure.set_size_inches(SIZE[0], points(0.55 + 0.17 * len(shown)))
+    _rows(panel, shown, looks(cells.loc[shown.index]), behind)
+    panel.set_yticks(range(len(shown)), shown["label"].map(row_name), fontsize=points(6.5))
+    panel.set(ylim=(len(shown) - 0.5, -0.5), xlabel="final return, IQM over seeds")
+    below, others = len(behind & set(table.index[1:])), len(table) - 1
+    best = shown["label"].iloc[0]
+    seen = f"{best} ends above {'every other' if below == others else f'{below} of {others} others'}"
+    left = f"the best {len(shown)} of {len(table)}, " if len(shown) < len(table) else ""
+    hollow = "; hollow: significantly lower" if below else ""
+    title(
+        figure,
+        f"{name}: {seen if below else 'no test separates the highest from any other'}",
+        f"{left}with 95% intervals from 5 seeds on{hollow}",
+    )
     return figure
 
 
-def _map(study: StudyFrames, table: pd.DataFrame, names: pd.Series) -> Figure:
+def problem_map(study: StudyFrames) -> Figure:
+    """The highest final return of each variant on each of many problems, as shades."""
+    table = _returns(study)
+    names = part_names(study.cells).loc[table.index]
     cells = study.cells.loc[table.index]
     variants = cells.sort_values(["phi_order", "baseline_order"])["variant"].unique()
     own = pd.DataFrame({"variant": cells["variant"], "problem": names, "final_return": table["final_return"]})
