@@ -13,8 +13,9 @@ from ablate.commands.audit import main
 from ablate.errors import UserError
 from ablate.sequences import advantages, aggregations
 from ablate.sequences import exact as sequences_exact
-from ablate.sequences.audit import audit, easy_and_hard, groups, ignores_order, moments, summary
+from ablate.sequences.audit import audit, easy_and_hard, groups, ignores_order, moments
 from ablate.sequences.definitions import EXPECTED
+from ablate.sequences.findings import summary
 from ablate.sequences.subject import Subject
 
 

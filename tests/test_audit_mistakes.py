@@ -5,8 +5,9 @@ import torch
 from test_audit import dr_grpo, faults, grpo, order_matters, rloo, sequence_mean, sequence_sum, token_mean
 from torch import Tensor
 
-from ablate.sequences.audit import audit, summary
+from ablate.sequences.audit import audit
 from ablate.sequences.distortions import of_other_rewards, weighted_by_length
+from ablate.sequences.findings import summary
 from ablate.sequences.mistakes import cut_off, mistaken
 from ablate.sequences.subject import Subject
 
@@ -319,5 +320,5 @@ def test_a_deviation_of_the_batch_that_is_taken_of_each_group_is_told_to_be_of_t
 
 def test_what_is_unusual_is_told_by_its_mean() -> None:
     assert summary(audit(Subject("it", middle, False))).startswith(
-        "it equals no estimator known here; of groups of 4, not the gradient of the success rate"
+        "it equals no estimator known here; the reward less the median, of two the lower; of groups of 4, not the"
     )

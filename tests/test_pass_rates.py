@@ -186,11 +186,16 @@ def test_the_command_prints_writes_and_draws(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("prompt,k,n\na,9,8\n", "prompt a: whole numbers 0 <= k <= n, n >= 1 does not hold"),
-        ("prompt,k,n\na,x,8\n", "prompt a: whole numbers"),
-        ("prompt,k,n\na,3,1e400\n", "prompt a: whole numbers"),
+        ("prompt,k,n\na,9,8\n", "prompt a: k is 9, n is 8; whole numbers 0 <= k <= n, n >= 1 does not hold"),
+        ("prompt,k,n\na,x,8\n", "prompt a: k is x, n is 8; whole numbers"),
+        ("prompt,k,n\na,3,1e400\n", "prompt a: k is 3, n is 1e400; whole numbers"),
+        ("prompt,k,n,p\na,3,8,\nb,,,.4\n", "prompt b: k is empty, n is empty; whole numbers"),
+        ("prompt,k,n,k\na,3,8,1\n", "two columns k; keep one of them"),
+        ("prompt;k;n\na;3;8\n", "it needs prompt,k,n or prompt,p; part them by commas"),
+        ("prompt,k,n\n ,3,8\n", "a row without a prompt"),
+        ("prompt,p\na,0,3\n", "more fields than its first line names"),
         ("prompt,k,n\na,3,8,9\n", "more fields than its first line names"),
-        ("prompt,p\na,1.5\n", "prompt a: 0 <= p <= 1 does not hold"),
+        ("prompt,p\na,30%\n", "prompt a: p is 30%; 0 <= p <= 1 does not hold"),
         ("prompt,p\na,nan\n", "0 <= p <= 1 does not hold"),
         ("prompt,p\na,.5\na,.6\n", "names prompt a twice"),
         ("prompt,rate\na,.5\n", "it needs prompt,k,n or prompt,p"),
@@ -202,6 +207,19 @@ def test_a_file_that_is_no_list_of_rates_is_refused(tmp_path: Path, text: str, t
     (tmp_path / "rates.csv").write_text(text)
     with pytest.raises(UserError, match=told):
         pass_rates.read(tmp_path / "rates.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffprompt,k,n\r\nNA,3,8\r\n\r\n1,2,8\r\n01,1,8\r\n",
+        '"prompt","k","n","level","level"\n"what, is 2?", 3 ,8,x,y\nnull,2.0,"8",x,y\nNone,1,8,x,y\n',
+    ],
+)
+def test_what_a_spreadsheet_writes_is_read_as_it_was_meant(tmp_path: Path, text: str) -> None:
+    """A byte order mark, quotes, blank lines, names that look like missing values or like equal numbers."""
+    (tmp_path / "rates.csv").write_text(text, encoding="utf-8", newline="")
+    assert pass_rates.read(tmp_path / "rates.csv").counts.tolist() == [[1, 8], [2, 8], [3, 8]]
 
 
 def test_sizes_that_do_not_fit_the_budget_are_refused() -> None:

@@ -15,7 +15,11 @@
 | definitions    | which advantage and aggregation a function equals                                     |
 | mistakes       | what a function equals that is no definition: a known advantage with one mistake       |
 | distortions    | a known advantage of other rewards, or with other weights by length                    |
+| descriptions   | what an advantage is that equals neither, found by measuring it                       |
+| surrogates     | what a loss makes of importance ratios, and how it clips them                         |
+| penalties      | the term of a loss in a reference policy: k1, k2 or k3, its coefficient and sign      |
 | subject        | the function under audit                                                              |
 | audit          | another trainer's advantage or loss, run on small token problems                      |
+| findings       | what an audit found, and its page                                                     |
 | pass_rates     | pass rates of many prompts: dead groups, noise and the best group size at a budget    |
 """

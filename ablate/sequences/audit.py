@@ -5,13 +5,14 @@ What is audited is a Python function of torch tensors, of B prompts with N answe
     advantage(rewards [B, N]) -> A [B, N]
     loss(log_probs [B, N, L], rewards [B, N], mask [B, N, L]) -> a number to descend
 
-A loss is known by its parameter `log_probs`.
+A loss is known by its parameter `log_probs`; one that takes `old_log_probs` or `ref_log_probs` besides is handed these
+too, [B, N, L], of the policy that wrote the answers and of a reference.
 """
 
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
 
@@ -21,11 +22,15 @@ from numpy.typing import NDArray
 
 from ablate.errors import UserError
 from ablate.sequences.definitions import EXPECTED, SAME, Definition, definitions, mixed
+from ablate.sequences.descriptions import described
 from ablate.sequences.distortions import of_other_rewards, weighted_by_length
 from ablate.sequences.exact import SequenceMoments
+from ablate.sequences.findings import Finding
 from ablate.sequences.mistakes import cut_off, mistaken
+from ablate.sequences.penalties import penalty
 from ablate.sequences.problem import END, TokenProblem
-from ablate.sequences.subject import Subject
+from ablate.sequences.subject import REF, Subject
+from ablate.sequences.surrogates import surrogate
 from ablate.statistics.formatting import counted
 
 Floats = NDArray[np.float64]
@@ -35,22 +40,16 @@ SHAPES = (1, 3), (2, 3), (2, 4), (2, 5), (3, 3), (3, 5), (2, 128)  # prompts and
 EXPLODES = 20.0  # an advantage of four rewards in [0, 1] that is larger: a group standardised gives 1.73 at most
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One check: what was found, and whether it is a fault."""
-
-    check: str
-    found: str
-    fault: bool = False
-
-
-def audit(subject: Subject, expected: str | None = None) -> list[Finding]:
-    """Every check, in order. ``expected`` is a name in EXPECTED: another definition is then a fault.
+def audit(subject: Subject, expected: str | None = None, kl: str | None = None) -> list[Finding]:
+    """Every check, in order. ``expected`` is a name in EXPECTED: another definition is then a fault; ``kl`` one of k1,
+    k2 and k3: another term in the reference is.
 
     Raises UserError for a function that cannot be called as it must.
     """
     if expected is not None and expected not in EXPECTED:
         raise UserError(f"{expected} is no estimator known here; write one of {', '.join(EXPECTED)}")
+    if kl is not None and REF not in subject.takes:
+        raise UserError(f"{subject.name} has no parameter {REF}, so that it has no KL term")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the deviation of one number
         subject = _callable(subject)
@@ -61,7 +60,10 @@ def audit(subject: Subject, expected: str | None = None) -> list[Finding]:
             definition,
             _example(subject),
             again,
+            _inputs(subject),
             *objective,
+            *surrogate(subject),
+            *penalty(subject, kl),
             *_invariances(subject, expected, known is not None),
             *_degenerate(subject),
         ]
@@ -106,6 +108,13 @@ def _again(subject: Subject) -> Finding:
     same = np.array_equal(found[0], found[2], equal_nan=True)
     told = "the same" if same else "another result: it is random, or remembers what came before"
     return Finding("called again", told, not same)
+
+
+def _inputs(subject: Subject) -> Finding:
+    """A function that changes what it is handed changes what is read of it afterwards."""
+    changed = subject.changes(*_an_example()[:2])
+    told = f"{', '.join(changed)} changed in place: whatever reads them afterwards finds other numbers"
+    return Finding("inputs", told if changed else "left as they were", bool(changed))
 
 
 def easy_and_hard() -> tuple[TokenProblem, Floats]:
@@ -205,8 +214,9 @@ def _estimator(definition: Finding, known: Definition | None, objective: Sequenc
         kind, of = ("a pair", "") if known.aggregation else ("an advantage", "the advantage of ")
         named = f"{of}{' or '.join(known.names)}" if known.names else f"{kind} that has no name here"
         return Finding("estimator", f"it equals {named}: {known}")
-    unnamed = definition.found.startswith(NONE)
-    instead = f"of groups of 4, {objective[-2:][0].found}" if unnamed else definition.found
+    mean = f"of groups of 4, {objective[-2:][0].found}"
+    told = "" if definition.found.startswith(NONE) else definition.found
+    instead = "; ".join(filter(None, (told, "" if definition.fault else mean)))
     return Finding("estimator", f"it equals no estimator known here; {instead}")
 
 
@@ -222,6 +232,9 @@ def _definition(subject: Subject, expected: str | None) -> tuple[Finding, Defini
         told, by_length = ("", False) if wrong else weighted_by_length(*given)
         wrong = told if by_length else wrong
     wrong = wrong or cut_off(*given)
+    if not (found[first] or told or wrong):
+        told, mistake = described(subject.multipliers)
+        wrong = told if mistake else ""
     known = small[0] if small and not wrong else None
     told = wrong or told or (NONE if known is None else str(known))
     if expected is not None and not any(definition.is_of(expected) for definition in small):
@@ -302,7 +315,7 @@ def _invariances(subject: Subject, expected: str | None, known: bool) -> list[Fi
     if subject.is_loss:
         wide = np.pad(mask, ((0, 0), (0, 0), (0, 3)))
         noisy = np.where(wide, np.pad(log_probs, ((0, 0), (0, 0), (0, 3))), -9.0)
-        padded = c(rewards, wide, noisy)
+        padded = c(rewards, wide, noisy, np.where(wide, 0.0, 0.3), np.where(wide, 0.0, -0.4))
         clean = same(padded[..., :6], whole) and not np.abs(padded[~wide]).max()
         findings.append(Finding("padding", "no influence" if clean else "padded tokens change the gradient", not clean))
         silent = (whole == 0) & mask & (np.abs(whole).max(-1, keepdims=True) > 0)
@@ -370,18 +383,3 @@ def _degenerate(subject: Subject) -> list[Finding]:
             told += ": it explodes"
         findings.append(Finding(check, told, bool(explodes or (dead and A > 1e-3))))
     return findings
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    """Which estimator it is, or what it does instead, and what is wrong with it."""
-    faults = [finding.check for finding in findings if finding.fault]
-    wrong = f"{counted(len(faults), 'fault')}: {', '.join(faults)}" if faults else "no fault found"
-    return f"{next(f.found for f in findings if f.check == 'estimator')}; {wrong}"
-
-
-def as_markdown(name: str, findings: Sequence[Finding]) -> str:
-    """The page: a table with a row a check."""
-    rows = [f"| {f.check} | {f.found} | {'fault' if f.fault else ''} |" for f in findings]
-    return "\n".join(
-        [f"# Audit of `{name}`", "", summary(findings) + ".", "", "| check | found | |", "|---|---|---|", *rows, ""]
-    )

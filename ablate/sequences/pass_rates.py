@@ -81,37 +81,52 @@ class Rates:
 def read(path: str | Path) -> Rates:
     """A CSV with a row a prompt: prompt, k, n (k of n answers were right) or prompt, p.
 
-    Raises UserError for other columns, a number out of its range, a prompt named twice, and an empty file.
+    Raises UserError for other columns, a column named twice, a number out of its range, a prompt named twice, and an
+    empty file.
     """
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as problem:
-        raise UserError(f"{path} cannot be read as CSV: {problem}") from None
-    table.columns = table.columns.map(lambda column: str(column).strip())
-    columns = set(table.columns)
-    if not ({"prompt", "k", "n"} <= columns or {"prompt", "p"} <= columns):
-        raise UserError(f"{path} has the columns {', '.join(map(str, table.columns))}; it needs prompt,k,n or prompt,p")
+    table = _fields(path)
+    columns = list(table.columns)
+    if twice := [name for name in columns if columns.count(name) > 1 and name in ("prompt", "k", "n", "p")]:
+        raise UserError(f"{path} has two columns {twice[0]}; keep one of them")
+    counted = {"k", "n"} <= set(columns)
+    if "prompt" not in columns or not (counted or "p" in columns):
+        hint = "; part them by commas" if len(columns) == 1 else ""
+        raise UserError(f"{path} has the columns {', '.join(columns)}; it needs prompt,k,n or prompt,p{hint}")
     if table.empty:
         raise UserError(f"{path} names no prompt; write a row a prompt")
-    if not isinstance(table.index, pd.RangeIndex):  # pandas then takes the first column for labels
-        raise UserError(f"{path} has rows with more fields than its first line names; name every column")
-    if table["prompt"].isna().any():
+    prompts = table["prompt"]
+    if (prompts == "").any():
         raise UserError(f"{path} has a row without a prompt; write prompt,k,n or prompt,p in each")
-    if twice := list(table["prompt"][table["prompt"].duplicated()]):
+    if twice := list(prompts[prompts.duplicated()]):
         raise UserError(f"{path} names prompt {twice[0]} twice; write a row a prompt")
-    counted = {"k", "n"} <= columns
-    numbers = table[["k", "n"] if counted else ["p"]].apply(pd.to_numeric, errors="coerce")
+    read = ["k", "n"] if counted else ["p"]
+    numbers = table[read].apply(pd.to_numeric, errors="coerce").to_numpy(float).T
     if counted:
-        k, n = numbers["k"].to_numpy(float), numbers["n"].to_numpy(float)
+        k, n = numbers
         good = (n >= 1) & np.isfinite(n) & (k >= 0) & (k <= n) & (k == np.round(k)) & (n == np.round(n))
     else:
-        p = numbers["p"].to_numpy(float)
-        good = (p >= 0) & (p <= 1)
+        good = (numbers[0] >= 0) & (numbers[0] <= 1)
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
+        given = ", ".join(f"{name} is {table[name].iloc[row] or 'empty'}" for name in read)
         wanted = "whole numbers 0 <= k <= n, n >= 1" if counted else "0 <= p <= 1"
-        raise UserError(f"{path}, prompt {table['prompt'].iloc[row]}: {wanted} does not hold")
-    return observed(k, n) if counted else known(p)
+        raise UserError(f"{path}, prompt {prompts.iloc[row]}: {given}; {wanted} does not hold")
+    return observed(*numbers) if counted else known(numbers[0])
+
+
+def _fields(path: str | Path) -> pd.DataFrame:
+    """The fields as they are written, blanks around them left out, under the names of the first line."""
+    try:
+        table = pd.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig"
+        )
+    except (OSError, ValueError) as problem:
+        told = " ".join(str(problem).split())
+        if "fields in line" in told:
+            raise UserError(f"{path} has rows with more fields than its first line names: {told}") from None
+        raise UserError(f"{path} cannot be read as CSV: {told}") from None
+    table = table.fillna("").apply(lambda column: column.str.strip())
+    return table.iloc[1:].set_axis(list(table.iloc[0]), axis=1)
 
 
 def known(rates: ArrayLike) -> Rates:

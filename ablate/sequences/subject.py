@@ -1,7 +1,8 @@
 """The function under audit: another trainer's advantage or loss, as multipliers of the tokens' scores.
 
 What matters of either is the multiplier of each token's score in g = sum_bit c_bit z_bit: c = A / (B N) of an
-advantage, c = -d loss / d log_prob of a loss.
+advantage, c = -d loss / d log_prob of a loss. A loss may also be handed the log-probabilities of the policy that wrote
+the answers and of a reference.
 """
 
 import importlib
@@ -19,35 +20,63 @@ from numpy.typing import NDArray
 from ablate.errors import UserError
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+OF_LOSS = "log_probs", "rewards", "mask"
+OLD, REF = "old_log_probs", "ref_log_probs"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The function under audit, as multipliers c [B, N, L] of the tokens' scores."""
+    """The function under audit, as multipliers c [B, N, L] of the tokens' scores.
+
+    `takes` are those of OLD and REF that a loss is handed besides log pi: log pi - `log_ratio` and log pi + `log_ref`,
+    log pi itself where these are None.
+    """
 
     name: str
     function: Callable[..., Any]
     is_loss: bool
     mask_type: torch.dtype = torch.float64
+    takes: frozenset[str] = frozenset()
 
-    def _mask(self, mask: NDArray[np.bool_]) -> torch.Tensor:
-        return torch.from_numpy(mask.copy()).to(self.mask_type)
-
-    def multipliers(self, rewards: Floats, mask: NDArray[np.bool_], log_probs: Floats | None = None) -> Floats:
-        """Raises whatever the function raises."""
-        r = torch.from_numpy(np.array(rewards, np.float64))
+    def multipliers(
+        self,
+        rewards: Floats,
+        mask: Mask,
+        log_probs: Floats | None = None,
+        log_ratio: Floats | None = None,
+        log_ref: Floats | None = None,
+    ) -> Floats:
+        """Without the term in the reference, which rewards of 0 leave. Raises whatever the function raises."""
         if not self.is_loss:
-            value = self.function(r)
-            if isinstance(value, tuple):
-                raise UserError(f"{self.name} returned {len(value)} things; return the advantages alone")
-            A = _numbers(value)
-            if A.shape != rewards.shape:
-                raise UserError(f"{self.name} returned shape {A.shape} for rewards of shape {rewards.shape}")
-            return A[..., None] / rewards.size * mask
-        any_given = np.where(mask, -np.random.default_rng(2).random(mask.shape), 0.0)
-        given = any_given if log_probs is None else log_probs
-        leaf = torch.from_numpy(given.copy()).requires_grad_()
-        value = self.function(log_probs=leaf, rewards=r, mask=self._mask(mask))
+            return self._advantages(rewards)[..., None] / rewards.size * mask
+        whole = self.gradient(rewards, mask, log_probs, log_ratio, log_ref)[1]
+        if REF not in self.takes:
+            return whole
+        return whole - self.penalty(mask, log_probs, log_ratio, log_ref)
+
+    def penalty(
+        self,
+        mask: Mask,
+        log_probs: Floats | None = None,
+        log_ratio: Floats | None = None,
+        log_ref: Floats | None = None,
+    ) -> Floats:
+        """The multipliers where all rewards are 0; 0 where they are not finite."""
+        found = self.gradient(np.zeros(mask.shape[:2]), mask, log_probs, log_ratio, log_ref)[1]
+        return np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def gradient(
+        self,
+        rewards: Floats,
+        mask: Mask,
+        log_probs: Floats | None = None,
+        log_ratio: Floats | None = None,
+        log_ref: Floats | None = None,
+    ) -> tuple[float, Floats]:
+        """A loss, and minus its derivatives by the log-probabilities."""
+        given = self._inputs(rewards, mask, log_probs, log_ratio, log_ref)
+        value = self.function(**given)
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
             shape = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
             raise UserError(
@@ -55,8 +84,49 @@ class Subject:
             )
         if not value.requires_grad:
             raise UserError(f"{self.name} does not depend on log_probs: was it detached?")
-        (gradient,) = torch.autograd.grad(value.reshape(()), leaf)
-        return -gradient.double().numpy()
+        (gradient,) = torch.autograd.grad(value.reshape(()), given["log_probs"])
+        return float(value.detach()), -gradient.double().numpy()
+
+    def changes(self, rewards: Floats, mask: Mask) -> list[str]:
+        """Which of its inputs it changes in place."""
+        given = self._inputs(rewards, mask)
+        before = {name: value.detach().clone() for name, value in given.items()}
+        self.function(*given.values()) if not self.is_loss else self.function(**given)
+        return [name for name, value in given.items() if not torch.equal(value, before[name])]
+
+    def _inputs(
+        self,
+        rewards: Floats,
+        mask: Mask,
+        log_probs: Floats | None = None,
+        log_ratio: Floats | None = None,
+        log_ref: Floats | None = None,
+    ) -> dict[str, torch.Tensor]:
+        r = torch.from_numpy(np.array(rewards, np.float64))
+        if not self.is_loss:
+            return {"rewards": r}
+        any_given = np.where(mask, -np.random.default_rng(2).random(mask.shape), 0.0)
+        log_pi = any_given if log_probs is None else log_probs
+        others = {OLD: (-1, log_ratio), REF: (1, log_ref)}
+        return {
+            "log_probs": torch.from_numpy(np.array(log_pi, np.float64)).requires_grad_(),
+            "rewards": r,
+            "mask": torch.from_numpy(mask.copy()).to(self.mask_type),
+            **{
+                name: torch.from_numpy(log_pi + (0.0 if off is None else sign * off))
+                for name, (sign, off) in others.items()
+                if name in self.takes
+            },
+        }
+
+    def _advantages(self, rewards: Floats) -> Floats:
+        value = self.function(*self._inputs(rewards, np.ones((*rewards.shape, 1), bool)).values())
+        if isinstance(value, tuple):
+            raise UserError(f"{self.name} returned {len(value)} things; return the advantages alone")
+        A = _numbers(value)
+        if A.shape != rewards.shape:
+            raise UserError(f"{self.name} returned shape {A.shape} for rewards of shape {rewards.shape}")
+        return A
 
 
 def load(path: str) -> Subject:
@@ -79,25 +149,26 @@ def load(path: str) -> Subject:
         sys.path.remove(os.getcwd())
     if not callable(function):
         raise UserError(f"{path} is no function but a {type(function).__name__}; write module:function")
+    return of(path, function)
+
+
+def of(path: str, function: Callable[..., Any]) -> Subject:
+    """A loss where it has a parameter log_probs or needs more than one, else an advantage."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # a function without a signature takes rewards
         return Subject(path, function, False)
     names = [p.name for p in parameters]
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if "log_probs" in names or len(needed) > 1:
-        free = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        if not ({"log_probs", "rewards", "mask"} <= set(names) or free) or set(needed) - {
-            "log_probs",
-            "rewards",
-            "mask",
-        }:
-            raise UserError(
-                f"{path} takes {', '.join(names)}; an advantage takes rewards alone, a loss takes log_probs, rewards "
-                "and mask by these names"
-            )
-        return Subject(path, function, True)
-    return Subject(path, function, False)
+    if "log_probs" not in names and len(needed) < 2:
+        return Subject(path, function, False)
+    free = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if not (set(OF_LOSS) <= set(names) or free) or set(needed) - {*OF_LOSS, OLD, REF}:
+        raise UserError(
+            f"{path} takes {', '.join(names)}; an advantage takes rewards alone, a loss takes log_probs, rewards and "
+            f"mask by these names, and {OLD} and {REF} where it needs them"
+        )
+    return Subject(path, function, True, takes=frozenset({OLD, REF} & set(names)))
 
 
 def _numbers(value: Any) -> Floats:
