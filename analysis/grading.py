@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,16 @@ from .run_summaries import outcomes, parts
 from .statistics import improvement_interval
 
 PAIRS = 15  # in the figure
+SHARES = [f"share_{when}{end}" for when in ("once", "at_end") for end in ("", "_low", "_high")]
 Lines = Mapping[str, float]  # the pass line of each cell
+
+
+class Graded(NamedTuple):
+    """The two tables of a study."""
+
+    study: str
+    passed: pd.DataFrame
+    ranked: pd.DataFrame
 
 
 def lines(study: StudyFrames, line: float | None) -> Lines:
@@ -126,6 +135,13 @@ def as_json(study: StudyFrames, passed: pd.DataFrame, ranked: pd.DataFrame) -> s
         return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
 
     return json.dumps({"study": study.name, "passing": rows(passed), "rankings": rows(ranked)}, indent=2) + "\n"
+
+
+def from_json(text: str) -> Graded:
+    """What `as_json` wrote. Raises KeyError and ValueError for other text."""
+    kept = json.loads(text)
+    passed = pd.DataFrame(kept["passing"])[["env", "label", "seeds", "pass_line", *SHARES]]
+    return Graded(kept["study"], passed, pd.DataFrame(kept["rankings"]))
 
 
 def _plain(value: Any) -> Any:

@@ -12,8 +12,9 @@ Blocks, in any order inside a section, `Group`, `Columns` or `Details`:
     Definitions(items)                term -> meaning
     Table(frame, caption, ...)        a sortable table; cells are numbers, text, `VerdictBlock`s, `Link`s or `Equation`s
     Picture(figure, alternative)      a matplotlib figure as inline SVG
+    Drawing(svg, alternative)         an SVG that was drawn before
     Views(pictures)                   by name, one of which is seen at a time; on paper and without scripts the first
-    VerdictBlock(word)                SUPPORTED, REFUTED, CONDITIONAL or INCONCLUSIVE
+    VerdictBlock(word)                a verdict: SUPPORTED, or another of `TONES`
     Group(title, blocks)              a heading below the section's
     Columns(blocks)                   side by side where there is room
     Details(summary, blocks)          folded until it is asked for; on paper as on the screen
@@ -47,6 +48,7 @@ from .plots.readings import readings
 
 TEMPLATES = Path(__file__).parent / "templates"
 Format = Callable[[Any], str]
+TONES = {"SUPPORTED": "good", "REPRODUCED": "good", "REFUTED": "bad", "NOT REPRODUCED": "bad", "CONDITIONAL": "mixed"}
 HYPHENATED = re.compile(r"\b(?=[\w-]{1,24}(?![\w-]))\w+(?:-\w+)+")  # what is longer may have to break
 
 
@@ -91,7 +93,7 @@ class VerdictBlock(Block):
 
     @property
     def tone(self) -> str:
-        return {"SUPPORTED": "good", "REFUTED": "bad", "CONDITIONAL": "mixed"}.get(self.word, "open")
+        return TONES.get(self.word, "open")
 
     def __str__(self) -> str:
         return self.word
@@ -123,6 +125,21 @@ class Picture(Block):
     @property
     def readings(self) -> str:
         return readings(self.figure)
+
+    @property
+    def svg(self) -> bytes:
+        return drawn(self.figure)
+
+
+@dataclass(frozen=True)
+class Drawing(Block):
+    """A figure of which the SVG is left."""
+
+    svg: bytes
+    alternative: str
+    caption: str = ""
+    kind = "picture"
+    readings = "[]"
 
 
 @dataclass(frozen=True)
@@ -269,7 +286,7 @@ def render(page: Page) -> str:
         raise ValueError(f"ids of sections and groups must differ: {sorted(ids)}")
     prefixes = (f"s{index}-" for index in itertools.count())
 
-    def svg(block: Picture | Equation) -> Markup:
+    def svg(block: Picture | Drawing | Equation) -> Markup:
         return Markup(_svg(block, next(prefixes)))
 
     def in_line(value: Any) -> Any:
@@ -311,10 +328,10 @@ def _unbroken(text: str) -> Markup:
     return Markup(HYPHENATED.sub(r'<span class="unbroken">\g<0></span>', str(escape(escaping.page(text)))))
 
 
-def _svg(block: Picture | Equation, prefix: str) -> str:
+def _svg(block: Picture | Drawing | Equation, prefix: str) -> str:
     """A figure or an equation as an `<svg>` element that follows the colours of the page around it."""
-    if isinstance(block, Picture):
-        return inline(drawn(block.figure), prefix, escaping.printable(block.alternative))
+    if isinstance(block, Picture | Drawing):
+        return inline(block.svg, prefix, escaping.printable(block.alternative))
     return inline(typeset(block.tex), prefix, escaping.printable(block.tex))
 
 

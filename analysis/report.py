@@ -11,6 +11,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +64,8 @@ def report(outputs: str | Path, study: str, choice: CellFilter = EVERYTHING) -> 
     """The page of a study. Raises UserError where there is no such study, or nothing at all in it."""
     found = chosen(frames.load(outputs, study), choice)
     if found.cells.empty and found.runs.empty:
+        if page := _lecture(outputs, study, None):
+            return page
         raise UserError(f"study {study!r} in {outputs} is empty; run it first, or name another study")
     runs = found.runs
     complete = runs["status"] == "complete"
@@ -71,10 +74,10 @@ def report(outputs: str | Path, study: str, choice: CellFilter = EVERYTHING) -> 
     byline += [f"revision {', '.join(revisions)}"] if revisions else []
     results = [*_results(found)] if complete.any() else []
     after = [*results, _runs(found), _configurations(found), _reproduction(found), _citation()]
-    verdicts, answers = _claims(str(outputs), study)
-    if verdicts:
-        return Page(f"Study {study}", [*verdicts, *reservations(found)], [*answers, *after], " · ".join(byline))
     byline = [f"study {study}", *byline]
+    if page := _lecture(outputs, study, found):
+        head, sections = [*page.headline, *reservations(found)], [*page.sections, *after]
+        return replace(page, headline=head, sections=sections, byline=" · ".join(byline))
     if not complete.any():
         return Page(compared(found), [_none_complete(runs)], after, " · ".join(byline))
     seen = [*_glance(found)]
@@ -190,18 +193,17 @@ def _seen(draw: Callable[[StudyFrames], Figure], study: StudyFrames, seen: str) 
     return _picture(partial(draw, study), plots.in_words(seen, study))
 
 
-def _claims(outputs: str, study: str) -> tuple[list[str], list[Section]]:
-    """What a study of the lecture's claims says of them: in words, and claim by claim. Nothing for other studies."""
+def _lecture(outputs: str | Path, study: str, found: StudyFrames | None) -> Page | None:
+    """The page of a study of the lecture's claims, from its runs or, without them, from the verdicts that are kept of
+    it. None for other studies, and where nothing is kept."""
     from .verdicts.claim import STUDIES, Scale
 
     if study not in STUDIES.values():
-        return [], []
-    from .verdicts.command import known
-    from .verdicts.page import headline, sections
+        return None
+    from . import lecture_page
 
     scale: Scale = "full" if study == STUDIES["full"] else "quick"
-    shown = known(outputs, scale)
-    return headline(shown), sections(shown, outputs, scale)
+    return lecture_page.page(str(outputs), scale, from_runs=found is not None)
 
 
 def write(outputs: str | Path, study: str, out: Path | None, choice: CellFilter = EVERYTHING) -> Path:

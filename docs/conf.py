@@ -37,6 +37,14 @@ def fill(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = OUTSIDE.sub(r"\1", generated.filled(source[0]))
 
 
+def write_report(app: Sphinx, exception: Exception | None) -> None:
+    """The lecture's results on one page, beside the site's own."""
+    from ablate.analysis import report
+
+    if exception is None and app.builder.format == "html":
+        report.write(HERE.parent / "outputs", "lecture", Path(app.outdir) / "report.html")
+
+
 def visit_inline(self, node: nodes.Node) -> None:
     self.body.append(convert(node.astext()))
     raise nodes.SkipNode
@@ -49,5 +57,6 @@ def visit_block(self, node: nodes.Node) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", fill)
+    app.connect("build-finished", write_report)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"parallel_read_safe": True}

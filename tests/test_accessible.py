@@ -2,6 +2,7 @@
 named by ABLATE_AXE."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,10 @@ from pages import sample
 from reports import cell, climb, finish
 
 from ablate.analysis.html_page import TEMPLATES, render
-from ablate.analysis.report import write
-from ablate.analysis.verdicts.claim import claims
-from ablate.analysis.verdicts.page import claims_page
-from ablate.analysis.verdicts.verdict import Verdict
+from ablate.analysis.report import report, write
 
-AXE = Path(os.environ.get("ABLATE_AXE") or Path(__file__).parents[1] / "node_modules/axe-core/axe.min.js")
+ROOT = Path(__file__).parents[1]
+AXE = Path(os.environ.get("ABLATE_AXE") or ROOT / "node_modules/axe-core/axe.min.js")
 pytestmark = [
     pytest.mark.skipif(executable() is None, reason="no Chromium on PATH; install one, or set ABLATE_CHROMIUM"),
     pytest.mark.skipif(not AXE.exists(), reason="no axe-core; npm install axe-core, or set ABLATE_AXE to axe.min.js"),
@@ -28,22 +27,22 @@ document.querySelectorAll(".tools button[aria-pressed]").forEach((e) => e.click(
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Of every block, a report, the claims without evidence, and what is played with."""
+    """Of every block, a report, the lecture's results, and what is played with."""
     folder = tmp_path_factory.mktemp("pages")
     for phi, top in (("rtg", 100), ("return", 20)):
         made = cell(folder, "two", f"phi={phi}")
         for seed in range(6):
             finish(made, seed, climb(top, seed), 10.0 + seed)
-    lecture = claims_page([(claim, Verdict(claim.id, claim.questions), None) for claim in claims()], "out", "quick")
-    for name, page in (("sample", sample()), ("claims", lecture)):
+    shutil.copytree(ROOT / "outputs" / "lecture", folder / "lecture")
+    for name, page in (("sample", sample()), ("lecture", report(folder, "lecture"))):
         (folder / f"{name}.html").write_text(render(page), encoding="utf-8")
-    named = {name: folder / f"{name}.html" for name in ("sample", "claims")}
+    named = {name: folder / f"{name}.html" for name in ("sample", "lecture")}
     return named | {"report": write(folder, "two", None), "explorable": TEMPLATES / "cost_then_prize.html"}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(375, 812), (1440, 900)])
-@pytest.mark.parametrize("which", ["sample", "claims", "report", "explorable"])
+@pytest.mark.parametrize("which", ["sample", "lecture", "report", "explorable"])
 def test_axe_finds_no_violation(
     browser: Chromium, pages: dict[str, Path], which: str, size: tuple[int, int], scheme: str
 ) -> None:

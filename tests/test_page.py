@@ -15,7 +15,7 @@ from pages import HOSTILE, LONG, TEX, figure, frame, sample
 
 from ablate.analysis.html_page import Code, Equation, Group, Page, Picture, Section, Table, Text, number, render
 
-VOID = {"meta", "link", "br", "img"}
+VOID = {"meta", "link", "br", "img", "input"}
 
 
 @dataclass

@@ -258,7 +258,7 @@ def test_the_report_of_the_lectures_study_begins_with_its_verdicts(
     finish(cell(tmp_path, "lecture_quick"), 0, climb(60, 0))
     page = report.report(tmp_path, "lecture_quick")
     assert [section.id for section in page.sections[:2]] == ["verdicts", "claims"]
-    assert page.headline[0] == "Of 2 claims of the lecture: 2 supported."
+    assert page.headline[1] == "Of 2 claims of the lecture: 2 supported."
     finish(cell(tmp_path, "main"), 0, climb(60, 0))
     assert "verdicts" not in [section.id for section in report.report(tmp_path, "main").sections]
 

@@ -18,7 +18,8 @@ from ..verdicts import study
 from ..verdicts.command import engine
 from .entry import STUDY, Entry, Measured, Number, Word, entries
 
-Row = tuple[Entry, Mapping[str, list[Measured]]]
+Found = Mapping[str, list[Measured]]
+Row = tuple[Entry, Found]
 SHAPES: dict[Word, str] = {"REPRODUCED": "=", "NOT REPRODUCED": "!", "CANNOT TELL": "?"}
 
 
@@ -36,15 +37,20 @@ def run(outputs: str, only: str | None, json_file: str | None, markdown_file: st
             console.print(f"written: {escape(path)}", soft_wrap=True)
 
 
-def _measured(entry: Entry, outputs: str, stderr: Console) -> Mapping[str, list[Measured]]:
+def _measured(entry: Entry, outputs: str, stderr: Console) -> Found:
     for number, command in enumerate(entry.runs, 1):
-        line = f"{entry.name}, {number} of {len(entry.runs)}: python -m ablate -m {command}"
+        line = f"{entry.name}, {number} of {len(entry.runs)}: {typed(command)}"
         stderr.print(escape(line), soft_wrap=True)
         code, last = engine(["-m", f"study.name={STUDY}", f"outputs={outputs}", *shlex.split(command)], stderr)
         if code:
             raise UserError(f"{entry.name}: its runs did not end well: {last}")
     study.forget()
     return entry.measure(outputs)
+
+
+def typed(command: str) -> str:
+    """An entry's run as one types it."""
+    return f"python -m ablate -m {' '.join(command.split())}"
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -106,7 +112,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join(section(entry, found) for entry, found in rows) + "\n"
 
 
-def section(entry: Entry, found: Mapping[str, list[Measured]]) -> str:
+def section(entry: Entry, found: Found) -> str:
     lines = [f"## {entry.name.replace('_', ' ').capitalize()}: {entry.verdict(found).lower()}", "", entry.source + "."]
     lines += ["", entry.setting, "", "| number | published | read from | here | verdict |", "|---|---|---|---|---|"]
     for name, number in entry.numbers.items():
@@ -116,14 +122,16 @@ def section(entry: Entry, found: Mapping[str, list[Measured]]) -> str:
     return "\n".join(lines)
 
 
-def published(number: Number) -> str:
+def published(number: Number, most: int | None = None) -> str:
+    """The number, or several, of which the first ``most`` are shown."""
     sign = {"equal": "", "above": "> ", "below": "< "}[number.asks]
     error = f" ± {number.error:g}" if number.error else ""
-    return sign + _several([f"{p:.6g}" for p in number.each()]) + error
+    return sign + _several([f"{p:.6g}" for p in number.each()], most) + error
 
 
-def ours(found: Sequence[Measured]) -> str:
-    return _several([one(x) for x in found])
+def ours(found: Sequence[Measured], most: int | None = None) -> str:
+    """The same of what was measured."""
+    return _several([one(x) for x in found], most)
 
 
 def one(x: Measured) -> str:
@@ -133,5 +141,6 @@ def one(x: Measured) -> str:
     return f"{x.value:.4g} [{limits}]"
 
 
-def _several(texts: Sequence[str]) -> str:
-    return ", ".join(texts)
+def _several(texts: Sequence[str], most: int | None) -> str:
+    left = len(texts) - most if most else 0
+    return ", ".join([*texts[:most], f"and {left} more"] if left > 0 else texts)

@@ -1,6 +1,7 @@
 """The verdicts as a page: the table, and each claim with its equation, picture, numbers and the command for it."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +16,7 @@ from ..html_page import (
     Code,
     Definitions,
     Details,
+    Drawing,
     Equation,
     Explorable,
     Group,
@@ -31,7 +33,8 @@ from .question import Question, number
 from .variances import NAMED
 from .verdict import LEVEL, WORDS, Row, Verdict, interval, percent
 
-Shown = Sequence[tuple[Claim, Verdict, pd.DataFrame | None]]
+Evidence: TypeAlias = pd.DataFrame | bytes | None  # what is drawn, or the SVG that was drawn of it
+Shown = Sequence[tuple[Claim, Verdict, Evidence]]
 
 
 def claims_page(shown: Shown, outputs: str, scale: Scale) -> Page:
@@ -77,13 +80,10 @@ def section(shown: Shown) -> Section:
     return Section("Verdicts", "verdicts", [Table(pd.DataFrame(rows), caption, titles)])
 
 
-def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs: str, scale: Scale) -> Group:
+def group(claim: Claim, verdict: Verdict, evidence: Evidence, outputs: str, scale: Scale) -> Group:
     """One claim: the verdict and a sentence, the picture, why, a counterexample; folded, how it was judged."""
     blocks: list[Block] = [html_page.VerdictBlock(verdict.word), Text(claim.plain_words(verdict))]
-    if evidence is not None and len(evidence):
-        figure = claim.module.picture(evidence)
-        blocks.append(Picture(figure, f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"))
-        plt.close(figure)
+    blocks += _picture(claim, verdict, evidence)
     blocks += [Text(f"Why: {claim.why}"), Equation(claim.equation)]
     blocks += [*_counterexamples(claim, verdict)]
     if claim.explorable:
@@ -92,6 +92,18 @@ def group(claim: Claim, verdict: Verdict, evidence: pd.DataFrame | None, outputs
         Details("Numbers and commands", [*_numbers(claim, verdict, scale), *_repeated(claim, outputs, scale)])
     )
     return Group(f"{claim.id}. {claim.claim}", blocks, claim.id.lower())
+
+
+def _picture(claim: Claim, verdict: Verdict, evidence: Evidence) -> list[Block]:
+    """What the claim's evidence looks like, where there is any."""
+    seen = f"Picture for {claim.id}, {claim.slide}: {verdict.sentence}"
+    if isinstance(evidence, bytes):
+        return [Drawing(evidence, seen)]
+    if evidence is None or evidence.empty:
+        return []
+    figure = claim.module.picture(evidence)
+    plt.close(figure)  # pyplot would keep it
+    return [Picture(figure, seen)]
 
 
 def _counterexamples(claim: Claim, verdict: Verdict) -> Iterator[Block]:
@@ -120,7 +132,7 @@ def _numbers(claim: Claim, verdict: Verdict, scale: Scale) -> list[Block]:
         "Limits": claim.limits,
     }
     asked = [Text(_asked(name, question)) for name, question in claim.questions.items()]
-    table = [numbers(verdict)] if verdict.places else []
+    table = [numbers(verdict)] if verdict.rows else []
     return [*asked, Text(verdict.sentence), *table, Definitions(facts)]
 
 

@@ -48,7 +48,7 @@ means of so many values are about normal.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from typing import Any, Literal
 
 import numpy as np
@@ -196,7 +196,7 @@ class Verdict:
     def _within(self) -> list[ConditionResult]:
         return [one for one in self._all if one.condition.within]
 
-    @property
+    @cached_property
     def sampled(self) -> int:
         """How many of the places that decide rest on samples."""
         return sum(one.sampled > 0 for one in self._within)
@@ -295,6 +295,23 @@ class Verdict:
                 for row in rows
             ],
         }
+
+
+def from_record(record: Mapping[str, Any]) -> Verdict:
+    """The verdict that `Verdict.record` wrote, to be shown and not judged anew: its word and rows are as they were."""
+
+    def row(place: Mapping[str, Any]) -> Row:
+        unknown = nan if place["answer"] == "undecided" else inf  # JSON has no infinity: of a crossover that is nowhere
+        absent = {"effect": unknown, "low": -inf, "high": inf}
+        own: dict[str, Any] = {key: absent[key] if x is None and key in absent else x for key, x in place.items()}
+        return Row(within=own.pop("within_the_claim"), **own)
+
+    kept = Verdict(record["claim"], level=LEVEL if record["level"] is None else record["level"])
+    rows = [row(place) for place in record["places"]]
+    sampled = sum(row.within and row.level is not None for row in rows)
+    vars(kept).update(word=record["verdict"], rows=rows, p_value=record["p_value"], sampled=sampled)
+    vars(kept)["remark"] = record["sentence"].removeprefix(kept.sentence).strip()
+    return kept
 
 
 VERBS: dict[str, Answer] = {

@@ -31,6 +31,7 @@ PIECES: dict[str, Callable[..., str]] = {
     "claims": claims.all_claims,
     "explorable": claims.explorable,
     "ledger": claims.ledger,
+    "homework": claims.homework,
     "expected": lecture.expected,
 }
 

@@ -1,9 +1,10 @@
-"""The claims of the lecture and the ledger of published numbers, each as its kept results answer it."""
+"""The claims of the lecture, the ledger of published numbers and the graded homework, as their kept results have it."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from ablate.analysis import grading
 from ablate.analysis.html_page import Explorable
 from ablate.analysis.ledger.command import from_json, section
 from ablate.analysis.verdicts.claim import STUDIES, Claim, claims
@@ -66,6 +67,22 @@ def ledger() -> str:
     """Published numbers beside those kept of ours, an entry a section."""
     kept = (LECTURE / "ledger.json").read_text(encoding="utf-8")
     return "\n\n".join(section(entry, found) for entry, found in from_json(kept))
+
+
+def homework(study: str) -> str:
+    """The shares of seeds that pass, a variant a row."""
+    graded = grading.from_json((LECTURE / "homework" / f"{study}.json").read_text(encoding="utf-8"))
+
+    def share(row: dict[str, Any], name: str) -> str:
+        value, low, high = (row[f"share_{name}{end}"] for end in ("", "_low", "_high"))
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+    rows = [
+        (row["label"], row["seeds"], share(row, "once"), share(row, "at_end"))
+        for row in graded.passed.to_dict("records")
+    ]
+    line = graded.passed["pass_line"].iloc[0]
+    return table(("variant", "seeds", f"at {line:g} once", "in the last iteration"), rows)
 
 
 def explorable(name: str) -> str:
