@@ -241,11 +241,6 @@ def distance_squared(blocks: Blocks, reference: int) -> Interval:
     return Interval(*(np.where(same, 0.0, x) for x in found))
 
 
-def mean_squared_error_at(bias_squared: Floats, trace_variance: Floats, episodes: Floats) -> Floats:
-    """bias^2 + tr C / N against N = `episodes`: the error of the mean of N trajectories. All broadcast."""
-    return bias_squared + trace_variance / episodes
-
-
 def crossover(bias_squared: Floats, trace_variance: Floats, other_bias_squared: Floats, other: Floats) -> Floats:
     """The N up to which the first estimator has the smaller mean squared error, if it is the more biased one.
 
