@@ -335,8 +335,8 @@ def _load(options: argparse.Namespace) -> "StudyFrames":
     from .selection import chosen
 
     study = chosen(frames.load(options.outputs, options.study or "main"), _cell_filter(options))
-    if apart := len(study.tuning_runs):
-        print(f"left out: {apart} runs of seeds {frames.TUNING} and above, which choose step sizes", file=sys.stderr)
+    if apart := frames.left_for_tuning(study):
+        print(f"left out: {apart}", file=sys.stderr)
     for run in study.left_out.itertuples():
         reason = f": {run.reason}" if run.reason else ""
         print(f"left out: {printable(run.cell)} seed={run.seed} is {run.status}{reason}", file=sys.stderr)

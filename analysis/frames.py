@@ -63,6 +63,7 @@ from numpy.typing import NDArray
 
 from ablate.configuration.defaults import names, variants
 from ablate.errors import UserError
+from ablate.statistics.formatting import counted
 from ablate.store import study as stored
 
 from .configurations import misfit
@@ -140,6 +141,17 @@ def load(outputs: str | Path, study: str) -> StudyFrames:
         curves, probe = (rows[rows["seed"] < TUNING] if len(rows) else rows for rows in (curves, probe))
     return StudyFrames(
         study, Path(outputs), runs[~apart], cells, curves, _probe(probe, cells, runs), runs[apart], strays
+    )
+
+
+def left_for_tuning(study: StudyFrames) -> str:
+    """That seeds from 100 on are in no number, and why; empty where there are none."""
+    if not (apart := len(study.tuning_runs)):
+        return ""
+    one = apart == 1
+    return (
+        f"{counted(apart, 'run')} of seeds from {TUNING} on {'is' if one else 'are'} in no number: in a study without "
+        f"seed {TUNING - 1} {'it counts' if one else 'they count'} as one{'' if one else 's'} that chose a step size"
     )
 
 

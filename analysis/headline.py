@@ -18,7 +18,7 @@ import pandas as pd
 from ablate.statistics.formatting import counted, number
 
 from . import paired_tests, tables
-from .frames import StudyFrames
+from .frames import StudyFrames, left_for_tuning
 from .run_summaries import names_within, part_names, parts
 
 MAX_PARTS_IN_FULL = 3  # described one by one; of more only how often each variant is ahead
@@ -335,8 +335,8 @@ def reservations(study: StudyFrames) -> Iterator[str]:
             "number and figure; the list is under Runs. A run that diverged counts as one that does not solve the "
             "task. If a variant lost runs because they failed, its other numbers flatter it."
         )
-    if len(study.tuning_runs):
-        yield f"{counted(len(study.tuning_runs), 'run')} of seeds from 100 on chose step sizes, and no number has them."
+    if apart := left_for_tuning(study):
+        yield f"{apart}."
     named = study.cells[study.cells["complete"] > 0]
     if len(named) and parts(named).nunique() > named["config"].map(lambda config: repr(config.get("env"))).nunique():
         yield "Cells of different budgets are not compared; env_steps= gives learners equal ones."

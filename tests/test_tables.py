@@ -213,7 +213,7 @@ def test_a_horizon_that_would_cut_off_most_of_a_run_is_refused(tmp_path: Path) -
     tables.side_by_side(study)
 
 
-def test_seeds_that_choose_step_sizes_are_in_no_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_seeds_that_choose_step_sizes_are_in_no_table(tmp_path: Path) -> None:
     made = cell(tmp_path, "phi=rtg", "iterations=20")
     for seed in (0, 1, 100, 101, 102):
         run(made, seed, [float(seed)] * 20, online(100.0, 0.1, 20))
@@ -225,6 +225,7 @@ def test_seeds_that_choose_step_sizes_are_in_no_table(tmp_path: Path, capsys: py
         "side_by_side": 2,
     }
     assert (study.cells["complete"].item(), study.cells["left_out"].item(), len(study.tuning_runs)) == (2, 0, 3)
+    assert frames.left_for_tuning(study).startswith("3 runs of seeds from 100 on are in no number")
     assert frames.tuning(pd.Series([*range(150)])).sum() == 0, "one range"
     assert frames.tuning(pd.Series([100, 120])).sum() == 0, "there is nothing else"
 
