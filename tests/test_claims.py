@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+from matplotlib.quiver import Quiver
 
+from ablate.analysis.plots.data import drawn
 from ablate.analysis.verdicts.claim import Claim, chosen, claims, family_size
 from ablate.analysis.verdicts.study import ClaimStudy
 from ablate.analysis.verdicts.verdict import LEVEL, Verdict, family
@@ -255,10 +259,19 @@ def test_true_in_one_place_and_false_in_another_is_conditional(claim: Claim) -> 
     assert any("elsewhere" not in row.where for row in verdict.answered("holds"))
 
 
+def unnamed(artist: Artist) -> bool:
+    """Whether something is drawn that the CSV leaves out; the arrows of samples are theirs."""
+    empty = isinstance(artist, Line2D) and not len(np.asarray(artist.get_xdata()))
+    return str(artist.get_label()).startswith("_child") and not empty and not isinstance(artist, Quiver)
+
+
 @pytest.mark.parametrize("claim", claims(), ids=lambda claim: claim.id)
 def test_every_picture_is_drawn(claim: Claim) -> None:
+    """And its CSV has every panel's numbers: nothing is drawn at data's places without a name."""
     figure = claim.module.picture(EVIDENCE[claim.id]("true"))
     assert all(panel.has_data() for panel in figure.axes)
+    assert not any(unnamed(artist) for panel in figure.axes for artist in (*panel.lines, *panel.collections))
+    assert (drawn(figure)["kind"] == "value").any()
     assert all(panel.get_xlabel() or panel.get_xticklabels() for panel in figure.axes)
     plt.close(figure)
 

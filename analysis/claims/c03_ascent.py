@@ -128,7 +128,8 @@ def picture(evidence: pd.DataFrame) -> Figure:
         for place, (N, rows) in enumerate(evidence[(evidence["task"] == task)].groupby("N")):
             label = "exact gradient" if N == 0 else f"N = {N}"
             panel.plot(rows["alpha"], rows["chance_up"], label=label, **draw.look(place))
-        panel.set(xscale="log", xlabel="step size alpha", title=task, ylim=(-0.03, 1.03))
+        panel.set(xscale="log", xlabel="step size α", title=task, ylim=(-0.03, 1.03))
     panels[0].set_ylabel("P(step raises J)")
-    panels[-1].legend()
+    draw.legend(figure, *panels, columns=6)
+    draw.heading(figure, "How often a step raises J, by its size and by the episodes N of its estimate")
     return figure

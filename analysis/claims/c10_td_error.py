@@ -120,8 +120,9 @@ def picture(evidence: pd.DataFrame) -> Figure:
             panel.plot(N, mse, label=f"TD error, {_critic(row.error)}", **style)
             if row.error in (0.0, 1.0):
                 rtg = row.variance_rtg / N / row.gradient_squared
-                panel.plot(N, rtg, color="black", linestyle=style["linestyle"], label=f"G - V, {_critic(row.error)}")
+                panel.plot(N, rtg, color="black", linestyle=style["linestyle"], label=f"G − V, {_critic(row.error)}")
         panel.set(xscale="log", yscale="log", title=task, xlabel="episodes N")
-    panels[0].set_ylabel("MSE of the estimate / |grad J|²")
-    panels[-1].legend(fontsize=draw.points(5.5))
+    panels[0].set_ylabel("MSE of the estimate / |∇J|²")
+    draw.legend(figure, *panels, columns=3)
+    draw.heading(figure, "With more episodes noise falls, and the bias that a wrong V gives the TD error stays")
     return figure

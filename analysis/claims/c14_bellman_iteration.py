@@ -45,14 +45,16 @@ def picture(evidence: pd.DataFrame) -> Figure:
     for panel, gamma in zip(panels, gammas, strict=True):
         own = evidence[evidence["gamma"] == gamma]
         sweeps = own["sweep"].unique()
-        panel.plot(sweeps, gamma ** (sweeps - sweeps[0]), color="0.4", linestyle=":", label="bound: gamma^(k − 1)")
+        bound = gamma ** (sweeps - sweeps[0]).astype(float)
+        shown = bound > LEVEL / 2
+        panel.plot(sweeps[shown], bound[shown], color="0.4", linestyle=":", label="bound: γ^(k − 1)")
         for task, rows in own.groupby(own["task"].str.partition(", ")[0], sort=False):
             error = rows["error"].to_numpy() / rows["error"].iloc[0]
             kept = error > LEVEL
             look = draw.look(tasks.index(str(task))) | {"markevery": 0.1, "linestyle": "-"}
             panel.plot(rows["sweep"].to_numpy()[kept], error[kept], label=str(task), **look)
-        panel.set(yscale="log", ylim=(LEVEL, 3), xlabel="sweeps, k", title=f"gamma = {gamma:g}")
+        panel.set(yscale="log", ylim=(LEVEL, 3), xlabel="sweeps, k", title=f"γ = {gamma:g}")
     panels[0].set_ylabel("max |Q − Q*|, over that\nafter the first sweep")
-    panels[-1].legend(loc="lower right", fontsize=draw.points(7))
-    figure.suptitle("No error rises above its bound: each sweep shrinks it by gamma or more", fontsize=draw.points(9))
+    draw.legend(figure, *panels)
+    draw.heading(figure, "No error rises above its bound: each sweep shrinks it by γ or more")
     return figure

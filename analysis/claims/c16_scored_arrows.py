@@ -129,8 +129,5 @@ def picture(evidence: pd.DataFrame) -> Figure:
     right.set_xticks(sorted(set(evidence["N"])), [f"{N}" for N in sorted(set(evidence["N"]))])
     right.minorticks_off()
     right.set_title("The more dots, the surer the direction")
-    right.legend(loc="lower right")
-    figure.legend(
-        *left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=draw.points(7), frameon=False
-    )
+    draw.legend(figure, left, right, columns=3)
     return figure

@@ -92,15 +92,15 @@ def picture(evidence: pd.DataFrame) -> Figure:
     figure, (left, right) = draw.figure(2)
     known = evidence[evidence["regret"].notna()]
     for place, (learner, rows) in enumerate(known.groupby("learner", sort=False)):
-        look = draw.look(place) | {"linestyle": "none"}
+        look = draw.learner(str(learner))
         left.plot(place + np.linspace(-0.2, 0.2, len(rows)), rows["regret"], label=learner, **look)
     left.set_xticks(range(known["learner"].nunique()), list(known["learner"].unique()))
-    left.axhline(NEAR, color="black", linewidth=0.8, linestyle=":")
+    draw.rule(left, "near the optimum", y=NEAR, color="black", linestyle=":")
     left.set(ylabel="regret / |J*|", title="Linear-quadratic control")
     rest = evidence[evidence["regret"].isna()]
     for column, place in (("first", 0), ("last", 1)):
-        look = draw.look(place) | {"linestyle": "none"}
-        right.plot(place + np.linspace(-0.2, 0.2, len(rest)), rest[column], **look)
+        look = draw.learner("policy gradient") | {"fillstyle": "full" if place else "none"}
+        right.plot(place + np.linspace(-0.2, 0.2, len(rest)), rest[column], label=f"{column} 10%", **look)
     right.set_xticks([0, 1], ["first 10%", "last 10%"])
-    right.set(ylabel="undiscounted return", title="Pendulum, a mark a seed")
+    right.set(ylabel="undiscounted return", title="Pendulum, policy gradient, a mark a seed")
     return figure

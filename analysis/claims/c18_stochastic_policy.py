@@ -1,5 +1,7 @@
 """C18: specific action probabilities can be learnt: the short corridor, whose states look the same."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -78,12 +80,14 @@ def picture(evidence: pd.DataFrame) -> Figure:
     p = np.linspace(0.05, 0.97, 300)
     panel.plot(p, J(p), color="black", label="J(p)")
     own = evidence[evidence["learner"] == "policy gradient"]
-    panel.plot(own["p"], own["value"], label="policy gradient, a mark a seed", **draw.look(0) | {"linestyle": "none"})
-    panel.axvline(BEST, color="black", linestyle=":", linewidth=0.8, label="p* = 2 - sqrt 2")
+    panel.plot(own["p"], own["value"], label="policy gradient, a mark a seed", **draw.learner("policy gradient"))
+    panel.axvline(BEST, color="black", linestyle=":", linewidth=0.8, label="p* = 2 − √2")
     rival = evidence[evidence["learner"] == "Q-learning"]
     if len(rival):
-        shown = f"greedy Q-learning: {rival['value'].mean():.0f}, off the picture"
-        panel.plot([], [], label=shown, **draw.look(3) | {"linestyle": "none"})
+        shown, hue = f"greedy Q-learning ends at {rival['value'].mean():.0f}", draw.learner("Q-learning")["color"]
+        arrow = {"arrowstyle": "->", "color": hue}
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "axes fraction", "arrowprops": arrow}
+        panel.annotate(shown.replace("-1", "−1"), (0.3, 0.0), (0.3, 0.25), color=hue, ha="center", **place)
     panel.set(ylim=(-60, 0), xlabel="p = P(right)", ylabel="J", title="Where each learner ends")
-    panel.legend()
+    draw.legend(figure, panel)
     return figure

@@ -64,24 +64,22 @@ def picture(evidence: pd.DataFrame) -> Figure:
     found = list(ratios(evidence))
     figure, (left, right) = draw.figure(2, height=1.3 + 0.42 * len(found), sharey=True)
     left.axvspan(np.exp(-WORTH), np.exp(WORTH), color="0.9", linewidth=0, label="too small to matter")
-    left.axvline(1, color="black", linewidth=0.8)
-    for row, (_, ratio) in enumerate(found):
-        draw.interval(left, ratio, row, np.exp)
+    draw.rule(left, "no difference", x=1.0, color="black")
+    for row, (where, ratio) in enumerate(found):
+        draw.interval(left, ratio, row, where.partition(" (")[0], np.exp, color="black")
     own = learning.held_out(evidence)
     places = list(own["place"].unique())
     for place, (learner, runs) in enumerate(own.groupby("learner", sort=False)):
-        look = draw.look(place) | {"linestyle": "none"}
+        look = draw.learner(str(learner))
         right.plot([], [], label=learner, **look)
         for where, arrived in np.isfinite(runs["steps"]).groupby(runs["place"]):
             share = Share(int(arrived.sum()), len(arrived))
-            draw.interval(right, share, places.index(where) + 0.15 * (place - 1.5), **look)
+            draw.interval(right, share, places.index(where) + 0.15 * (place - 1.5), str(learner), **look)
     left.set_yticks(range(len(places)), places)
     left.set_ylim(len(places) - 0.5, -0.5)
     left.set(xscale="log", xlabel="env steps to the threshold, on-policy / Q-learning")
     draw.ticked(left.xaxis)
     right.set(xlabel="share of runs that get there", xlim=(-0.05, 1.05))
-    figure.suptitle(
-        "Greedy policies at one budget of env steps: right of 1 Q-learning is sooner", fontsize=draw.points(9)
-    )
-    figure.legend(loc="outside lower center", ncols=6, fontsize=draw.points(7))
+    draw.heading(figure, "Greedy policies at one budget of env steps: right of 1 Q-learning is sooner")
+    draw.legend(figure, left, right, columns=6)
     return figure

@@ -89,13 +89,13 @@ def picture(evidence: pd.DataFrame) -> Figure:
         panel.axvspan(
             -WORTH, WORTH, color="0.9", linewidth=0, label="too small to matter" if panel is panels[0] else ""
         )
-        panel.axvline(0, color="black", linewidth=0.8)
+        draw.rule(panel, "no difference", x=0.0, color="black")
         for row, estimate in enumerate(estimate for _, measure, estimate in found if measure == name):
-            draw.interval(panel, estimate, row)
+            draw.interval(panel, estimate, row, f"{ONE} − {OTHER}", color="black")
         panel.set_title(what)
     panels[0].set_yticks(range(len(places)), places)
     panels[0].set_ylim(len(places) - 0.5, -0.5)
-    panels[1].set_xlabel(f"{ONE} - {OTHER}, in units of the best return less that of random actions")
-    figure.suptitle("Left of 0 the policy gradient is the more stable", fontsize=draw.points(9))
-    figure.legend(loc="outside lower center")
+    panels[1].set_xlabel(f"{ONE} − {OTHER}, in units of the best return less that of random actions")
+    draw.heading(figure, "Left of 0 the policy gradient is the more stable")
+    draw.legend(figure, panels[0])
     return figure

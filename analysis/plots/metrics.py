@@ -13,7 +13,7 @@ from ablate.statistics import paired_tests, seeds
 from ablate.statistics.interval import Floats, Interval
 
 from ..frames import StudyFrames
-from .style import WIDTH, logarithmic, points, style, title, variants, width
+from .style import WIDTH, limits, logarithmic, points, rule, style, title, variants, width
 
 UNITS = {
     "trace_variance": "of an episode",
@@ -44,7 +44,7 @@ def metrics(study: StudyFrames) -> Figure:
         for panel, (column, heading) in zip(line, units.items(), strict=True):
             for place, variant in enumerate(names):
                 _bar(panel, place, variant, relative(here, variant.label, column))
-            panel.axvline(1, color="black", linewidth=0.8)
+            rule(panel, "the reference", x=1.0, color="black")
             logarithmic(panel, "x")
             panel.set_ylim(len(names) - 0.5, -0.5)
             panel.set_xlabel(heading)
@@ -101,5 +101,5 @@ def _bar(panel: Axes, place: int, variant: Any, found: Interval | None) -> None:
         return
     look: Mapping[str, Any] = style(variant) | {"linestyle": "none"}
     if np.isfinite(found.high):
-        panel.plot([found.low, found.high], [place] * 2, color=look["color"], linewidth=1.6)
-    panel.plot(found.value, place, **look)
+        limits(panel, [found.low, found.high], [place] * 2, variant.label, color=look["color"], linewidth=1.6)
+    panel.plot(found.value, place, label=variant.label, **look)

@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -195,10 +196,10 @@ def remark(evidence: pd.DataFrame) -> str:
 
 
 AXES = {
-    "less variance": "tr C of one episode along training",
-    "less noise": "signal to noise of one episode along training",
-    "area": "mean return over the budget",
-    "final": "mean return of its last tenth",
+    "less variance": "tr C of one episode\nalong training",
+    "less noise": "signal to noise of one\nepisode along training",
+    "area": "mean return\nover the budget",
+    "final": "mean return\nof its last tenth",
 }
 
 
@@ -214,29 +215,44 @@ def picture(evidence: pd.DataFrame, pairs: Sequence[tuple[str, str]], title: str
     for row, (one, other) in zip(panels, pairs, strict=True):
         for panel, place in zip(row, places, strict=True):
             rows = evidence[evidence["place"] == place]
-            least = {"x": np.inf, "y": np.inf}
+            middles: dict[str, list[float]] = {"x": [], "y": []}
             for variant, runs in ranked(rows).groupby("variant", sort=False):
                 (x, across), (y, along) = (_around(runs, score) for score in (one, other))
-                least = {"x": min(least["x"], x), "y": min(least["y"], y)}
-                look = look_of(str(variant)) | {"linestyle": "none", "label": variant}
-                panel.errorbar(x, y, xerr=across, yerr=along, elinewidth=0.6, markersize=4, **look)
+                middles = {"x": [*middles["x"], x], "y": [*middles["y"], y]}
+                look, name = look_of(str(variant)), str(variant)
+                line = {"color": look["color"], "linewidth": draw.points(0.6)}
+                style.limits(panel, [x - across[0], x + across[1]], [y, y], name, **line)
+                style.limits(panel, [x, x], [y - along[0], y + along[1]], name, **line)
+                panel.plot(x, y, linestyle="none", markersize=draw.points(4), label=name, **look)
             found = tau(rows, one, other)
             low, high = found.limits(LEVEL)
+            panel.set_xlabel(AXES[one], fontsize=draw.points(7))
+            panel.tick_params(labelsize=draw.points(6))
             panel.set_title(
                 f"{place}\ntau {number(found.value)} [{number(low)}, {number(high)}]", fontsize=draw.points(7)
             )
-            for (axis, smallest), score in zip(least.items(), (one, other), strict=True):
-                if score in LOGARITHMIC and smallest > 0:  # limits down to 0 and below run out of the picture
-                    panel.set(**{f"{axis}scale": "log", f"{axis}lim": (smallest / 2, None)})
-                    style.logarithmic(panel, axis)
-        row[0].set_ylabel(AXES[other])
-        row[len(row) // 2].set_xlabel(AXES[one])
-    figure.suptitle(title, fontsize=draw.points(9))
-    marks: dict[str, Any] = {}
-    for panel in figure.axes:
-        marks |= {label: mark for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=5, fontsize=draw.points(7))
+            for (axis, values), score in zip(middles.items(), (one, other), strict=True):
+                if score in LOGARITHMIC:
+                    _logarithmic(panel, axis, np.array(values))
+        row[0].set_ylabel(AXES[other], fontsize=draw.points(7))
+    draw.heading(figure, title)
+    draw.legend(figure, *figure.axes, columns=5)
     return figure
+
+
+def _logarithmic(panel: Axes, axis: str, values: Floats) -> None:
+    """A log axis, whose limits down to 0 and below run out of the picture; around 0 linear, where values are there."""
+    positive = values[values > 0]
+    if not len(positive):
+        return
+    if len(positive) == len(values):
+        panel.set(**{f"{axis}scale": "log", f"{axis}lim": (values.min() / 2, None)})
+        style.logarithmic(panel, axis)
+        return
+    linear = 10.0 ** np.ceil(np.log10(positive.min()))
+    getattr(panel, f"set_{axis}scale")("symlog", linthresh=linear)
+    ticks = [0.0, *10.0 ** np.arange(np.log10(linear), np.log10(positive.max()) + 1e-9)]
+    getattr(panel, f"set_{axis}ticks")(ticks, [f"{tick:g}" for tick in ticks])
 
 
 def look_of(variant: str) -> dict[str, Any]:
@@ -249,11 +265,11 @@ def look_of(variant: str) -> dict[str, Any]:
     return {"color": style.colour(*orders), "marker": style.MARKERS[(3 * orders[0] + orders[1]) % len(style.MARKERS)]}
 
 
-def _around(runs: pd.DataFrame, score: str) -> tuple[float, Any]:
+def _around(runs: pd.DataFrame, score: str) -> tuple[float, tuple[float, float]]:
     """A score of one variant, and how far its 95% limits lie from it, below and above."""
     seeds, sign = len(runs), -1 if score == "less variance" else 1
     drawn = stream(0, "resampled seeds").multinomial(seeds, np.full(seeds, 1 / seeds), size=1000)
     means = ({name: counts @ runs[name].to_numpy() / seeds for name in MEASURED} for counts in (np.ones(seeds), drawn))
     middle, values = (sign * SCORES[score](mean) for mean in means)
     low, high = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2])
-    return float(middle), np.array([[max(middle - low, 0.0)], [max(high - middle, 0.0)]])
+    return float(middle), (max(float(middle - low), 0.0), max(float(high - middle), 0.0))

@@ -137,8 +137,8 @@ def picture(evidence: pd.DataFrame, what: str) -> Figure:
         panel.set_xticks(rates, [f"{rate:g}" if k % every == 0 else "" for k, rate in enumerate(rates)])
         panel.minorticks_off()
     panels[0].set_ylabel("undiscounted return")
-    figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(f"{what}: before training and over its last {FINAL:.0%}, a mark a seed", fontsize=draw.points(9))
+    draw.legend(figure, panels[-1])
+    draw.heading(figure, f"{what}: before training and over its last {FINAL:.0%}, a mark a seed")
     return figure
 
 

@@ -112,11 +112,13 @@ class Unbiased:
         for row, name in enumerate(names):
             x = evidence.loc[evidence["place"] == name, "projection"].to_numpy()
             style = {"linestyle": "none"}
-            panel.plot(x, row + np.linspace(-0.2, 0.2, len(x)), **draw.look(0) | style | {"markersize": 2})
-            panel.plot(1.0, row, **draw.look(3) | style)
+            dots = draw.look(0) | style | {"markersize": 2, "label": f"_value of {name}, a run"}
+            panel.plot(x, row + np.linspace(-0.2, 0.2, len(x)), **dots)
+            panel.plot(1.0, row, label=f"_value of {name}, exact", **draw.look(3) | style)
         panel.axvspan(1 - MARGIN, 1 + MARGIN, color=draw.HUES[2], alpha=0.15, linewidth=0)
-        panel.axvline(1, color="black", linewidth=0.8)
+        draw.rule(panel, "the gradient", x=1.0, color="black")
         panel.set_yticks(range(len(names)), names)
         panel.set_ylim(len(names) - 0.5, -0.5)
-        panel.set(xlabel="<mean g, grad J> / |grad J|²: a dot a run, a triangle the exact mean")
+        panel.set(xlabel="⟨mean g, ∇J⟩ / |∇J|²: a dot a run, a triangle the exact mean")
+        draw.heading(figure, "How much of the gradient the mean estimate has: 1 is all of it, shaded within 5%")
         return figure

@@ -184,11 +184,14 @@ class Comparison:
                 heights = np.full(len(x), row) if lone else row + np.linspace(-0.3, 0.3, len(x))
                 held = x < LOWER
                 size = 28 if lone else 5
-                panel.scatter(x[held], heights[held], s=size, color=draw.HUES[0], marker="o", linewidths=0)
-                panel.scatter(x[~held], heights[~held], s=size, color=draw.HUES[3], marker="X", linewidths=0)
-            panel.axvline(1, color="black", linewidth=0.8)
+                for which, hue, marker in ((held, 0, "o"), (~held, 3, "X")):
+                    mark = {"s": size, "color": draw.HUES[hue], "marker": marker, "linewidths": 0}
+                    panel.scatter(x[which], heights[which], label=f"_value of {name}", **mark)
+            draw.rule(panel, "no difference", x=1.0, color="black")
             panel.set(xscale="log", xlabel=f"variance of {estimator} / variance of {reference}")
-            panel.set_yticks(range(len(names)), names)
+            sizes = table["survey"].value_counts()
+            words = [f"{sizes[name]:,} random MDPs,\n{name}" if name in sizes else name for name in names]
+            panel.set_yticks(range(len(names)), words)
             panel.set_ylim(len(names) - 0.5, -0.5)
-        drawn.suptitle(f"{self.title}: a dot where less, a cross where not", fontsize=draw.points(9))
+        draw.heading(drawn, f"{self.title}: a dot where less, a cross where not")
         return drawn
