@@ -150,7 +150,7 @@ def test_names_at_the_ends_keep_their_order_and_do_not_overlap(values: list[floa
     assert (np.diff(np.array(places)[order]) >= gap - 1e-9).all()
     assert np.mean(places) == pytest.approx(np.mean(values), abs=1e-9)
     if len(values) == 1 or np.diff(np.sort(values)).min() >= gap:
-        np.testing.assert_allclose(places, values)
+        np.testing.assert_allclose(places, values, atol=1e-9)
 
 
 def test_a_width_is_in_centimetres() -> None:
