@@ -2,9 +2,10 @@
 
     python benchmarks/trainers.py
 
-Each is taken on the policy that wrote the answers, without KL term; what a trainer does besides (sampling corrections,
-masks of truncated answers) is left out. The audit hands over B prompts of N answers: rewards [B, N], log_probs and mask
-[B, N, L]. Where a trainer's loss is a mean over the tokens of what it is handed, that is one micro-batch here.
+Each is taken on the policy that wrote the answers, without KL term (`clipping.py` has ratios and KL terms); what a
+trainer does besides (sampling corrections, masks of truncated answers) is left out. The audit hands over B prompts of N
+answers: rewards [B, N], log_probs and mask [B, N, L]. Where a trainer's loss is a mean over the tokens of what it is
+handed, that is one micro-batch here.
 """
 
 import textwrap
@@ -143,9 +144,24 @@ def open_instruct(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
     return token_mean(log_probs, A, mask)
 
 
+def open_instruct_centred(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """advantage_normalization_type=centered."""
+    return token_mean(log_probs, centred(rewards), mask)
+
+
 def torchtune(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
     """GRPOSimpleLoss with the advantages of the GRPO recipe."""
     return sequence_mean(log_probs, standardised(rewards, 1e-4), mask)
+
+
+def torchtune_grpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """GRPOLoss: the same advantages, a mean over all tokens."""
+    return token_mean(log_probs, standardised(rewards, 1e-4), mask)
+
+
+def torchtune_completion(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """GRPOCompletionLoss: the ratio of the whole answer, so that a token's score counts once."""
+    return -((log_probs * mask).sum(-1) * standardised(rewards, 1e-4)).mean()
 
 
 def prime_rl(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
@@ -187,6 +203,11 @@ def roll_grpo(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
     return -((log_probs * mask).sum(-1) / (mask.sum(-1) + 1e-8) * A).mean()
 
 
+def roll_grpo_sum(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """adv_estimator=grpo, loss_agg_mode=seq-mean-token-sum, the default."""
+    return -((log_probs * mask).sum(-1) * standardised(rewards, 1e-6)).mean()
+
+
 def roll_grpo_sum_norm(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
     """adv_estimator=grpo, loss_agg_mode=seq-mean-token-sum-norm: summed over answers too, over the padded width."""
     return -((log_probs * mask).sum(-1) * standardised(rewards, 1e-6)).sum() / mask.shape[-1]
@@ -219,13 +240,21 @@ TRAINERS: dict[str, dict[str, Callable[..., Tensor]]] = {
         "group_norm": openrlhf_group_norm,
         "dr_grpo": openrlhf_dr_grpo,
     },
-    "NeMo-RL": {"leave-one-out, normalised": nemo_rl},
-    "Open-Instruct": {"standard": open_instruct},
-    "torchtune": {"GRPOSimpleLoss": torchtune},
+    "NeMo-RL": {"grpo": nemo_rl, "reinforce_plus_plus, minus_baseline": openrlhf_reinforce_baseline},
+    "Open-Instruct": {"standard": open_instruct, "centered": open_instruct_centred},
+    "torchtune": {
+        "GRPOSimpleLoss": torchtune,
+        "GRPOLoss": torchtune_grpo,
+        "GRPOCompletionLoss": torchtune_completion,
+    },
     "prime-rl": {"default": prime_rl, "length_weighted_mean": prime_rl_length_weighted},
     "understand-r1-zero": {"drgrpo": r1_zero_dr_grpo, "grpo": r1_zero_grpo},
     "SkyRL": {"rloo, seq_mean_token_sum_norm": skyrl_rloo_token_sum, "maxrl, token_mean": skyrl_maxrl},
-    "ROLL": {"grpo, seq-mean-token-mean": roll_grpo, "grpo, seq-mean-token-sum-norm": roll_grpo_sum_norm},
+    "ROLL": {
+        "grpo, seq-mean-token-sum": roll_grpo_sum,
+        "grpo, seq-mean-token-mean": roll_grpo,
+        "grpo, seq-mean-token-sum-norm": roll_grpo_sum_norm,
+    },
     "Unsloth": {"grpo": trl_grpo, "bnpo": unsloth_bnpo},
     "TinyZero": {"grpo, token-mean": verl_grpo, "grpo, seq-mean-token-sum-norm": roll_grpo_sum_norm},
 }
@@ -234,9 +263,10 @@ SOURCES = {
     "verl": "`core_algos.py`, commit 012be9d",
     "OpenRLHF": "`experience_maker.py`, commit 89308a0, and `models/loss.py`, commit f5b3f08",
     "NeMo-RL": "`algorithms/advantage_estimator.py`, commit 00925dd, `algorithms/utils.py`, commit 0043953, and "
-    "`loss_functions.py`, commit 0286b3a",
-    "Open-Instruct": "`grpo_fast.py`, commit d526c5d (its divisor counts the tokens of all micro-batches of a step)",
-    "torchtune": "`dev/grpo/loss.py`, commit 0a08c2f, and the recipe `grpo_full_finetune_distributed`, commit 075b500",
+    "`algorithms/loss/loss_functions.py`, commit 006907a (the mean is over the tokens of the whole step)",
+    "Open-Instruct": "`grpo_fast.py`, commit d526c5d (its divisor counts the tokens of all micro-batches of a step), "
+    "and `grpo_utils.py`, commit 0063d12",
+    "torchtune": "`dev/rl/loss.py`, commit 43abea3, and the recipe `grpo_full_finetune_distributed`, commit 075b500",
     "prime-rl": "`orchestrator/advantage.py`, commit 072062c, and `trainer/rl/loss.py`, commit 008468c (the sum over "
     "tokens over a divisor that it is handed, taken here as the tokens of the batch)",
     "understand-r1-zero": "`train_zero_math.py`, commit 14046dc, and oat, on which it stands: `algorithms/ppo.py`, "
@@ -245,8 +275,9 @@ SOURCES = {
     "ROLL": "`utils/functionals.py`, commit 090ac94, and `rlvr/actor_worker.py`, commit 4dc7f5b",
     "Unsloth": "unsloth-zoo, `rl_replacements.py`, commit 0096896. The advantages that it is handed are taken to be "
     "TRL's. Its `dapo` is left out: the divisor comes from the trainer around it and was not traced",
-    "TinyZero": "`verl/trainer/ppo/core_algos.py`, commit a34ad32, not compared with other commits. Its default, PPO "
-    "with a learnt critic, is no function of rewards and lengths and is left out",
+    "TinyZero": "`verl/trainer/ppo/core_algos.py`, commit a34ad32, an offshoot whose comments mark the aggregations as "
+    "its own change; the file of the original was not at hand. The default, PPO with a learnt critic, is no function "
+    "of rewards and lengths and is left out",
 }
 """Where each was read."""
 COLUMNS = ("setting", "definition", "off grad J", "easy, hard prompt", "depends on the cut")

@@ -211,8 +211,9 @@ def detached(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
 
 def test_the_documentation_shows_the_audit_of_public_trainers_as_it_is() -> None:
     root = Path(__file__).parents[1]
-    sections = runpy.run_path(str(root / "benchmarks" / "trainers.py"))["sections"]()
-    assert sections in (root / "docs" / "post_training.md").read_text()
+    page = (root / "docs" / "post_training.md").read_text()
+    assert runpy.run_path(str(root / "benchmarks" / "trainers.py"))["sections"]() in page
+    assert runpy.run_path(str(root / "benchmarks" / "clipping.py"))["table"]() in page
 
 
 def test_multisets_are_enough_where_the_order_of_answers_does_not_matter() -> None:

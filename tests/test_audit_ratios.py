@@ -53,11 +53,11 @@ def loss(of_batch: Surrogated, ratio: Callable[[Tensor, Tensor], Tensor] = of_to
     return of("it", it)
 
 
-CUT = "the gradient of A > 0 above {} and A < 0 below {}{} is cut, as of min(rho A, clip(rho) A)"
+CUT = "A > 0 is cut above {}, A < 0 is cut below {}{}"
 RIGHT = [
     (loss(clipped(0.2, 0.2)), "of each token", CUT.format(1.2, 0.8, "")),
     (loss(clipped(0.2, 0.28)), "of each token", CUT.format(1.28, 0.8, "")),
-    (loss(dual), "of each token", CUT.format(1.2, 0.8, ", and A < 0 above 3 (dual clip)")),
+    (loss(dual), "of each token", CUT.format(1.2, 0.8, ", A < 0 is cut above 3 (dual clip)")),
     (loss(lambda rho, A, log_pi: rho * A), "of each token", "none"),
     (loss(clipped(0.2, 0.2), of_answer), "of the whole answer", CUT.format(1.2, 0.8, "")),
     (
@@ -65,7 +65,7 @@ RIGHT = [
         "of the whole answer, the geometric mean of its tokens (GSPO)",
         CUT.format(1.0004, 0.9997, ""),
     ),
-    (loss(cispo), "of each token", "truncated at 1.28, and tokens beyond count on"),
+    (loss(cispo), "of each token", "truncated at 1.28, with its gradient kept"),
     (
         loss(lambda rho, A, log_pi: torch.where((rho < 5) & (rho > 0.5), rho, 0.0) * A),
         "of each token",

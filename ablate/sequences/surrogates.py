@@ -95,15 +95,14 @@ def _clipping(subject: Subject, above: Profile, below: Profile) -> tuple[str, bo
         return "none", False
     if any(piece.law == "constant" for piece in above + below):
         bounds = " and ".join(f"at {_short(piece.value)}" for piece in above if piece.law == "constant")
-        told = f"truncated {bounds}, and tokens beyond count on (CISPO, truncated importance sampling)"
+        told = f"truncated {bounds}, with its gradient kept (CISPO, truncated importance sampling)"
         return told, laws[0] != laws[1]
     positive = f"A > 0: counts {_range(above)}"
     negative = f"A < 0: counts {_range(below)}"
     if caught is None and (freed is None or (low is not None and freed != high)):
-        dual = "" if freed is None else f", and A < 0 above {_short(freed)} (dual clip)"
-        upper = [f"A > 0 above {_short(high)}"] * (high is not None)
-        lower = [f"A < 0 below {_short(low)}"] * (low is not None)
-        return f"the gradient of {' and '.join(upper + lower)}{dual} is cut, as of min(rho A, clip(rho) A)", False
+        ends = (("A > 0", "above", high, ""), ("A < 0", "below", low, ""), ("A < 0", "above", freed, " (dual clip)"))
+        cut = [f"{A} is cut {side} {_short(end)}{name}" for A, side, end, name in ends if end is not None]
+        return ", ".join(cut), False
     if caught is not None and freed is not None and high is None and low is None:
         told = "on the wrong side, as max in place of min does: what has moved furthest goes on without bound"
         return f"{told}; {positive}, {negative}", True
