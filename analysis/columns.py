@@ -1,6 +1,8 @@
 """The columns of `analysis.tables` on a page: their headings, what they mean, and which of them say nothing."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -111,6 +113,7 @@ HIDDEN = ("against_cell",)
 SHARED = ("env", "mode", "own", "threshold", "common_env_steps")  # not shown where all are the same
 QUIET = ("left_out", "diverged")  # not shown where all are 0
 
+MANY = 20  # rows from which on a table is searched and gathered, as figures.js has it
 FOREMOST = {
     "side_by_side": ("share_solved", "final_return", "env_steps_to_solve", "trace_variance_first", "nsr_first"),
     "paired_differences": ("against", "seeds", "final_return_difference", "final_return_p", "noise_ratio", "noise_p"),
@@ -121,12 +124,14 @@ FOREMOST = {
 """The columns of each table that are seen first."""
 
 
-def table(name: str, rows: Excerpt, caption: str) -> Table:
-    """One of `analysis.tables` as a block: limits beside their value, and nothing that says the same in every row."""
+def table(name: str, rows: Excerpt, caption: str, groups: Mapping[str, pd.Series] = MappingProxyType({})) -> Table:
+    """One of `analysis.tables` as a block: limits beside their value, and nothing that says the same in every row; of
+    a long one the rows, which are cells, can be gathered."""
     made = _table(rows.frame, caption)
     foremost = ("label", "env", *FOREMOST[name])
     lesser = [column for column in made.columns if column not in foremost]
-    return replace(made, lesser=lesser, printed=rows.printed, excerpt=rows.words)
+    gathered = {key: list(values[rows.frame.index]) for key, values in groups.items()} if len(made.frame) > MANY else {}
+    return replace(made, lesser=lesser, printed=rows.printed, excerpt=rows.words, groups=gathered)
 
 
 def _table(frame: pd.DataFrame, caption: str) -> Table:

@@ -9,7 +9,8 @@ import pandas as pd
 from . import tables
 from .frames import StudyFrames
 from .headline import in_letters
-from .run_summaries import parts
+from .plots.sweeps import KEPT
+from .run_summaries import part_names, parts
 
 LONG = 30  # rows from which on a table is printed in part
 BEST, WORST = 10, 5  # cells, fewer where each has more than two rows
@@ -54,6 +55,17 @@ def of_pairs(frame: pd.DataFrame) -> Excerpt:
     ordered, rows = frame.sort_values("final_return_p", kind="stable"), BEST + WORST
     words = f"Of {len(frame):,} pairs, the {rows} with the smallest p-values of the final return; the page has all."
     return Excerpt(ordered, tuple(range(rows)), words)
+
+
+def groupings(study: StudyFrames) -> dict[str, pd.Series]:
+    """By what rows of cells can be gathered, and the value of each cell: the problem, the variant, and each setting of
+    the command line. What has a value for nearly every cell gathers nothing."""
+    cells = study.cells
+    typed = [dict(word.partition("=")[::2] for word in words) for words in cells["overrides"]]
+    settings = pd.DataFrame(typed, index=cells.index, dtype=object).fillna("default")
+    columns = {"problem": part_names(cells), "variant": cells["variant"]}
+    columns |= {str(key): settings[key] for key in settings if key not in KEPT}
+    return {name: column for name, column in columns.items() if 1 < column.nunique() <= len(cells) / 2}
 
 
 def first_rows(frame: pd.DataFrame) -> Excerpt:

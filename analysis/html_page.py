@@ -28,6 +28,7 @@ gives the same bytes.
 import base64
 import hashlib
 import itertools
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -157,6 +158,7 @@ class Table(Block):
     intervals: column -> the two columns of its limits, shown beside it as [low, high] and not by themselves
     lesser:    columns that a button shows and that are not printed
     printed:   places of the rows that are printed, all where there are none; `excerpt` says on paper which they are
+    groups:    by what the rows of a long table can be gathered -> the value of each row
     """
 
     frame: pd.DataFrame
@@ -168,6 +170,7 @@ class Table(Block):
     lesser: Sequence[str] = ()
     printed: Sequence[int] = ()
     excerpt: str = ""
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -184,12 +187,17 @@ class Table(Block):
         return {self.titles.get(name, name): self.meanings[name] for name in self.columns if name in self.meanings}
 
     @property
-    def rows(self) -> Iterator[tuple[bool, list[dict[str, Any]]]]:
-        """(whether it is printed, its cells) of each row."""
+    def rows(self) -> Iterator[tuple[bool, str, list[dict[str, Any]]]]:
+        """(whether it is printed, the groups that it is in as JSON, its cells) of each row."""
         classes = {name: self._classes(name) for name in self.columns}
         printed = set(self.printed) or range(len(self.frame))
         for place, row in enumerate(self.frame.to_dict("records")):
-            yield place in printed, [self._cell(name, row, classes[name]) for name in self.columns]
+            own = json.dumps([values[place] for values in self.groups.values()], ensure_ascii=False)
+            yield place in printed, own, [self._cell(name, row, classes[name]) for name in self.columns]
+
+    @property
+    def groupings(self) -> str:
+        return json.dumps(list(self.groups), ensure_ascii=False)
 
     def _classes(self, name: str) -> str:
         return " ".join(["number"] * self._is_number(name) + ["lesser"] * (name in self.lesser))

@@ -237,12 +237,13 @@ def _line(study: StudyFrames) -> str:
 
 
 def _results(study: StudyFrames) -> Iterator[Section]:
-    made = {name: frame for name, frame in tables.tables(study).items() if not frame.empty}
+    made, gathered = {k: x for k, x in tables.tables(study).items() if not x.empty}, excerpts.groupings(study)
     drawn = {name: _picture(draw, alternative) for name, (draw, alternative) in plots.figures(study).items()}
     for name, caption in CAPTIONS.items():
         own = [drawn.pop(figure) for figure in [*drawn] if FIGURES[figure].section == name]
         words = f"{caption}{_line(study)}" if name == "sample_efficiency" else caption
-        blocks = [table(name, _rows(study, name, made[name]), words)] if name in made else []
+        of_cells = {} if name == "paired_differences" else gathered
+        blocks = [table(name, _rows(study, name, made[name]), words, of_cells)] if name in made else []
         if own or blocks:
             yield Section(capital(name.replace("_", " ")), name, [*blocks, *_arranged(own)])
     if drawn:

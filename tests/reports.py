@@ -52,9 +52,9 @@ def climb(top: float, seed: int) -> np.ndarray:
     return np.linspace(0, top, ROWS) + seed % 3 - 1
 
 
-def many(outputs: Path, study: str, cells: int) -> None:
-    """Reward-to-go at so many step sizes, with three seeds each; cell k, from 1 on, ends at k."""
-    job = compose(f"study.name={study}", f"iterations={ROWS}", "env=chain", "phi=rtg")
+def many(outputs: Path, study: str, cells: int, variant: str = "phi=rtg") -> None:
+    """One variant at so many step sizes, with three seeds each; cell k, from 1 on, ends at k."""
+    job = compose(f"study.name={study}", f"iterations={ROWS}", "env=chain", variant)
     for k in range(1, cells + 1):
         config = copy.deepcopy(job.config)
         config["optimizer"]["lr"] = k / 1000

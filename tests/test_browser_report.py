@@ -199,6 +199,35 @@ def test_the_rows_of_a_long_table_are_searched(browser: Chromium, report_of_many
     assert browser.run("document.querySelectorAll('#configurations ~ details:not(.legend)').length") == 40
 
 
+def test_the_rows_of_a_long_table_are_gathered_sorted_and_searched(browser: Chromium, tmp_path: Path) -> None:
+    """Of 30 cells, 10 step sizes of three estimators, whose first two are of one Phi: groups of ten in either case."""
+    for phi in ("rtg", "return", "q"):
+        many(tmp_path, "three", 10, f"phi={phi}")
+    shown(browser, write(tmp_path, "three", None))
+    table = "document.querySelector('#side_by_side ~ .scroll table')"
+    heads = f"[...{table}.querySelectorAll('.group')].filter((e) => e.checkVisibility()).map((e) => e.textContent)"
+    first = f"[...{table}.tBodies].map((body) => body.rows[1].children[0].textContent)"
+    choose = "document.querySelector('#side_by_side ~ .tools select')"
+    assert browser.run(f"[...{choose}.options].map((e) => e.text)") == ["no groups", "by variant", "by optimizer.lr"]
+    pick = f"{choose}.selectedIndex = %d; {choose}.dispatchEvent(new Event('change'))"
+    browser.run(pick % 1)
+    assert browser.run(heads) == [f"{name}: 10 rows" for name in ("return", "reward-to-go", "Q")]
+    final = f"[...{table}.querySelectorAll('thead button')].find((e) => e.textContent === 'final return')"
+    browser.run(f"{final}.click()")
+    assert browser.run(first) == [f"{name} (optimizer.lr=0.001)" for name in ("return", "reward-to-go", "Q")]
+    browser.run(f"{final}.click()")
+    assert browser.run(first) == [f"{name} (optimizer.lr=0.01)" for name in ("return", "reward-to-go", "Q")]
+    rows = f"[...{table}.querySelectorAll('tbody tr:not(.group)')].filter((e) => e.checkVisibility()).length"
+    browser.run(f"{table}.querySelector('.group button').click()")
+    assert browser.run(rows) == 20
+    find = "document.querySelector('#side_by_side ~ .tools input')"
+    browser.run(f"{find}.value = 'Q'; {find}.dispatchEvent(new Event('input'))")
+    assert browser.run(heads) == ["Q: 10 rows"]
+    browser.run(f"{find}.value = ''; {find}.dispatchEvent(new Event('input'))")
+    browser.run(pick % 0)
+    assert (browser.run(heads), browser.run(rows)) == ([], 30)
+
+
 def test_of_many_cells_fifteen_are_printed_and_what_was_searched_is_printed_whole(
     browser: Chromium, report_of_many: Path
 ) -> None:

@@ -158,6 +158,41 @@ function search(items, what, changed) {
   return tools("Search", input, count);
 }
 
+/* The rows of a long table gathered by what its cells differ in: under each value, which folds and unfolds them. */
+function grouping(table, rows) {
+  const names = JSON.parse(table.dataset.groupings);
+  const choice = document.createElement("select");
+  choice.setAttribute("aria-label", "Group rows by");
+  choice.append(...["no groups", ...names.map((name) => `by ${name}`)].map((text) => new Option(text)));
+  choice.addEventListener("change", () => {
+    const values = rows.map((row) => (choice.selectedIndex ? JSON.parse(row.dataset.groups)[choice.selectedIndex - 1] : null));
+    const bodies = [...new Set(values)].map((value) => {
+      const own = rows.filter((_, place) => values[place] === value);
+      const body = document.createElement("tbody");
+      if (value !== null) body.append(groupHead(body, `${value}: ${own.length} ${own.length > 1 ? "rows" : "row"}`));
+      body.append(...own);
+      return body;
+    });
+    for (const body of [...table.tBodies]) body.remove();
+    table.append(...bodies);
+    arrange(table);
+  });
+  return choice;
+}
+
+function groupHead(body, text) {
+  const row = Object.assign(document.createElement("tr"), { className: "group" });
+  const head = Object.assign(document.createElement("th"), { scope: "rowgroup", colSpan: 99 });
+  const fold = button(text, null, () => {
+    const folded = body.classList.toggle("folded");
+    fold.setAttribute("aria-expanded", String(!folded));
+  });
+  fold.setAttribute("aria-expanded", "true");
+  head.append(fold);
+  row.append(head);
+  return row;
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   for (const picture of document.querySelectorAll("[data-readings]")) readable(picture);
   for (const views of document.querySelectorAll(".views")) choose(views);
@@ -165,7 +200,10 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const table of document.querySelectorAll("table:has(.lesser)")) lesser(table);
   for (const table of document.querySelectorAll("main table")) {
     const rows = [...table.tBodies[0].rows];
-    if (rows.length > MANY) table.closest(".scroll").before(search(rows, `${rows.length} rows`, (some) => table.classList.toggle("found", some)));
+    if (rows.length <= MANY) continue;
+    const bar = search(rows, `${rows.length} rows`, (some) => table.classList.toggle("found", some));
+    if (table.dataset.groupings) bar.append(grouping(table, rows));
+    table.closest(".scroll").before(bar);
   }
   for (const section of document.querySelectorAll("main > section")) {
     const folded = [...section.querySelectorAll(":scope > details:not(.legend)")];

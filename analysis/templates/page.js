@@ -21,17 +21,26 @@ function switchTheme(button) {
 
 /* Numbers by size, text by the alphabet, what is missing at the end either way; equals keep their order. */
 function sortBy(header) {
-  const table = header.closest("table");
-  const place = [...header.parentElement.children].indexOf(header);
-  const numeric = header.classList.contains("number");
   const sign = header.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-  const key = (row) => row.children[place].dataset.sort;
-  const compare = (a, b) => (numeric ? (Number(a) > Number(b)) - (Number(a) < Number(b)) : a.localeCompare(b, undefined, { numeric: true }));
-  const rows = [...table.tBodies[0].rows];
-  rows.sort((a, b) => (key(a) === "") - (key(b) === "") || (key(a) === "" ? 0 : sign * compare(key(a), key(b))));
-  table.tBodies[0].append(...rows);
   for (const other of header.parentElement.children) other.removeAttribute("aria-sort");
   header.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
+  arrange(header.closest("table"));
+}
+
+/* As its heading says, each group of rows by itself. */
+function arrange(table) {
+  const header = table.querySelector("[aria-sort]");
+  if (!header) return;
+  const place = [...header.parentElement.children].indexOf(header);
+  const numeric = header.classList.contains("number");
+  const sign = header.getAttribute("aria-sort") === "ascending" ? 1 : -1;
+  const key = (row) => row.children[place].dataset.sort;
+  const compare = (a, b) => (numeric ? (Number(a) > Number(b)) - (Number(a) < Number(b)) : a.localeCompare(b, undefined, { numeric: true }));
+  for (const body of table.tBodies) {
+    const rows = [...body.rows].filter((row) => !row.classList.contains("group"));
+    rows.sort((a, b) => (key(a) === "") - (key(b) === "") || (key(a) === "" ? 0 : sign * compare(key(a), key(b))));
+    body.append(...rows);
+  }
 }
 
 async function copy(button) {
