@@ -60,6 +60,14 @@ NAMED = {
         lambda r: dr_grpo(r) / r.std(1, keepdim=True).clamp(min=0.5),
         False,
     ),
+    "the reward less the mean, over the deviation with ddof 1 plus 0.5": (
+        lambda r: dr_grpo(r) / (r.std(1, keepdim=True) + 0.5),
+        False,
+    ),
+    "the reward less a centre of the group that has no name here, over the range": (
+        lambda r: (r - r.sort(1).values[:, -2:-1]) / (r.amax(1, keepdim=True) - r.amin(1, keepdim=True)),
+        False,
+    ),
     "no advantage is ever negative, so that every answer is reinforced": (lambda r: torch.softmax(r, 1), True),
 }
 
@@ -79,6 +87,12 @@ def test_how_the_tokens_of_an_answer_weigh_is_told_by_their_place() -> None:
     found = {f.check: f for f in audit(of("it", discounted))}
     assert found["definition"].found == "leave-one-out; the tokens of an answer weigh 1 0.5 0.25 0.125 0.0625 0.0312"
     assert found["estimator"].found.endswith(found["objective at N = 4"].found)
+
+
+def test_a_baseline_of_the_prompt_before_is_found_among_three_prompts() -> None:
+    """Of two prompts the one before is the other one, in either order."""
+    faults = {f.check for f in audit(of("it", lambda rewards: rewards - mean(rewards).roll(1, 0))) if f.fault}
+    assert faults == {"order of prompts"}
 
 
 def test_a_function_that_changes_its_rewards_in_place_is_told() -> None:

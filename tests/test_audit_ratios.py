@@ -105,6 +105,11 @@ WRONG = [
     (loss(lambda rho, A, _: rho.detach() * torch.min(rho * A, rho.clamp(0.8, 1.2) * A)), "importance ratio", "twice"),
     (loss(clipped(0.2, 0.2), lambda x, mask: (x - x.detach()).exp()), "importance ratio", "has no influence"),
     (loss(clipped(0.2, 0.2), lambda x, mask: 1 + x), "importance ratio", "is exp missing?"),
+    (
+        loss(lambda rho, A, log_pi: torch.where(A < 0, rho, (log_pi - log_pi.detach()).exp()) * A),
+        "importance ratio",
+        "has no influence where A > 0",
+    ),
     (loss(clipped(1.2, -0.8)), "importance ratio", "which clipping has to leave as it is"),
 ]
 
@@ -176,6 +181,39 @@ def test_a_mistake_in_the_term_is_told(subject: Subject, told: str) -> None:
     (found,) = penalty(subject)
     assert found.fault
     assert told in found.found
+
+
+def test_a_term_without_gradient_by_rewards_or_without_its_logarithm_is_told() -> None:
+    def it(kind: str) -> Subject:
+        def of_kind(log_probs: Tensor, rewards: Tensor, mask: Tensor, ref_log_probs: Tensor) -> Tensor:
+            A, x = rloo(rewards)[..., None], ref_log_probs - log_probs
+            k = {
+                "detached": KL["k3"](x.detach()),
+                "right answers": KL["k3"](x) * (A > 0),
+                "bare": x.exp() - 1,
+            }[kind]
+            return ((0.1 * k - log_probs * A) * mask).sum() / mask.sum()
+
+        return of(kind, of_kind)
+
+    for kind, told in {
+        "detached": "it has a value and no gradient",
+        "right answers": "depends on the rewards of the answer",
+        "bare": "rho - 1, k3 without its logarithm, coefficient 0.1, token mean; its mean is 0",
+    }.items():
+        (found,) = penalty(it(kind))
+        assert found.fault
+        assert told in found.found
+
+
+def test_a_penalty_on_leaving_the_older_policy_is_told_and_leaves_the_rest_as_it_is() -> None:
+    def it(log_probs: Tensor, rewards: Tensor, mask: Tensor, old_log_probs: Tensor) -> Tensor:
+        x = old_log_probs - log_probs
+        return (((0.1 * KL["k3"](x) - (-x).exp() * rloo(rewards)[..., None]) * mask).sum(-1)).mean()
+
+    ratio, clipping = surrogate(of("it", it))
+    assert ratio.found == "of each token; besides there is a term in old_log_probs that the rewards do not enter"
+    assert (ratio.fault, clipping.found) == (False, "none")
 
 
 def test_a_penalty_leaves_the_rest_of_the_audit_as_it_is_without() -> None:

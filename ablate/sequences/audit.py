@@ -160,10 +160,10 @@ def ignores_order(subject: Subject) -> bool:
     return _same(subject.multipliers(rewards[row, order], mask[row, order], log_probs[row, order]), whole[row, order])
 
 
-def _an_example() -> tuple[Floats, NDArray[np.bool_], Floats]:
-    """Rewards [2, 4], mask and log-probabilities [2, 4, 6] with no two alike."""
+def _an_example(prompts: int = 2) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Rewards [B, 4], mask and log-probabilities [B, 4, 6] with no two alike."""
     rng = np.random.default_rng(1)
-    rewards, lengths = rng.random((2, 4)), np.array([[1, 4, 2, 3], [6, 5, 6, 4]])
+    rewards, lengths = rng.random((prompts, 4)), np.array([[1, 4, 2, 3], [6, 5, 6, 4], [2, 2, 1, 5]])[:prompts]
     mask = np.arange(6) < lengths[..., None]
     return rewards, mask, np.where(mask, -rng.random(mask.shape), 0.0)
 
@@ -294,7 +294,7 @@ def _invariances(subject: Subject, expected: str | None, known: bool) -> list[Fi
     meant = known or by_tokens if expected is None else EXPECTED[expected][1] == "token mean"
     alone = "no influence: whatever it subtracts or divides by is of the prompt's own answers"
     ordered = ignores_order(subject)
-    turned = same(c(rewards[::-1], mask[::-1], log_probs[::-1])[::-1], whole)
+    turned = all(same(c(r[::-1], m[::-1], x[::-1])[::-1], c(r, m, x)) for r, m, x in map(_an_example, (2, 3)))
     shift, scaled = c(rewards + 7, mask, log_probs), c(100 * rewards, mask, log_probs)
     size = "in proportion" if same(scaled, 100 * whole) else "neither in proportion nor without influence"
     size = "no influence" if np.allclose(scaled, whole, rtol=2e-3) else size
@@ -315,8 +315,8 @@ def _invariances(subject: Subject, expected: str | None, known: bool) -> list[Fi
     if subject.is_loss:
         wide = np.pad(mask, ((0, 0), (0, 0), (0, 3)))
         noisy = np.where(wide, np.pad(log_probs, ((0, 0), (0, 0), (0, 3))), -9.0)
-        padded = c(rewards, wide, noisy, np.where(wide, 0.0, 0.3), np.where(wide, 0.0, -0.4))
-        clean = same(padded[..., :6], whole) and not np.abs(padded[~wide]).max()
+        padded = subject.gradient(rewards, wide, noisy, np.where(wide, 0.0, 0.3), np.where(wide, 0.0, -0.4))[1]
+        clean = same(padded[..., :6], subject.gradient(rewards, mask, log_probs)[1]) and not np.abs(padded[~wide]).max()
         findings.append(Finding("padding", "no influence" if clean else "padded tokens change the gradient", not clean))
         silent = (whole == 0) & mask & (np.abs(whole).max(-1, keepdims=True) > 0)
         told = "one of an answer's has no gradient" if silent.any() else "all of an answer's have a gradient"

@@ -23,6 +23,7 @@ Advantage = Callable[[Floats], Floats]  # [B, N] -> [B, N]
 Told = tuple[str, bool]  # in words, and whether it is a mistake; "" where it is not of that form
 CLOSE = 2e-3  # relative: whatever epsilon is in use
 NOT: Told = ("", False)
+UNNAMED = "of the group that has no name here"
 
 
 def described(multipliers: Multipliers) -> Told:
@@ -229,6 +230,7 @@ CENTRES: dict[str, Advantage] = {
 SCALES: dict[str, Advantage] = {
     "": lambda r: 1 + 0 * r[:, 0],
     "the deviation": lambda r: r.std(1, ddof=1),
+    "the inverse of the deviation": lambda r: 1 / r.std(1, ddof=1),
     "the range": lambda r: np.ptp(r, axis=1),
     "the mean absolute deviation": lambda r: np.abs(r - r.mean(1, keepdims=True)).mean(1),
     "the root of the sum of squares": lambda r: r.std(1) * np.sqrt(r.shape[1]),
@@ -253,20 +255,23 @@ def _centre_and_scale(A: Advantage) -> Told:
         centres.append(centre)
         scales.append(1 / slope)
     found = [name for name, of in CENTRES.items() if all(map(_agree, centres, map(of, trials)))]
-    if not found:
-        return NOT
-    spread = [name for name, of in SCALES.items() if _same_ratio(scales, [of(r) for r in trials])]
-    least = min(float(s.min()) for s in scales)
-    floor = [np.maximum(r.std(1, ddof=1), least) for r in trials]
-    told = f"the reward less {found[0]}"
-    if spread:
-        told += f", over {spread[0]}" * bool(spread[0])
-    elif all(_near(s, f, CLOSE) for s, f in zip(scales, floor, strict=True)):
-        told += f", over the deviation, but at least {least:.4g}"
-    else:
-        told += ", over a scale of the group that has no name here"
+    told = f"the reward less {[*found, f'a centre {UNNAMED}'][0]}{_scale(scales, trials)}"
     never, wrong = _one_signed(A)
     return "; ".join(filter(None, (told, never))), wrong
+
+
+def _scale(scales: list[Floats], trials: list[Floats]) -> str:
+    for name, of in SCALES.items():
+        if _same_ratio(scales, [of(r) for r in trials]):
+            return f", over {name}" * bool(name)
+    deviation, scale = np.concatenate([r.std(1, ddof=1) for r in trials]), np.concatenate(scales)
+    if _near(scale, np.maximum(deviation, scale.min()), CLOSE):
+        return f", over the deviation, but at least {scale.min():.4g}"
+    for ddof in (1, 0):
+        more = scale - np.concatenate([r.std(1, ddof=ddof) for r in trials])
+        if np.ptp(more) <= CLOSE * np.abs(more).max():
+            return f", over the deviation with ddof {ddof} plus {more.mean():.4g}"
+    return f", over a scale {UNNAMED}"
 
 
 def _agree(a: Floats, b: Floats) -> bool:

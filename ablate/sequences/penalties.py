@@ -17,10 +17,15 @@ from ablate.sequences.kl import ESTIMATORS
 from ablate.sequences.subject import OLD, REF, Floats, Mask, Subject
 
 GRID = np.array([-1.5, -0.7, -0.2, 0.3, 0.8, 1.2])
-TURNED = "k3 of the ratio turned round, pi over ref"
+TURNED, BARE = "k3 of the ratio turned round, pi over ref", "rho - 1, k3 without its logarithm"
+WRONG = {
+    TURNED: "its mean is no KL divergence, and it grows without bound where pi is above ref",
+    BARE: "its mean is 0 wherever the policy is",
+}
 DERIVATIVES: dict[str, Callable[[Floats], Floats]] = {
     **{name: derivative for name, (_, derivative) in ESTIMATORS.items()},
     TURNED: lambda x: np.expm1(-x),
+    BARE: lambda x: -np.exp(x),
     "the absolute log-ratio": lambda x: -np.sign(x),
     "k1 differentiated through the sampling too": lambda x: 1 - x,
     "k2 differentiated through the sampling too": lambda x: x**2 / 2 - x,
@@ -50,10 +55,12 @@ def _told(subject: Subject) -> tuple[str, bool, str]:
         np.arange(6) < np.array(L)[..., None] for L in ([[1, 4, 2, 3], [6, 5, 6, 4]], [[1, 1, 2, 6], [2, 1, 1, 3]])
     ]
     c = [np.stack([subject.penalty(mask, log_ref=np.full(mask.shape, x)) for x in GRID]) for mask in masks]
-    if not np.any(c):
-        return f"{REF} has no influence", False, ""
     if coupled := _coupled(subject, masks[0]):
         return coupled, False, ""
+    if _by_rewards(subject, masks[0]):
+        return "how much it counts depends on the rewards of the answer", True, ""
+    if not np.any(c):
+        return _without_gradient(subject, masks[0])
     if np.abs(c[0][:, ~masks[0]]).max() > 0:
         return "padded tokens count in it", True, ""
     found = [_estimator(each) for each in c]
@@ -63,8 +70,8 @@ def _told(subject: Subject) -> tuple[str, bool, str]:
     told = f"{name}{_with_ratio(subject, masks[0])}, {_coefficient([np.abs(w), np.abs(found[1][1])], masks)}"
     if w[masks[0]].mean() < 0:
         return f"{told}; its sign is wrong: the loss falls as the policy leaves the reference", True, name
-    if name == TURNED:
-        return f"{told}; its mean is no KL divergence, and it grows without bound where pi is above ref", True, name
+    if name in WRONG:
+        return f"{told}; {WRONG[name]}", True, name
     return "; ".join(filter(None, (told, MEANS.get(name, "")))), False, name
 
 
@@ -87,6 +94,21 @@ def _coefficient(weights: Sequence[Floats], masks: Sequence[Mask]) -> str:
         if np.ptp(beta) <= 10 * SAME * beta.max():
             return f"coefficient {beta.mean():.4g}, {name}"
     return "its tokens weighted by no aggregation known here"
+
+
+def _by_rewards(subject: Subject, mask: Mask) -> bool:
+    """Whether answers of other rewards have another term."""
+    rewards, x = np.random.default_rng(1).normal(size=(2, 4)), np.full(mask.shape, 0.7)
+    alone, both = subject.multipliers(rewards, mask), subject.multipliers(rewards, mask, log_ref=x)
+    return bool(np.abs(both - alone).max() > 10 * SAME * np.abs(alone).max())
+
+
+def _without_gradient(subject: Subject, mask: Mask) -> tuple[str, bool, str]:
+    zero = np.zeros(mask.shape[:2])
+    values = [subject.gradient(zero, mask, log_ref=np.full(mask.shape, x))[0] for x in (0.0, 0.7)]
+    if abs(values[1] - values[0]) > SAME:
+        return "it has a value and no gradient: was log_probs detached?", True, ""
+    return f"{REF} has no influence", False, ""
 
 
 def _with_ratio(subject: Subject, mask: Mask) -> str:

@@ -47,11 +47,11 @@ class Subject:
         log_ratio: Floats | None = None,
         log_ref: Floats | None = None,
     ) -> Floats:
-        """Without the term in the reference, which rewards of 0 leave. Raises whatever the function raises."""
+        """Without the terms in other policies that rewards of 0 leave. Raises whatever the function raises."""
         if not self.is_loss:
             return self._advantages(rewards)[..., None] / rewards.size * mask
         whole = self.gradient(rewards, mask, log_probs, log_ratio, log_ref)[1]
-        if REF not in self.takes:
+        if not self.takes:
             return whole
         return whole - self.penalty(mask, log_probs, log_ratio, log_ref)
 

@@ -73,16 +73,20 @@ def surrogate(subject: Subject) -> list[Finding]:
         return [Finding(ratio, "it is turned round, old over new: a token counts by 1 over its ratio", True)]
     if "the ratio squared" in laws:
         return [Finding(ratio, "it counts twice: a token counts by the square of its ratio", True)]
-    if "1" in laws and "0" in laws:
-        return [
-            Finding(ratio, "clipped, and 1 within the clipping where it should be the ratio: is exp missing?", True)
-        ]
+    if "1" in laws:
+        told = "clipped, and 1 within the clipping where it should be the ratio: is exp missing?"
+        if "0" not in laws:
+            told = f"{OLD} has no influence where A {'>' if above[0].law == '1' else '<'} 0"
+        return [Finding(ratio, told, True)]
     if "?" in laws:
         return [Finding(ratio, f"no clipped ratio: {_values(subject)}", False)]
     of = _ratio_of(subject, above, below)
     told = f"of {of}" if of else "neither of each token nor of the whole answer"
     if of and not _holds(subject, of, above, below):
         told += "; weights differ from that where the ratios of a batch differ"
+    x, _, mask = _spread(1.0)
+    if not np.array_equal(subject.penalty(mask, log_ratio=x), subject.penalty(mask)):
+        told += f"; besides there is a term in {OLD} that the rewards do not enter"
     return [Finding(ratio, told), Finding(clipping, *_clipping(subject, above, below))]
 
 
