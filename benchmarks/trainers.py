@@ -259,25 +259,26 @@ TRAINERS: dict[str, dict[str, Callable[..., Tensor]]] = {
     "TinyZero": {"grpo, token-mean": verl_grpo, "grpo, seq-mean-token-sum-norm": roll_grpo_sum_norm},
 }
 SOURCES = {
-    "TRL": "`grpo_config.py`, commit 006d32c, and `grpo_trainer.py`, commit d2b69d7",
-    "verl": "`core_algos.py`, commit 012be9d",
-    "OpenRLHF": "`experience_maker.py`, commit 89308a0, and `models/loss.py`, commit f5b3f08",
-    "NeMo-RL": "`algorithms/advantage_estimator.py`, commit 00925dd, `algorithms/utils.py`, commit 0043953, and "
-    "`algorithms/loss/loss_functions.py`, commit 006907a (the mean is over the tokens of the whole step)",
-    "Open-Instruct": "`grpo_fast.py`, commit d526c5d (its divisor counts the tokens of all micro-batches of a step), "
-    "and `grpo_utils.py`, commit 0063d12",
-    "torchtune": "`dev/rl/loss.py`, commit 43abea3, and the recipe `grpo_full_finetune_distributed`, commit 075b500",
-    "prime-rl": "`orchestrator/advantage.py`, commit 072062c, and `trainer/rl/loss.py`, commit 008468c (the sum over "
-    "tokens over a divisor that it is handed, taken here as the tokens of the batch)",
-    "understand-r1-zero": "`train_zero_math.py`, commit 14046dc, and oat, on which it stands: `algorithms/ppo.py`, "
-    "commit 08379c6, and `utils/ops.py`, commit 4dbf7d4",
-    "SkyRL": "`skyrl_train/utils/ppo_utils.py`, commit ec60959",
-    "ROLL": "`utils/functionals.py`, commit 090ac94, and `rlvr/actor_worker.py`, commit 4dc7f5b",
-    "Unsloth": "unsloth-zoo, `rl_replacements.py`, commit 0096896. The advantages that it is handed are taken to be "
-    "TRL's. Its `dapo` is left out: the divisor comes from the trainer around it and was not traced",
-    "TinyZero": "`verl/trainer/ppo/core_algos.py`, commit a34ad32, an offshoot whose comments mark the aggregations as "
-    "its own change; the file of the original was not at hand. The default, PPO with a learnt critic, is no function "
-    "of rewards and lengths and is left out",
+    "TRL": "huggingface/trl: `grpo_config.py`, commit 006d32c, and `grpo_trainer.py`, commit d2b69d7 (1.16.0 alike)",
+    "verl": "volcengine/verl: `core_algos.py`, commit 012be9d",
+    "OpenRLHF": "OpenRLHF/OpenRLHF: `experience_maker.py`, commit 89308a0, and `models/loss.py`, commit f5b3f08",
+    "NeMo-RL": "NVIDIA-NeMo/RL: `algorithms/advantage_estimator.py`, commit 00925dd, `algorithms/utils.py`, commit "
+    "0043953, and `algorithms/loss/loss_functions.py`, commit 006907a (the mean is over the tokens of the whole step)",
+    "Open-Instruct": "allenai/open-instruct: `grpo_fast.py`, commit d526c5d (its divisor counts the tokens of "
+    "all micro-batches of a step), and `grpo_utils.py`, commit 0063d12",
+    "torchtune": "pytorch/torchtune: `dev/rl/loss.py`, commit 43abea3, and the recipe "
+    "`grpo_full_finetune_distributed`, commit 075b500",
+    "prime-rl": "PrimeIntellect-ai/prime-rl: `orchestrator/advantage.py`, commit 072062c, and `trainer/rl/loss.py`, "
+    "commit 008468c (the sum over tokens over a divisor that it is handed, taken here as the tokens of the batch)",
+    "understand-r1-zero": "sail-sg/understand-r1-zero: `train_zero_math.py`, commit 14046dc, and sail-sg/oat, on which "
+    "it stands: `algorithms/ppo.py`, commit 08379c6, and `utils/ops.py`, commit 4dbf7d4",
+    "SkyRL": "NovaSky-AI/SkyRL: `skyrl_train/utils/ppo_utils.py`, commit ec60959",
+    "ROLL": "alibaba/ROLL: `utils/functionals.py`, commit 090ac94, and `rlvr/actor_worker.py`, commit 4dc7f5b",
+    "Unsloth": "unslothai/unsloth-zoo: `rl_replacements.py`, commit 0096896. The advantages that it is handed are "
+    "taken to be TRL's. Its `dapo` is left out: the divisor comes from the trainer around it and was not traced",
+    "TinyZero": "Jiayi-Pan/TinyZero: `verl/trainer/ppo/core_algos.py`, commit a34ad32, an offshoot whose comments mark "
+    "the aggregations as its own change; the file of the original was not at hand. The default, PPO with a learnt "
+    "critic, is no function of rewards and lengths and is left out",
 }
 """Where each was read."""
 COLUMNS = ("setting", "definition", "off grad J", "easy, hard prompt", "depends on the cut")
