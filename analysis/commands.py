@@ -158,7 +158,7 @@ def claims(options: argparse.Namespace) -> None:
     scale: Scale = "full" if options.full else "quick"
     only = _names(options, "claim", [claim.id for claim in every()])
     files = options.json, options.markdown, options.page, options.pictures
-    run(options.outputs, scale, only, *files, options.width)
+    run(options.outputs, scale, only, *files, options.width, options.formats)
 
 
 def ledger(options: argparse.Namespace) -> None:
@@ -186,8 +186,11 @@ def _of_claims(part: argparse.ArgumentParser) -> None:
     _of_names(part, "these claims alone, such as C4,C7")
     part.add_argument("--json", metavar="FILE", help="write the verdicts there")
     part.add_argument("--markdown", metavar="FILE", help="write the table there, as Markdown")
-    part.add_argument("--pictures", metavar="DIR", help="write each claim's picture there, as PNG and SVG")
+    part.add_argument("--pictures", metavar="DIR", help="write each claim's picture there")
     part.add_argument("--width", metavar="column|page|slide|CM", help="of these pictures; slides are 16:9")
+    part.add_argument(
+        "--formats", metavar="LIST", default="png,svg", help="theirs, of png, svg, pdf (default: png,svg)"
+    )
     part.add_argument("--page", metavar="FILE", help="write the page of claims there, one HTML file")
     part.add_argument("--outputs", metavar="DIR", default="outputs", help="where studies are (default: outputs)")
 

@@ -16,6 +16,7 @@ a number of env steps with the tags of CleanRL and Stable-Baselines3; with anoth
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +75,13 @@ def import_runs(
     choice: CellFilter = EVERYTHING,
 ) -> list[str]:
     """Import FILE or VARIANT=FILE; returns a line a variant. Raises UserError for what cannot be read or compared."""
-    read = [log for word in words for log in _logs(word, env, steps, returns)]
+    if threshold is not None and not np.isfinite(threshold):
+        raise UserError(f"--threshold {threshold} is no return; write a number, or leave it out")
+    named_files = [(name, file) for word in words for name, file in _named_files(word)]
+    files = [file.resolve() for _, file in named_files]
+    if twice := next((file for file in files if files.count(file) > 1), None):
+        raise UserError(f"{one_line(str(twice), 100)} is named twice, and would count as two runs; name it once")
+    read = [log for name, file in named_files for log in _read(file, name, env, steps, returns)]
     names = chosen_names(list(dict.fromkeys(log.variant for log in read)), choice, "variant")
     logs = [replace(log, variant=names[log.variant]) for log in read if log.variant in names]
     longest = max(float(log.rows["env_steps"].iloc[-1]) for log in logs)
@@ -131,7 +138,8 @@ def _finish(cell: Cell, seed: int, log: Log, width: float) -> None:
     cell.finish(seed, curves, [], made | {"git_revision": None, "versions": {"imported from": log.tool}})
 
 
-def _logs(word: str, env: str, steps: str, returns: str) -> Iterator[Log]:
+def _named_files(word: str) -> list[tuple[str, Path]]:
+    """The files of FILE, VARIANT=FILE or a folder, each with the name that was given."""
     variant, equals, rest = word.partition("=")
     path = Path(word) if not equals or Path(word).exists() else Path(rest)
     name = variant if equals and not Path(word).exists() else ""
@@ -139,8 +147,7 @@ def _logs(word: str, env: str, steps: str, returns: str) -> Iterator[Log]:
     if not files:
         what = f"has no {', '.join(NAMES)}" if path.is_dir() else "is not a file"
         raise UserError(f"{one_line(str(path), 100)} {what}; name a log, or NAME=FILE with the variant's name")
-    for file in files:
-        yield from _read(file, name, env, steps, returns)
+    return [(name, file) for file in files]
 
 
 def _events(file: Path, name: str, env: str, steps: str, returns: str) -> Log:
@@ -188,8 +195,10 @@ def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator
     try:
         text = file.read_text(encoding="utf-8-sig")
         first, _, after = text.partition("\n")
-        table = pd.read_csv(io.StringIO(after if first.startswith("#") else text))
-    except (OSError, ValueError) as error:
+        table = _table(after if first.startswith("#") else text)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is no text in UTF-8; name a log in CSV, saved in UTF-8") from error
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise UserError(f"{file} cannot be read as CSV: {one_line(str(error), 80)}; name a log in CSV") from error
     if first.startswith("#") and {"r", "l"} <= set(table):
         known = re.search(r'"env_id": *"([^"]+)"', first)
@@ -197,6 +206,8 @@ def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator
         where = env or (known[1] if known else "")
         yield _log(rows, name or file.parent.name, where, _seed(file), "Stable-Baselines3 monitor.csv", file)
         return
+    if table.empty:
+        raise UserError(f"{file} has no rows; name a log in CSV with a row for each point")
     at = _column(table, STEPS, steps)
     if at is None:
         raise UserError(
@@ -205,7 +216,8 @@ def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator
         )
     runs = [column for column in table if " - " in str(column) and not str(column).endswith(("__MIN", "__MAX"))]
     if runs and _column(table, RETURNS, returns) is None:
-        wanted = {column: str(column).rpartition(" - ") for column in runs}
+        # pandas numbers columns of one name, as of two runs that are called the same
+        wanted = {column: re.sub(r"\.\d+$", "", str(column)).rpartition(" - ") for column in runs}
         for column, (run, _, metric) in wanted.items():
             if metric in ((returns,) if returns else RETURNS):
                 rows = pd.DataFrame({"env_steps": table[at], "return_mean": table[column]})
@@ -217,13 +229,37 @@ def _read(file: Path, name: str, env: str, steps: str, returns: str) -> Iterator
         raise UserError(f"{file} has no column of returns ({', '.join(RETURNS[:4])}); name it with --returns COLUMN")
     keys = [key for key in (_column(table, VARIANTS, ""), "seed", "env") if key and key in table]
     tool = "Stable-Baselines3 progress.csv" if "time/total_timesteps" in table else "a tidy CSV"
-    for _, own in table.groupby(keys, sort=False) if keys else [((), table)]:
+    for _, own in table.groupby(keys, sort=False, dropna=False) if keys else [((), table)]:
         first_row = own.iloc[0]
         label = str(first_row[keys[0]]) if keys and keys[0] in VARIANTS else ""
         seed = first_row.get("seed")
-        number = _seed(file) if seed is None else int(seed)
+        number = _seed(file) if seed is None or pd.isna(seed) else _whole(seed, file)
         rows = pd.DataFrame({"env_steps": own[at], "return_mean": own[value]})
         yield _log(rows, name or label or file.parent.name, env or str(first_row.get("env", "")), number, tool, file)
+
+
+def _table(text: str) -> pd.DataFrame:
+    """A CSV with commas, or else with semicolons, beside which numbers may have a decimal comma, or tabs."""
+    head = text.partition("\n")[0]
+    mark = next((mark for mark in ",;\t" if mark in head), ",")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the head
+        table = pd.read_csv(io.StringIO(text), sep=mark, index_col=False)
+    if mark == ";":
+        for name in table.columns[table.map(lambda value: isinstance(value, str)).any()]:
+            numbers = pd.to_numeric(table[name].astype(str).str.replace(",", ".", regex=False), errors="coerce")
+            table[name] = numbers if (numbers.notna() | table[name].isna()).all() else table[name]
+    return table
+
+
+def _whole(seed: object, file: Path) -> int:
+    try:
+        number = float(str(seed))
+    except ValueError:
+        number = -1.0
+    if number < 0 or number != int(number):
+        raise UserError(f"{file} has the seed {one_line(str(seed), 40)!r}; seeds are whole numbers from 0 on")
+    return int(number)
 
 
 def _log(rows: pd.DataFrame, variant: str, env: str, seed: int | None, tool: str, source: Path) -> Log:

@@ -137,8 +137,9 @@ def _cut(study: StudyFrames, texts: Sequence[str], keep: bool) -> StudyFrames:
 def _renamed(study: StudyFrames, text: str) -> StudyFrames:
     pair = _old_and_new(text, lambda old: _names_something(study, old))
     if pair is None:
-        name = text.rpartition("=")[0] or text
-        raise UserError(f"--rename {_quoted(text)} is no OLD=NEW with the name of a cell; {_known(study, name)}")
+        name = text.rpartition("=")[0]
+        known = _known(study, name) if name else f"write --rename {_quoted(f'{text}=NEW')}"
+        raise UserError(f"--rename {_quoted(text)} is no OLD=NEW with the name of a cell; {known}")
     old, new = pair
     cells, rows = _cells(study, old), _judged(study, old)
     labels, variants = study.cells["label"].copy(), study.cells["variant"].copy()

@@ -134,6 +134,12 @@ def test_an_export_of_weights_and_biases(tmp_path: Path) -> None:
         ("global_step,reward\n1,inf\n", [], "finite return"),
         ("global_step,reward\n1,2\n", ["--env", ""], "--env"),
         ("", [], "cannot be read"),
+        ("global_step,reward,seed\n", [], "has no rows"),
+        ("global_step,reward,seed\n1,2,one\n", [], "seed 'one'"),
+        ("global_step,reward,seed\n1,2,1.5\n", [], "seed '1.5'"),
+        ("global_step,reward,seed\n1,2,-1\n", [], "whole numbers from 0 on"),
+        ("global_step,reward\n1,2,3\n", [], "cannot be read"),
+        ("global_step,reward\n1,2\n", ["--threshold", "nan"], "--threshold"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys, text: str, words: list[str], told: str) -> None:
@@ -143,6 +149,37 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys, text: str, w
     said = capsys.readouterr().err
     assert told in said
     assert not (tmp_path / "o").exists(), "nothing is half imported"
+
+
+@pytest.mark.parametrize(
+    ("mark", "point", "encoding"), [(";", ".", "utf-8"), (";", ",", "utf-8-sig"), ("\t", ".", "utf-8")]
+)
+def test_semicolons_tabs_and_decimal_commas_are_read(tmp_path: Path, mark: str, point: str, encoding: str) -> None:
+    """A run without a seed is counted, and none is left out."""
+    rows = [["algo", "seed", "global_step", "reward"], ["a, b", "", "100", f"1{point}5"], ["a, b", "", "200", "2"]]
+    (tmp_path / "log.csv").write_text("".join(f"{mark.join(row)}\n" for row in rows), encoding=encoding)
+    study = taken(tmp_path, str(tmp_path / "log.csv"), "--env", "E")
+    assert (study.cells["label"].tolist(), study.runs["seed"].tolist()) == (["a, b"], [0])
+    assert study.curves["return_mean"].tolist() == [1.5, 2.0]
+
+
+def test_two_runs_of_one_name_are_two(tmp_path: Path) -> None:
+    """As an export of Weights & Biases has them: two columns with one head."""
+    (tmp_path / "wandb.csv").write_text('"global_step","run - ep_rew_mean","run - ep_rew_mean"\n10,1,3\n20,2,4\n')
+    study = taken(tmp_path, str(tmp_path / "wandb.csv"), "--env", "E")
+    assert study.runs["seed"].tolist() == [0, 1]
+    assert study.curves["return_mean"].tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_file_that_is_named_twice_or_is_no_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "a.csv").write_text("global_step,reward\n1,2\n")
+    (tmp_path / "b.csv").write_text("global_step,reward\n1,2\n", encoding="utf-16")
+    for files, told in ((["x=a.csv", "x=a.csv"], "named twice"), (["b.csv"], "saved in UTF-8")):
+        words = [
+            word.replace("a.csv", str(tmp_path / "a.csv")).replace("b.csv", str(tmp_path / "b.csv")) for word in files
+        ]
+        assert main(["import", *words, "--study", "s", "--outputs", str(tmp_path / "o"), "--env", "E"]) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_two_logs_of_one_seed_are_refused(tmp_path: Path, capsys) -> None:

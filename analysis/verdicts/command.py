@@ -77,11 +77,13 @@ def run(
     page_file: str | None = None,
     pictures: str | None = None,
     width: str | None = None,
+    formats: str = "png,svg",
 ) -> None:
     """Answer, print the table, write the JSON, the page and the pictures."""
+    from ..plots import formats as listed
     from ..plots import made_for
 
-    paper = made_for(width, None, "on")
+    paper, endings = made_for(width, None, "on"), listed(formats)
     answers = answer(outputs, scale, only)
     verdicts = [verdict for _, verdict, _ in answers]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
@@ -104,12 +106,13 @@ def run(
         write(Path(path), content.encode())
         console.print(f"written: {escape(path)}", soft_wrap=True)
     if pictures is not None:
-        _draw(answers, Path(pictures), paper)
-        console.print(f"written: {escape(pictures)}/<claim>.png, .svg and .csv", soft_wrap=True)
+        _draw(answers, Path(pictures), paper, endings)
+        kinds = " and ".join([", ".join(f".{ending}" for ending in endings), ".csv"])
+        console.print(f"written: {escape(pictures)}/<claim>{kinds}", soft_wrap=True)
 
 
-def _draw(answers: Sequence[Answer], folder: Path, paper: Any) -> None:
-    """The picture of each claim that has evidence, as PNG and SVG, and as CSV what it shows."""
+def _draw(answers: Sequence[Answer], folder: Path, paper: Any, endings: Sequence[str]) -> None:
+    """The picture of each claim that has evidence in these formats, and as CSV what it shows."""
     import matplotlib.pyplot as plt
 
     from ..plots import save, theme
@@ -118,7 +121,7 @@ def _draw(answers: Sequence[Answer], folder: Path, paper: Any) -> None:
     for claim, _, evidence in answers:
         if evidence is not None and len(evidence):
             figure = claim.module.picture(evidence)
-            save(figure, folder, claim.id, ("png", "svg"))
+            save(figure, folder, claim.id, endings)
             plt.close(figure)
 
 
