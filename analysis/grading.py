@@ -3,7 +3,8 @@
 passing     a row a cell: the share of its seeds whose mean return of a batch reaches the line once, and of those that
             are at it at the end, with exact limits (`seeds.share`). A seed that diverged has not passed.
 rankings    a row a pair of cells of one problem: the chance that a seed of each, drawn apart, ranks the two the other
-            way than the means over all seeds do, by the final return; equal returns count half
+            way than the means over all seeds do, by the final return; equal returns count half. Without limits where
+            no resample of the seeds gives another number
 """
 
 import json
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from ablate.errors import UserError
 from ablate.statistics import seeds
-from ablate.statistics.interval import interval_columns
+from ablate.statistics.interval import bare, interval_columns
 
 from .frames import StudyFrames, finished, side_by_side
 from .plots.style import legend, limits, panels, points, rule, title
@@ -87,6 +88,8 @@ def rankings(study: StudyFrames) -> pd.DataFrame:
             continue
         worse, better = sorted(pair, key=lambda cell: finals[cell].mean())
         wrong = improvement_interval(finals[worse], finals[better], np.random.default_rng(0))
+        if wrong.low == wrong.high:  # no resample differs: limits would say that what was not seen cannot be
+            wrong = bare(wrong.value)
         row = {"env": study.cells["env"][better], "label": study.cells["label"][better]}
         row |= {"against": study.cells["label"][worse]}
         row |= {"difference": finals[better].mean() - finals[worse].mean()}

@@ -180,7 +180,8 @@ def homework(graded: Sequence[grading.Graded]) -> Section:
     text = Text(
         "A homework on policy gradients (Berkeley, CS285) has each variant trained with one seed, and passes the best "
         "one if its mean return reaches a line. Here every variant is trained with many seeds: the share of them that "
-        "reaches the line in some iteration, and that is at it in the last one."
+        "reaches the line in some iteration, and that is at it in the last one. What a command also runs and no table "
+        "shows was not measured."
     )
     return Section("The homework, graded on many seeds", "homework", [text, *map(_study, graded)])
 

@@ -70,6 +70,16 @@ def test_the_chance_of_a_wrong_ranking_is_that_of_all_pairs_of_seeds(study) -> N
     assert row["wrong_ranking_low"] <= row["wrong_ranking"] <= row["wrong_ranking_high"]
 
 
+def test_a_ranking_that_no_resample_changes_has_no_limits(tmp_path: Path) -> None:
+    for phi, start in (("return", 0.0), ("rtg", 100.0)):
+        made = cell(tmp_path, f"phi={phi}", "iterations=4", "threshold=5", "probe=off")
+        for seed in range(5):
+            run(made, seed, [start + seed] * 4)
+    (row,) = grading.rankings(frames.load(tmp_path, "main")).to_dict("records")
+    assert row["wrong_ranking"] == 0
+    assert np.isnan([row["wrong_ranking_low"], row["wrong_ranking_high"]]).all()
+
+
 def test_the_figure_shows_the_numbers_of_the_tables(study) -> None:
     theme()
     passed, ranked = grading.passing(study, grading.lines(study, None), None), grading.rankings(study)

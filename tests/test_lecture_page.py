@@ -124,3 +124,18 @@ def test_without_verdicts_a_folder_is_an_empty_study(outputs: Path) -> None:
     with pytest.raises(UserError, match="is empty; run it first"):
         report(outputs, "lecture")
     assert lecture_page.beside(outputs / "nothing") == ([], [])
+
+
+def test_the_homeworks_page_quotes_the_kept_numbers() -> None:
+    """Every number with limits in its words is one of a table that is kept, to as many digits."""
+    text = (KEPT.parents[1] / "docs" / "homework.md").read_text()
+    quoted = re.findall(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", text)
+    kept = {
+        tuple(f"{row[f'{name}{end}']:.2f}" for end in ("", "_low", "_high"))
+        for graded in HOMEWORK.values()
+        for row in (*graded["passing"], *graded["rankings"])
+        for name in ("share_once", "share_at_end", "wrong_ranking")
+        if row.get(f"{name}_low") is not None
+    }
+    assert len(quoted) >= 4
+    assert {tuple(f"{float(x):.2f}" for x in one) for one in quoted} <= kept
