@@ -254,7 +254,7 @@ def split(study: StudyFrames) -> Figure:
         rule(panel, "the floor", x=floor, color="black", linewidth=points(1.2), linestyle="--")
         when = "last policy" if stage else "first policy"
         panel.set(
-            xlim=(0, FARTHEST * 1.18), title=f"{problem}, {when}", xlabel="trace variance, in units of reward-to-go's"
+            xlim=(0, FARTHEST * 1.18), title=f"{problem}, {when}", xlabel="trace variance,\nin units of reward-to-go's"
         )
         panel.set_yticks(range(len(names)), [label for label, _ in names])
         panel.set_ylim(len(names) - 0.4, -0.6)

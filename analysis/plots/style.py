@@ -46,6 +46,7 @@ DASHES = (":", "-", "-.", (0, (3, 1, 1, 1, 1, 1)), "--", (0, (6, 1, 1, 1)))  # b
 
 CROWD = 12  # cells that can be told apart in one panel
 ALIKE = 5  # cells of one variant, in one colour, that can be
+NARROW = 1.5  # inches of a panel, in which three numbers a decade would lie on one another
 NAME = 36  # letters of a line of a name beside a row
 NAMED = 0.55  # of the width of a panel, which names at the ends of its lines may take
 
@@ -321,7 +322,8 @@ def logarithmic(panel: Axes, which: str) -> None:
     low, high = getattr(panel, f"get_{which}lim")()
     if not 0 < low < high:  # nothing is drawn but what has no bound
         low, high = getattr(panel, f"set_{which}lim")(0.1, 10)
-    wide = np.log10(high) - np.log10(low) > 2
+    inches = panel.get_window_extent().width / panel.figure.dpi / points(1)
+    wide = np.log10(high) - np.log10(low) > (2 if which == "y" or inches > NARROW else 1)
     axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=8))
     axis.set_minor_formatter(NullFormatter())
     if max(high, 1 / low) < 1e7:
