@@ -293,9 +293,12 @@ p-value. `informative` is the median of that column: from how many episodes the 
   only: coverage of 97% to 98% is right there.
 * Noise in the Fisher metric has no limits: those that took F as known covered 13% to 100%.
 * The limits of a prize so rare are wide rather than wrong at 256 and 1024 episodes.
-* At 64 episodes, the default, what falls short of 95% misses on the side that understates noise, foremost CartPole's
-  `rtg - b(t)`, where the truth has one episode in fifty informative. Unbounded intervals count as held: of those with a
-  bound more miss: divide by the third number. Of 16 episodes on such problems up to half do.
+* At 64 episodes, the default, what falls short of 95% misses on the side that understates noise: `rtg - V` of the rare
+  reward (80%), and CartPole's `rtg - b(t)` (93% to 95%), where the truth has one episode in fifty informative.
+  Unbounded intervals count as held: of those with a bound more miss: divide by the third number. Of 16 episodes on such
+  problems up to half do.
+* At 1024 episodes there are few samples, and 89% to 92% of the chain's signals are chance: of 1,200 samples, drawn
+  apart, its trace variance, squared signal, snr, nsr and projection hold 93% to 98%.
 * The optimizer's metric is the diagonal 1 / (sqrt v + eps) of second moments of a batch's gradient. A share of the
   trace variance has no limits: its cells are mean error / deviation in percentage points / samples that have one, in %.
 * `split_directional_variance` takes the sample's own directions as given.
