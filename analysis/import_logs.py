@@ -128,7 +128,7 @@ def _finish(cell: Cell, seed: int, log: Log, width: float) -> None:
     if "episodes" in rows:
         bins = np.ceil(rows["env_steps"] / max(width, 1.0))
         mean, last = rows.groupby(bins)["return_mean"].mean(), rows.groupby(bins)["env_steps"].last()
-        counts = rows.groupby(bins)["episodes"].sum()
+        counts = rows.groupby(bins)["episodes"].sum().cumsum()
         rows = pd.DataFrame({"env_steps": last, "return_mean": mean, "episodes": counts})
     curves = {"iteration": np.arange(1, len(rows) + 1)} | {name: rows[name].to_numpy() for name in rows}
     steps = int(rows["env_steps"].iloc[-1])

@@ -92,7 +92,7 @@ def test_monitor_files_of_stable_baselines3(tmp_path: Path) -> None:
     assert list(study.cells["env"]) == ["CartPole-v1"], "the file says it"
     assert dict(zip(study.runs["seed"], study.runs["env_steps"], strict=True)) == totals
     last = study.curves[study.curves["seed"] == 7]
-    assert (last["return_mean"] * last["episodes"]).sum() == pytest.approx(sum(returns))
+    assert (last["return_mean"] * np.diff(last["episodes"], prepend=0)).sum() == pytest.approx(sum(returns))
 
 
 def test_progress_files_of_stable_baselines3(tmp_path: Path) -> None:
@@ -220,8 +220,9 @@ def test_event_files_of_cleanrl(tmp_path: Path) -> None:
     assert found == {key: rows[-1][0] for key, rows in written.items()}
     for (name, seed), rows in written.items():
         own = study.curves[(study.curves["cell"].map(labels).astype(str) == name) & (study.curves["seed"] == seed)]
-        assert own["episodes"].sum() == len(rows)
-        assert (own["return_mean"] * own["episodes"]).sum() == pytest.approx(sum(value for _, value in rows))
+        assert own["episodes"].iloc[-1] == len(rows)
+        ended = np.diff(own["episodes"], prepend=0)
+        assert (own["return_mean"] * ended).sum() == pytest.approx(sum(value for _, value in rows))
     assert json.loads(study.runs["versions"].iloc[0]) == {"imported from": "CleanRL events"}
 
 

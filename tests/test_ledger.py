@@ -6,10 +6,12 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from ablate.analysis.ledger.command import as_json, from_json, run, table
+from ablate.analysis.ledger.entries import cliff
 from ablate.analysis.ledger.entry import Measured, Number, entries, exactly, mean_of, together
 from ablate.errors import UserError
 
@@ -118,6 +120,18 @@ def test_what_is_asked_for_is_written_or_refused(tmp_path: Path, capsys: pytest.
 def test_an_unknown_entry_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(UserError, match=r"'cliffs' is no entry of the ledger; write some of chain, cliff, "):
         entries("cliffs")
+
+
+def test_a_mean_over_late_episodes_counts_each_once() -> None:
+    """Curves count the episodes so far: of the last ten iterations two end 9 and 1 episodes, one none."""
+
+    class Study:
+        def curves(self, where: dict) -> pd.DataFrame:
+            made = [("iteration", [20, 21, 22, 23]), ("episodes", [90, 99, 99, 100])]
+            one = pd.DataFrame(dict(made) | {"return_mean": [-1.0, -20.0, np.nan, -70.0]})
+            return pd.concat([one.assign(seed=0), one.assign(seed=1)], ignore_index=True)
+
+    assert cliff.measure(Study())["Sarsa"][0].value == (9 * -20 + -70) / 10  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)

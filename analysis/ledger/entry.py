@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from ablate.errors import UserError
+from ablate.statistics.seeds import share_limits
 
 from ..verdicts.study import ClaimStudy
 from . import entries as package
@@ -45,6 +46,13 @@ def mean_of(samples: ArrayLike, of: int) -> list[Measured]:
         return [Measured(mean, -np.inf, np.inf)]
     half_width = float(stats.t.ppf(1 - (1 - CONFIDENCE) / (2 * of), n - 1)) * deviation / n**0.5
     return [Measured(mean, mean - half_width, mean + half_width)]
+
+
+def share_of(happened: ArrayLike, of: int) -> list[Measured]:
+    """The share of samples that are true, with Clopper and Pearson's limits, whose confidence `of` of them share."""
+    x = np.asarray(happened, dtype=bool)
+    low, high = share_limits(int(x.sum()), len(x), (1 - CONFIDENCE) / of)
+    return [Measured(float(x.mean()), low, high)]
 
 
 class Module(Protocol):

@@ -12,9 +12,11 @@ def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
     def returns(algorithm: str) -> np.ndarray:
         """The mean over the episodes of a run, [seeds]."""
         curves = study.curves({"env.name": "cliffwalking", "algorithm.name": algorithm})
-        late = curves[(curves["iteration"] > 20) & (curves["episodes"] > 0)]
-        earned = (late["return_mean"] * late["episodes"]).groupby(late["seed"]).sum()
-        return (earned / late.groupby("seed")["episodes"].sum()).sort_index().to_numpy()
+        so_far = curves.sort_values("iteration").groupby("seed")["episodes"]
+        ended = curves.assign(ended=so_far.diff().fillna(curves["episodes"]))
+        late = ended[(ended["iteration"] > 20) & (ended["ended"] > 0)]
+        earned = (late["return_mean"] * late["ended"]).groupby(late["seed"]).sum()
+        return (earned / late.groupby("seed")["ended"].sum()).sort_index().to_numpy()
 
     sarsa, q_learning = returns("sarsa"), returns("q_learning")
     return {

@@ -7,7 +7,7 @@ import numpy as np
 from ablate import exact
 
 from ...verdicts.study import ClaimStudy
-from ..entry import Measured, exactly, mean_of
+from ..entry import Measured, exactly, share_of
 
 REWARDS = np.array([1.0, 0.7, 0.0])
 BEST = REWARDS.mean()  # b* = sum_a r_a / pi_a over sum_a 1 / pi_a, as the natural score of arm a is as long as 1 / pi_a
@@ -29,11 +29,13 @@ def measure(study: ClaimStudy) -> Mapping[str, list[Measured]]:
         paid = [round(r - b, 7) for r in REWARDS.tolist()]
         curves = study.curves({"env.name": "bandit", "optimizer.name": "natural", "env.rewards": [paid]})
         late = curves[curves["iteration"] > 100].groupby("seed")["return_mean"].mean().sort_index().to_numpy()
-        return (late + b < 0.85).astype(np.float64)
+        return late + b < 0.85
 
-    lower, higher = worse(LOWER), worse(HIGHER)
+    (lower,), (higher,) = (share_of(worse(b), of=2) for b in (LOWER, HIGHER))
     return {
         "variance of one over that of the other, at first": exactly(variance(HIGHER) / variance(LOWER)),
-        "share of runs that the lower one leaves at a worse arm": mean_of(lower, of=2),
-        "the same, less that of the higher one": mean_of(lower - higher, of=2),
+        "share of runs that the lower one leaves at a worse arm": [lower],
+        "the same, less that of the higher one": [
+            Measured(lower.value - higher.value, lower.low - higher.high, lower.high - higher.low)
+        ],
     }
