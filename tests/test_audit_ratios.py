@@ -119,6 +119,20 @@ def test_a_mistake_in_the_surrogate_is_told(subject: Subject, check: str, told: 
     assert [told in f.found for f in surrogate(subject) if f.fault and f.check == check] == [True]
 
 
+def test_advantages_without_a_baseline_and_of_one_sign_are_no_mistake() -> None:
+    def it(advantage: Callable[[Tensor], Tensor]) -> Subject:
+        def of_advantage(log_probs: Tensor, rewards: Tensor, mask: Tensor, old_log_probs: Tensor) -> Tensor:
+            rho, A = (log_probs - old_log_probs).exp(), advantage(rewards)[..., None]
+            return -(clipped(0.2, 0.2)(rho, A, log_probs) * mask).sum() / mask.sum()
+
+        return of("it", of_advantage)
+
+    assert [f.found for f in surrogate(it(lambda r: r))] == ["of each token", CUT.format(1.2, 0.8, "")]
+    (found,) = surrogate(it(lambda r: r.abs()))
+    assert found.found == "advantages have one sign; a token counts by the ratio up to 1.2; 0 from 1.2"
+    assert not found.fault
+
+
 def test_a_ratio_that_padding_enters_is_found() -> None:
     unmasked = loss(clipped(0.2, 0.2), lambda x, mask: x.sum(-1, keepdim=True).exp().expand_as(x))
     assert "padding" in {f.check for f in audit(unmasked) if f.fault}

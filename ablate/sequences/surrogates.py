@@ -64,7 +64,10 @@ def surrogate(subject: Subject) -> list[Finding]:
     ratio, clipping = "importance ratio", "clipping"
     above, below = (_profile(subject, sign) for sign in (1, -1))
     if above is None or below is None:
-        return [Finding(ratio, _left_out(subject), True)]
+        if left_out := _left_out(subject):
+            return [Finding(ratio, left_out, True)]
+        one = "; ".join(f"{piece.law} {_between(piece)}" for piece in above or below or [])
+        return [Finding(ratio, f"advantages have one sign; a token counts by {one or 'nothing'}")]
     laws = {piece.law for piece in above + below}
     if laws == {"1"}:
         told = f"{OLD} has no influence: answers of an older policy count as if the present one had written them"
@@ -133,13 +136,18 @@ def _range(profile: Profile) -> str:
     return " ".join(ends) or "at every ratio"
 
 
+def _between(piece: Piece) -> str:
+    ends = [f"from {np.exp(piece.low):.5g}"] * bool(np.isfinite(piece.low))
+    return " ".join(ends + [f"up to {np.exp(piece.high):.5g}"] * bool(np.isfinite(piece.high))) or "at every ratio"
+
+
 def _short(x: float | None) -> str:
     return "" if x is None else f"{x:.5g}"
 
 
 def _one_token(subject: Subject) -> tuple[Floats, Mask, Floats]:
     """Rewards [2, 4], a mask of one token, and the multipliers at ratio 1, [2, 4]."""
-    rewards, mask = np.random.default_rng(1).random((2, 4)), np.ones((2, 4, 1), bool)
+    rewards, mask = np.random.default_rng(1).uniform(-1, 1, (2, 4)), np.ones((2, 4, 1), bool)
     return rewards, mask, subject.multipliers(rewards, mask)[..., 0]
 
 
@@ -202,7 +210,7 @@ def _border(
 
 
 def _left_out(subject: Subject) -> str:
-    """Of answers without a gradient at ratio 1: at which ratio they have one."""
+    """Of answers without a gradient at ratio 1: at which ratio they have one; else ""."""
     rewards, mask, at_one = _one_token(subject)
     silent = np.abs(at_one) <= SAME * np.abs(at_one).max()
     for x in sorted(GRID, key=abs):
@@ -211,7 +219,7 @@ def _left_out(subject: Subject) -> str:
             return (
                 f"answers of one sign of A count at {np.exp(x):.4g} and not at 1, which clipping has to leave as it is"
             )
-    return "answers of one sign of A count at no ratio"
+    return ""
 
 
 def _values(subject: Subject) -> str:
@@ -238,7 +246,7 @@ def _spread(width: float) -> tuple[Floats, Floats, Mask]:
     """Log-ratios of up to +-width that are all different, rewards [2, 4], and a mask of answers of 1 to 6 tokens."""
     rng = np.random.default_rng(3)
     mask = np.arange(6) < np.array([[1, 4, 2, 3], [6, 5, 6, 4]])[..., None]
-    return np.where(mask, rng.uniform(-width, width, mask.shape), 0.0), rng.random((2, 4)), mask
+    return np.where(mask, rng.uniform(-width, width, mask.shape), 0.0), rng.uniform(-1, 1, (2, 4)), mask
 
 
 def _holds(subject: Subject, of: str, above: Profile, below: Profile) -> bool:
