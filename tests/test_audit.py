@@ -144,6 +144,8 @@ def test_the_command_tells_and_its_exit_code_says_whether_there_was_a_fault(
     (tmp_path / "trainer_of_mine.py").write_text(
         "import torch\ndef f(rewards):\n    return rewards - rewards.mean(1, keepdim=True)\n"
         "def h(logps, rewards, mask):\n    return logps.mean()\n"
+        "def k(log_probs, rewards, mask, ref_log_probs):\n    k2 = (log_probs - ref_log_probs) ** 2 / 2\n"
+        "    return ((0.1 * k2 - log_probs * f(rewards)[..., None]) * mask).sum(-1).mean()\n"
     )
     (tmp_path / "broken_trainer.py").write_text("raise RuntimeError('no device')\n")
     (tmp_path / "quits.py").write_text("raise SystemExit('no')\n")
@@ -152,6 +154,11 @@ def test_the_command_tells_and_its_exit_code_says_whether_there_was_a_fault(
     assert "(1 - 1/N) grad J" in capsys.readouterr().out
     assert "| definition | group mean |  |" in (tmp_path / "page.md").read_text()
     assert main(["trainer_of_mine:f", "--expect", "rloo"]) == 1
+    assert main(["trainer_of_mine:k", "--expect", "dr_grpo", "--kl", "k2"]) == 0
+    assert main(["trainer_of_mine:k", "--kl", "k3"]) == 1
+    assert "k2, coefficient 0.1, sequence sum" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(UserError, match="no parameter ref_log_probs, so that it has no KL term"):
+        main(["trainer_of_mine:f", "--kl", "k3"])
     for wrong, told in {
         "trainer_of_mine": "names no function",
         ":f": "names no function of a module",

@@ -68,6 +68,7 @@ NAMED = {
         lambda r: (r - r.sort(1).values[:, -2:-1]) / (r.amax(1, keepdim=True) - r.amin(1, keepdim=True)),
         False,
     ),
+    "only answers of a positive reward count": (lambda r: (r > 0) * dr_grpo(r) / r.std(1, keepdim=True), False),
     "no advantage is ever negative, so that every answer is reinforced": (lambda r: torch.softmax(r, 1), True),
 }
 

@@ -40,6 +40,7 @@ def described(multipliers: Multipliers) -> Told:
         _of_other_rewards,
         _changed_afterwards,
         _centre_and_scale,
+        _silent,
         _one_signed,
     ):
         told, wrong = form(of)
@@ -281,6 +282,14 @@ def _agree(a: Floats, b: Floats) -> bool:
 def _same_ratio(a: list[Floats], b: list[Floats]) -> bool:
     ratios = np.concatenate(a) / np.concatenate(b)
     return bool(np.ptp(ratios) <= CLOSE * np.abs(ratios).max())
+
+
+def _silent(A: Advantage) -> Told:
+    """Answers whose reward is not positive have no advantage, and the others have."""
+    rewards = _draws(3, 5)
+    if not np.array_equal(A(rewards) != 0, rewards > 0):
+        return NOT
+    return "; ".join(filter(None, ("only answers of a positive reward count", _one_signed(A)[0]))), False
 
 
 def _one_signed(A: Advantage) -> Told:

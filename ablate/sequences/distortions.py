@@ -72,7 +72,7 @@ def _weights(multipliers: Multipliers) -> Iterator[tuple[float, str, bool, Float
     whether w is over the tokens of the batch besides; and w(1) = 1 .. w(6)."""
     rng = np.random.default_rng(5)
     lengths = [rng.permuted(np.tile([*range(1, LONGEST + 1), *more], (2, 1)), axis=1) for more in ([1] * 3, [6] * 3)]
-    rewards = [spread * rng.random(L.shape) for spread, L in zip((1.0, 0.01), lengths, strict=True)]
+    rewards = [spread * rng.uniform(-1, 1, L.shape) for spread, L in zip((1.0, 0.01), lengths, strict=True)]
     masks = [np.arange(LONGEST) < L[..., None] for L in lengths]
     c = [multipliers(r, mask) for r, mask in zip(rewards, masks, strict=True)]
     for name, of in ADVANTAGES.items():
