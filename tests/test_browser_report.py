@@ -217,6 +217,10 @@ def test_the_rows_of_a_long_table_are_gathered_sorted_and_searched(browser: Chro
     assert browser.run(first) == [f"{name} (optimizer.lr=0.001)" for name in ("return", "reward-to-go", "Q")]
     browser.run(f"{final}.click()")
     assert browser.run(first) == [f"{name} (optimizer.lr=0.01)" for name in ("return", "reward-to-go", "Q")]
+    for descending in (False, True):
+        browser.run(f"{table}.querySelector('thead button').click()")
+        best = "0.01" if descending else "0.001"  # by size, not as 9 and 01
+        assert browser.run(first) == [f"{name} (optimizer.lr={best})" for name in ("return", "reward-to-go", "Q")]
     rows = f"[...{table}.querySelectorAll('tbody tr:not(.group)')].filter((e) => e.checkVisibility()).length"
     browser.run(f"{table}.querySelector('.group button').click()")
     assert browser.run(rows) == 20

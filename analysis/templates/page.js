@@ -19,7 +19,18 @@ function switchTheme(button) {
   label();
 }
 
-/* Numbers by size, text by the alphabet, what is missing at the end either way; equals keep their order. */
+/* Text by the alphabet, and numbers in it by their size: lr=0.009 before lr=0.01. */
+const NUMBER = /(\d+(?:\.\d+)?(?:e[+-]?\d+)?)/;
+function byName(a, b) {
+  const [one, other] = [a.split(NUMBER), b.split(NUMBER)];
+  for (let place = 0; place < Math.min(one.length, other.length); place++) {
+    const found = place % 2 ? Number(one[place]) - Number(other[place]) : one[place].localeCompare(other[place]);
+    if (found) return found;
+  }
+  return one.length - other.length;
+}
+
+/* Numbers by size, text by `byName`, what is missing at the end either way; equals keep their order. */
 function sortBy(header) {
   const sign = header.getAttribute("aria-sort") === "ascending" ? -1 : 1;
   for (const other of header.parentElement.children) other.removeAttribute("aria-sort");
@@ -35,7 +46,7 @@ function arrange(table) {
   const numeric = header.classList.contains("number");
   const sign = header.getAttribute("aria-sort") === "ascending" ? 1 : -1;
   const key = (row) => row.children[place].dataset.sort;
-  const compare = (a, b) => (numeric ? (Number(a) > Number(b)) - (Number(a) < Number(b)) : a.localeCompare(b, undefined, { numeric: true }));
+  const compare = (a, b) => (numeric ? (Number(a) > Number(b)) - (Number(a) < Number(b)) : byName(a, b));
   for (const body of table.tBodies) {
     const rows = [...body.rows].filter((row) => !row.classList.contains("group"));
     rows.sort((a, b) => (key(a) === "") - (key(b) === "") || (key(a) === "" ? 0 : sign * compare(key(a), key(b))));
