@@ -11,7 +11,7 @@ Each is loaded as it is first asked for: importing ablate costs nothing, and tor
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _LENT = {"run": "ablate.study", "load": "ablate.study", "Study": "ablate.study", "UserError": "ablate.errors"}
 _RENAMED = {"Refusal": "UserError"}  # names that users may have written
 _LENT |= {"probe": "ablate.probes.module"}
