@@ -6,6 +6,7 @@ power after `write` has returned, the new one.
 """
 
 import errno
+import io
 import os
 import secrets
 import stat
@@ -13,9 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ablate.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ERRNO_MESSAGES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "no space is left"),
@@ -170,3 +174,13 @@ def entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except FileNotFoundError:
         return []
+
+
+def picture(figure: "Figure", kind: str) -> bytes:
+    """A figure as png, pdf or svg. Letters in PDF are TrueType, which journals ask for; text in SVG is text."""
+    from matplotlib import rc_context
+
+    content = io.BytesIO()
+    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
+        figure.savefig(content, format=kind, dpi=150)
+    return content.getvalue()

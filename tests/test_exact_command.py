@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exact_oracle import ground_truth
+from matplotlib.figure import Figure
 
-from ablate import commands
+from ablate import commands, files
 from ablate.envs import tabular
 from ablate.exact import (
     VARIANTS,
@@ -35,6 +36,15 @@ def problem_file(tmp_path: Path) -> Path:
     path = tmp_path / "problem.json"
     path.write_text(json.dumps({**TWO_STATES, "horizon": 3, "gamma": 0.9, "logits": [[0, 1], [1, 0]]}))
     return path
+
+
+@pytest.mark.parametrize(("kind", "has", "lacks"), [("pdf", b"/CIDFontType2", b"/Type3"), ("svg", b"<text", b"<use")])
+def test_a_journal_takes_the_picture(kind: str, has: bytes, lacks: bytes) -> None:
+    figure = Figure()
+    figure.text(0.5, 0.5, "trace variance")
+    made = files.picture(figure, kind)
+    assert has in made
+    assert lacks not in made
 
 
 def test_the_table_and_the_picture(problem_file, tmp_path, capsys):

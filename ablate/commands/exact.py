@@ -20,7 +20,7 @@ from ablate.commands import Parser
 from ablate.errors import UserError
 from ablate.exact.estimators import Variant
 from ablate.exact.table import COLUMNS, NUMBERS, Row, reached, rows, truth_of
-from ablate.files import write
+from ablate.files import picture, write
 from ablate.mdp import MDP, load
 
 HEADINGS = ("mean bias\nsquared", "trace\nvariance", "snr", "v s0", "v action", "v tran-\nsition")
@@ -147,9 +147,7 @@ def as_csv(table: Sequence[Row]) -> str:
 def as_picture(table: Sequence[Row], title: str, kind: str) -> bytes:
     from ablate.exact.chart import draw
 
-    picture = io.BytesIO()
-    draw(table, title).savefig(picture, format=kind, dpi=150)
-    return picture.getvalue()
+    return picture(draw(table, title), kind)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,6 +1,5 @@
 """`ablate groups --rates pass_rates.csv`: dead groups, noise and the best group size for the prompts you train on."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from rich.table import Table
 
 from ablate.commands import Parser
 from ablate.errors import UserError
-from ablate.files import write
+from ablate.files import picture, write
 from ablate.sequences import pass_rates
 
 
@@ -78,6 +77,4 @@ def _draw(table: pd.DataFrame, budget: int, path: Path) -> None:
     left.set(yscale="log", ylabel="noise-to-signal ratio of an update", title=f"{budget:,} samples an update")
     right.set(ylabel="share of dead groups", ylim=(0, None), title="all right or all wrong")
     left.legend(frameon=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix[1:], dpi=150)
-    write(path, picture.getvalue())
+    write(path, picture(figure, path.suffix[1:]))
