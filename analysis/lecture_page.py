@@ -115,7 +115,6 @@ def published(rows: Sequence[ledger.Row]) -> Section:
             "published": ledger.published(number, MOST),
             "here": ledger.ours(found[name], MOST),
             "verdict": VerdictBlock(number.verdict(found[name])),
-            "source": entry.source,
         }
         for entry, found in rows
         for name, number in entry.numbers.items()
@@ -144,14 +143,13 @@ def _entry(entry: Entry, found: ledger.Found) -> Details:
     typed = "\n".join(map(ledger.typed, entry.runs))
     runs: list[Block] = [Text("The runs behind it:"), Code(typed)] if typed else []
     blocks = [
-        Text(f"{entry.source}."),
         Text(entry.setting),
         Table(pd.DataFrame(numbers), _words(entry.name)),
         Text(entry.remarks),
         Code(f"python -m ablate ledger --only {entry.name}"),
         *runs,
     ]
-    return Details(f"{_words(entry.name)}: {entry.verdict(found).lower()}", blocks)
+    return Details(f"{_words(entry.name)}, {entry.verdict(found).lower()}: {entry.source}", blocks)
 
 
 def _words(name: str) -> str:
