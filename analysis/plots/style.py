@@ -47,7 +47,7 @@ DASHES = (":", "-", "-.", (0, (3, 1, 1, 1, 1, 1)), "--", (0, (6, 1, 1, 1)))  # b
 CROWD = 12  # cells that can be told apart in one panel
 ALIKE = 5  # cells of one variant, in one colour, that can be
 NARROW = 1.5  # inches of a panel, in which three numbers a decade would lie on one another
-NAME = 36  # letters of a line of a name beside a row
+NAME = 50  # letters of a line of a name beside a row
 NAMED = 0.55  # of the width of a panel, which names at the ends of its lines may take
 
 Colour = tuple[float, ...]

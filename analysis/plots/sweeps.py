@@ -42,6 +42,8 @@ def ranked(study: StudyFrames) -> Figure:
     for cell, look in looks(study.cells.loc[rest.index]).items():
         panel.plot(rest["final_return"][cell], len(named), "|", color=look["color"], label=rest["label"][cell])
     words = [*named["label"].map(row_name), *([f"{len(rest)} more"] if len(rest) else [])]
+    if any("\n" in word for word in words):
+        grow(figure, points(0.1) * len(words))
     panel.set_yticks(range(len(words)), words, fontsize=points(6))
     panel.set_ylim(len(words) - 0.5, -0.5)
     panel.set_xlabel("final return, IQM over seeds")
@@ -114,9 +116,10 @@ def problem(study: StudyFrames, name: str) -> Figure:
     table = table[table.index.isin(cells.index)].assign(label=cells["label"])
     shown, behind = table.head(BEST), _behind(study)
     figure, (panel,) = panels(1)
-    figure.set_size_inches(SIZE[0], points(0.55 + 0.17 * len(shown)))
+    names = shown["label"].map(row_name)
+    figure.set_size_inches(SIZE[0], points(0.55 + (0.25 if names.str.contains("\n").any() else 0.17) * len(shown)))
     _rows(panel, shown, looks(cells.loc[shown.index]), behind)
-    panel.set_yticks(range(len(shown)), shown["label"].map(row_name), fontsize=points(6.5))
+    panel.set_yticks(range(len(shown)), names, fontsize=points(6.5))
     panel.set(ylim=(len(shown) - 0.5, -0.5), xlabel="final return, IQM over seeds")
     below, others = len(behind & set(table.index[1:])), len(table) - 1
     best = shown["label"].iloc[0]
