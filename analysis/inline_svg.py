@@ -36,9 +36,10 @@ def _name(figure: Figure) -> None:
                 artist.set_gid(f"{VARIANT}{next(places)}~{kind}~{label}")
 
 
-def drawn(figure: Figure) -> bytes:
-    """A figure as an SVG, its letters as shapes; what is drawn of a variant is named by it."""
-    _name(figure)
+def drawn(figure: Figure, of_variants: bool = True) -> bytes:
+    """A figure as an SVG, its letters as shapes; what is drawn of a variant is named by it, if anything is."""
+    if of_variants:
+        _name(figure)
     buffer = io.BytesIO()
     with matplotlib.rc_context(SVG_SETTINGS):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

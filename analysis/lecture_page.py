@@ -23,7 +23,8 @@ from ablate.errors import UserError
 from ablate.statistics.formatting import counted
 
 from . import grading
-from .html_page import Block, Code, Details, Group, Page, Picture, Section, Table, Text, VerdictBlock
+from .html_page import Block, Code, Details, Drawing, Group, Page, Section, Table, Text, VerdictBlock
+from .inline_svg import drawn
 from .ledger import command as ledger
 from .ledger.entry import Entry
 from .verdicts import page as verdicts
@@ -203,6 +204,7 @@ def _study(one: grading.Graded) -> Group:
     passed = Table(one.passed[columns], caption, titles, intervals=intervals)
     figure = grading.figure(one.passed, one.ranked)
     plt.close(figure)
-    blocks: list[Block] = [passed, Picture(figure, f"The shares of the table as dots with their limits: {what}.")]
+    seen = f"The shares of the table as dots with their limits: {what}."
+    blocks: list[Block] = [passed, Drawing(drawn(figure, of_variants=False), seen)]
     blocks.append(Code(f"python -m ablate -m study={one.study}\npython -m ablate grading {one.study}"))
     return Group(what, blocks, one.study)

@@ -100,6 +100,11 @@ def test_pictures_are_those_that_were_drawn(tree: Element) -> None:
     }
 
 
+def test_no_button_offers_to_hide_shares(tree: Element) -> None:
+    """What is drawn of variants gets a button a name; the shares of a table are no variants."""
+    assert not [one for one in tree.all() if "data-variant" in one.attributes]
+
+
 def test_a_planted_number_turns_its_word(outputs: Path) -> None:
     path = outputs / "lecture" / "ledger.json"
     wrong = json.loads(path.read_text())
