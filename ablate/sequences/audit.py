@@ -199,8 +199,8 @@ def _in_words(found: SequenceMoments, size: int) -> str:
         return f"E g points away from grad J: its projection is {found.projection:.4g}"
     if found.orthogonal > 1e-4:
         return (
-            f"not the gradient of the success rate: {found.orthogonal:.1%} of the mean is orthogonal to it; the prompt "
-            f"solved with p = .7 weighs {easy:.4g}, that with p = .2 {hard:.4g}"
+            f"not the gradient of the success rate: of the mean, a part of {found.orthogonal:.1%} of its length is "
+            f"orthogonal to it; the prompt solved with p = .7 weighs {easy:.4g}, that with p = .2 {hard:.4g}"
         )
     scale = found.projection
     named = {1.0: "grad J: unbiased", 1 - 1 / size: "(1 - 1/N) grad J"}

@@ -94,7 +94,7 @@ class SequenceMoments:
 
     @property
     def orthogonal(self) -> float:
-        """|E g - projection grad J| / |E g|: the share of the mean that is no part of grad J; 0 where only the scale is
+        """|E g - projection grad J| / |E g|: the sine of the angle between the mean and grad J; 0 where only the scale is
         off."""
         size = float(np.sqrt(np.square(self.mean).sum()))
         off = self.mean - self.projection * self.gradient
