@@ -94,8 +94,7 @@ class SequenceMoments:
 
     @property
     def orthogonal(self) -> float:
-        """|E g - projection grad J| / |E g|: the sine of the angle between the mean and grad J; 0 where only the scale is
-        off."""
+        """|E g - projection grad J| / |E g|: the sine of their angle; 0 where only the scale is off."""
         size = float(np.sqrt(np.square(self.mean).sum()))
         off = self.mean - self.projection * self.gradient
         return float(np.sqrt(np.square(off).sum())) / size if size > 0 else np.nan
