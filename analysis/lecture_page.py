@@ -102,8 +102,9 @@ def published_words(rows: Sequence[ledger.Row]) -> str:
     counts = {word: sum(entry.verdict(found) == word for entry, found in rows) for word in ledger.SHAPES}
     summary = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count)
     return (
-        f"Beside them, numbers that others published: of {counted(len(rows), 'experiment')}, {summary}. "
-        "Reproduced: ours, with its limits, is no farther from the published number than the entry says."
+        "Beside them, numbers that others published or that their definitions give: of "
+        f"{counted(len(rows), 'experiment')}, {summary}. Reproduced: ours, with its limits, is no farther from "
+        "the published number than the entry says."
     )
 
 
