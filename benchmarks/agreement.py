@@ -178,7 +178,8 @@ def whole_curve(x: Floats, y: Floats) -> float:
 
     def largest(one: Floats, other: Floats) -> float:
         differences, errors = z_scores(one, other)
-        return float(np.max(np.abs(differences / errors)))
+        with np.errstate(divide="ignore", invalid="ignore"):  # where all seeds of both are at the ceiling
+            return float(np.max(np.where(differences == 0, 0.0, np.abs(differences / errors))))
 
     found = largest(x, y)
     shuffled = (rng.permutation(pooled) for _ in range(PERMUTATIONS))
@@ -197,7 +198,7 @@ def by_quarters(runs: dict[str, list[Training]], budget: int) -> None:
             continue
         differences, errors = z_scores(x, curves[PEER])
         told = (
-            f"{d:.1f} [{d - 1.96 * e:.1f}, {d + 1.96 * e:.1f}] z {d / e:.1f}"
+            f"{d:.1f} [{d - 1.96 * e:.1f}, {d + 1.96 * e:.1f}]" + (f" z {d / e:.1f}" if e else "")
             for d, e in zip(differences, errors, strict=True)
         )
         print(f"{who} less {PEER}: {'; '.join(told)}; whole curve p = {whole_curve(x, curves[PEER]):.2g}")
