@@ -154,4 +154,4 @@ def observations(blocks: Blocks) -> tuple[Floats, float]:
 
 def sum_in_order(parts: Iterable[Floats]) -> Floats:
     """In index order over the leading axis: the order that np.sum chooses depends on the shape."""
-    return reduce(np.add, parts)
+    return np.add.accumulate(parts, axis=0)[-1] if isinstance(parts, np.ndarray) else reduce(np.add, parts)
