@@ -150,7 +150,7 @@ def test_the_clipped_surrogate_is_the_one_of_the_exact_sums(ratio: Callable[[Ten
     kind = "token" if ratio is of_token else "sequence"
     kept = Surrogate(np.zeros(1), 0.2, 0.28, kind).multipliers(log_pi, log_pi - x)
     wanted = np.where(at_one > 0, kept[0], kept[1]) * at_one
-    np.testing.assert_allclose(subject.multipliers(rewards, mask, log_pi, x)[mask], wanted[mask], atol=1e-14)
+    np.testing.assert_allclose(subject.multipliers(rewards, mask, log_pi, log_ratio=x)[mask], wanted[mask], atol=1e-14)
 
 
 # The term in a reference policy

@@ -314,8 +314,9 @@ def _invariances(subject: Subject, expected: str | None, known: bool) -> list[Fi
     ]
     if subject.is_loss:
         wide = np.pad(mask, ((0, 0), (0, 0), (0, 3)))
+        off = {"log_ratio": np.where(wide, 0.0, 0.3), "log_ref": np.where(wide, 0.0, -0.4)}
         noisy = np.where(wide, np.pad(log_probs, ((0, 0), (0, 0), (0, 3))), -9.0)
-        padded = subject.gradient(rewards, wide, noisy, np.where(wide, 0.0, 0.3), np.where(wide, 0.0, -0.4))[1]
+        padded = subject.gradient(rewards, wide, noisy, **off)[1]
         clean = same(padded[..., :6], subject.gradient(rewards, mask, log_probs)[1]) and not np.abs(padded[~wide]).max()
         findings.append(Finding("padding", "no influence" if clean else "padded tokens change the gradient", not clean))
         silent = (whole == 0) & mask & (np.abs(whole).max(-1, keepdims=True) > 0)

@@ -30,7 +30,7 @@ class Subject:
     """The function under audit, as multipliers c [B, N, L] of the tokens' scores.
 
     `takes` are those of OLD and REF that a loss is handed besides log pi: log pi - `log_ratio` and log pi + `log_ref`,
-    log pi itself where these are None.
+    log pi itself where these are None. ``others`` are `log_ratio` and `log_ref`.
     """
 
     name: str
@@ -39,43 +39,23 @@ class Subject:
     mask_type: torch.dtype = torch.float64
     takes: frozenset[str] = frozenset()
 
-    def multipliers(
-        self,
-        rewards: Floats,
-        mask: Mask,
-        log_probs: Floats | None = None,
-        log_ratio: Floats | None = None,
-        log_ref: Floats | None = None,
-    ) -> Floats:
+    def multipliers(self, rewards: Floats, mask: Mask, log_probs: Floats | None = None, **others: Floats) -> Floats:
         """Without the terms in other policies that rewards of 0 leave. Raises whatever the function raises."""
         if not self.is_loss:
             return self._advantages(rewards)[..., None] / rewards.size * mask
-        whole = self.gradient(rewards, mask, log_probs, log_ratio, log_ref)[1]
-        if not self.takes:
-            return whole
-        return whole - self.penalty(mask, log_probs, log_ratio, log_ref)
+        whole = self.gradient(rewards, mask, log_probs, **others)[1]
+        return whole - self.penalty(mask, log_probs, **others) if self.takes else whole
 
-    def penalty(
-        self,
-        mask: Mask,
-        log_probs: Floats | None = None,
-        log_ratio: Floats | None = None,
-        log_ref: Floats | None = None,
-    ) -> Floats:
+    def penalty(self, mask: Mask, log_probs: Floats | None = None, **others: Floats) -> Floats:
         """The multipliers where all rewards are 0; 0 where they are not finite."""
-        found = self.gradient(np.zeros(mask.shape[:2]), mask, log_probs, log_ratio, log_ref)[1]
+        found = self.gradient(np.zeros(mask.shape[:2]), mask, log_probs, **others)[1]
         return np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
 
     def gradient(
-        self,
-        rewards: Floats,
-        mask: Mask,
-        log_probs: Floats | None = None,
-        log_ratio: Floats | None = None,
-        log_ref: Floats | None = None,
+        self, rewards: Floats, mask: Mask, log_probs: Floats | None = None, **others: Floats
     ) -> tuple[float, Floats]:
         """A loss, and minus its derivatives by the log-probabilities."""
-        given = self._inputs(rewards, mask, log_probs, log_ratio, log_ref)
+        given = self._inputs(rewards, mask, log_probs, **others)
         value = self.function(**given)
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
             shape = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
