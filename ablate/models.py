@@ -65,9 +65,7 @@ class TabularModel:
         return replace(signals, values=values, next_values=following, action_values=action_values)
 
     def gradient(self, theta: Tensor, gamma: float) -> Floats:
-        mdp = replace(self.mdp, gamma=gamma)
-        both = zip(self.policies(theta), self._scores(theta), strict=True)
-        return np.stack([exact.gradient(mdp, pi, z) for pi, z in both])
+        return exact.gradient(replace(self.mdp, gamma=gamma), self.policies(theta), self._scores(theta))
 
     def fisher(self, theta: Tensor, discount: float) -> Floats:
         """F = sum_t w^t E[z_t z_t'] of each seed's policy, w the ``discount``: [S, P, P]."""

@@ -173,14 +173,13 @@ def intervals(problem: Problem, blocks: Blocks, drawn: np.ndarray) -> dict[str, 
         "projection": bias.projection(blocks, mu),
         "distance_squared": noise.distance_squared(blocks, RTG),
     }
-    inside, size = noise.in_metric(blocks, preconditioner(problem))
+    inside, size = noise.in_diagonal_metric(blocks, preconditioner(problem))
     noisy, ratio = noise.trace_variance(inside), noise.snr(inside)
     found["optimizer_trace_variance"] = Interval(*(size * x for x in noisy))
     found["optimizer_snr"] = Interval(*(x / size for x in ratio))
     work = []
     for r in range(drawn.shape[1]):
-        one = replace(blocks, **{name: getattr(blocks, name)[:, r] for name in ("scatter", "lengths")})
-        work.append(noise.work(one, blocks.sums_of(problem.steps[drawn[:, r]])))
+        work.append(noise.work(blocks.of(r), blocks.sums_of(problem.steps[drawn[:, r]])))
     found["work_variance"] = _stacked(work)
     return found
 
@@ -254,15 +253,7 @@ def _alarms(problem: Problem, blocks: Blocks, drawn: np.ndarray) -> dict[tuple[s
         return {}
     mu, p = problem.gradients.mean(0), []
     for r in range(drawn.shape[1]):
-        one = replace(
-            blocks,
-            mean=blocks.mean[r],
-            centre=blocks.centre[r],
-            sums=tuple(S[r] for S in blocks.sums),
-            scatter=blocks.scatter[:, r],
-            lengths=blocks.lengths[:, r],
-        )
-        p.append(bias.wald(one, mu, problem.scores[drawn[:, r]]))
+        p.append(bias.wald(blocks.of(r), mu, problem.scores[drawn[:, r]]))
     table = np.stack(p)
     return {
         ("wald_p", variant): f"{100 * np.mean(table[:, k] < 0.05):.0f} / {100 * np.isfinite(table[:, k]).mean():.0f}"

@@ -131,7 +131,7 @@ def test_the_optimal_baseline_is_that_of_the_seeds_own_episodes() -> None:
     signals = signals_of(learner.policy, theta, episodes, 1.0)
     weights = learner.estimator.weights(signals, score_products(learner.policy, theta, episodes))
     for s, n in enumerate(episodes.played.sum(1)):
-        one = episodes.of(s).between(slice(n))
+        one = episodes.of(slice(s, s + 1)).between(slice(n))
         alone = signals_of(learner.policy, theta[s : s + 1], one, 1.0)
         own = learner.estimator.weights(alone, score_products(learner.policy, theta[s : s + 1], one))
         np.testing.assert_allclose(weights[s, :n, : own.shape[2]], own[0], rtol=1e-6)
@@ -160,7 +160,7 @@ def test_a_critic_judges_and_learns_from_the_seeds_own_episodes(critic: str) -> 
     judged = learner.critic.evaluate(state, learner.policy, theta, episodes, signals)
     after, _ = learner.critic.fit(state, episodes, judged, SEEDS, 1)
     for s, n in enumerate(episodes.played.sum(1)):
-        one, here = episodes.of(s).between(slice(n)), theta[s : s + 1]
+        one, here = episodes.of(slice(s, s + 1)).between(slice(n)), theta[s : s + 1]
         own = {name: x[s : s + 1] for name, x in state.items()}
         alone = learner.critic.evaluate(own, learner.policy, here, one, signals_of(learner.policy, here, one, 1.0))
         T = alone.values.shape[2]

@@ -273,7 +273,7 @@ def test_a_seeds_critic_is_the_same_bits_alone_and_among_others(case: str, size:
     for s, seed in enumerate(SEEDS):
         own, T = slice(s, s + 1), max(lengths[s])
         alone = {name: x[own] for name, x in state.items()}
-        its = judged_and_fitted(critic, alone, theta[own], episodes.of(s), (seed,))
+        its = judged_and_fitted(critic, alone, theta[own], episodes.of(slice(s, s + 1)), (seed,))
         for field in ("values", "next_values", "action_values", "next_action_values"):
             assert np.array_equal(getattr(its[0], field)[0], getattr(said, field)[s, :, :T])
         assert all(torch.equal(its[1][name][0], after[name][s]) for name in after)

@@ -96,6 +96,15 @@ def test_exact_gradient_is_the_derivative_of_exact_J(hidden):
             assert gradient[s] @ direction.numpy() == pytest.approx(slope, rel=0.02, abs=0.02)
 
 
+@pytest.mark.parametrize("env", ["chain", "gridworld", "frozenlake", "random_mdp", "bandit"])
+def test_the_exact_gradient_of_a_seed_does_not_depend_on_its_neighbours(env):
+    environment, policy, theta, _ = episodes_of(compose(f"env={env}").config)
+    model = known(environment, policy)
+    together = model.gradient(theta, 0.95)
+    for s in range(len(SEEDS)):
+        np.testing.assert_array_equal(model.gradient(theta[s : s + 1], 0.95)[0], together[s])
+
+
 def test_linear_quadratic_values_and_gradient():
     env, policy, theta, episodes = episodes_of(
         compose("env=lqg", "policy.spread=constant", "policy.sigma=0.3").config, 0.2

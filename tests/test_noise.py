@@ -57,6 +57,16 @@ def test_left_out_values_are_recomputed_without_the_block(g, name, places):
         np.testing.assert_allclose(left_out[b], [naive(name, rest[:, k]) for k in range(3)], rtol=1e-9)
 
 
+def test_blocks_of_a_seed_are_those_of_its_gradients_alone():
+    g = np.random.default_rng(17).normal(size=(40, 3, 2, 5))
+    together = blocks_of(g)
+    for s in range(3):
+        alone = blocks_of(g[:, s])
+        for name in ("counts", "mean", "sums", "centre", "scatter", "lengths"):
+            np.testing.assert_array_equal(getattr(together.of(s), name), getattr(alone, name))
+        np.testing.assert_array_equal(trace_variance(together.of(s)), np.array(trace_variance(together))[:, s])
+
+
 @pytest.mark.parametrize("count", [11, 21])
 def test_sums_over_unequal_blocks_as_they_are_written_down(count):
     """tr C^2 from pairs of blocks and v'Cv between blocks: 11 of one trajectory; 10 of two and 1 of one."""

@@ -17,8 +17,12 @@ def g():
 def test_noise_in_a_metric_is_that_of_the_mapped_gradients(g):
     """tr M C and mu' M mu / tr M C of L' g, for M = L L' and for a diagonal one."""
     L = np.random.default_rng(30).normal(size=(5, 4))
-    for factor, mapped in ((L, g @ L), (np.arange(1.0, 6), g * np.arange(1.0, 6))):
-        inside, n = noise.in_metric(blocks_of(g), factor)
+    scale = np.arange(1.0, 6)
+    for metric, factor, mapped in (
+        (noise.in_metric, L, g @ L),
+        (noise.in_diagonal_metric, scale, g * scale),
+    ):
+        inside, n = metric(blocks_of(g), factor)
         assert n == 1
         for k in range(3):
             T, m = mapped[:, k].var(0, ddof=1).sum(), mapped[:, k].mean(0)

@@ -17,6 +17,7 @@ from ablate.gradients import gradient_chunks
 from ablate.learners.base import part
 from ablate.models import known
 from ablate.phi import Signals
+from ablate.probes import sampled
 from ablate.randomness import streams
 from ablate.runs import train
 from ablate.statistics import bias, noise
@@ -121,7 +122,7 @@ def test_training_does_not_notice_the_probe(env, probe):
 
 
 @pytest.mark.parametrize("env", ["cartpole", "chain", "lqg"])
-def test_rows_of_a_seed_do_not_depend_on_its_neighbours(env):
+def test_rows_of_a_seed_do_not_depend_on_its_neighbours(env, monkeypatch):
     config = compose(
         f"env={env}", "probe=matched", "probe.episodes=64", "episodes=4", "policy.hidden=[8]", *QUICK
     ).config
@@ -130,6 +131,8 @@ def test_rows_of_a_seed_do_not_depend_on_its_neighbours(env):
     among = probe.measure(theta, {}, [4, 7, 11], 0)
     (alone,) = probe.measure(theta[1:2], {}, [7], 0)
     np.testing.assert_equal(alone, among[1])  # to the last bit; nan equals nan
+    monkeypatch.setattr(sampled, "TOGETHER", 1)
+    np.testing.assert_equal(probe.measure(theta, {}, [4, 7, 11], 0), among)
 
 
 def test_matched_variants_differ_in_the_estimator_alone():
@@ -163,8 +166,8 @@ def test_episodes_come_in_whole_batches_and_enough_of_them():
     assert compose("probe=matched", "probe.episodes=1", "episodes=3").config["probe"]["episodes"] == 48
 
 
-def test_a_seed_keeps_its_own_horizon():
-    """`of` cuts at the seed's own longest episode, so that a neighbour's length is not seen."""
+def test_seeds_are_cut_at_their_own_horizon():
+    """`of` cuts at the longest episode of the seeds that are taken."""
     rewards = np.ones((2, 1, 5))
     episodes = Trajectories(
         np.zeros((2, 1, 5, 1), np.float32),
@@ -175,8 +178,9 @@ def test_a_seed_keeps_its_own_horizon():
         np.zeros((2, 1, 1), np.float32),
         np.zeros((2, 1), int),
     )
-    assert episodes.of(0).rewards.shape == (1, 1, 2)
-    assert episodes.of(1).rewards.shape == (1, 1, 5)
+    assert episodes.of(slice(0, 1)).rewards.shape == (1, 1, 2)
+    assert episodes.of(slice(1, 2)).rewards.shape == (1, 1, 5)
+    assert episodes.of(slice(0, 2)).rewards.shape == (2, 1, 5)
 
 
 def test_whitening_couples_a_batch_whatever_the_baseline():

@@ -55,11 +55,11 @@ class Trajectories:
         """Observation, time and action of every step taken, as rows: [S,R,D], [S,R], [S,R] or [S,R,A]."""
         return self.rows.pack(self.observations), self.rows.times, self.rows.pack(self.actions)
 
-    def of(self, seed: int) -> "Trajectories":
-        """The episodes of one row of the seed axis, which stays, up to the end of its own longest."""
-        one = {name: getattr(self, name)[seed : seed + 1] for name in self.__dataclass_fields__}
+    def of(self, seeds: slice) -> "Trajectories":
+        """The episodes of some rows of the seed axis, up to the end of their own longest."""
+        some = {name: getattr(self, name)[seeds] for name in self.__dataclass_fields__}
         timed = ("observations", "actions", "rewards")
-        return Trajectories(**one | {name: one[name][:, :, : self.lengths[seed].max()] for name in timed})
+        return Trajectories(**some | {name: some[name][:, :, : self.lengths[seeds].max()] for name in timed})
 
     def between(self, part: slice) -> "Trajectories":
         """A run of episodes of every seed."""

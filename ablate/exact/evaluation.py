@@ -114,7 +114,7 @@ def average(weights: Floats, f: Floats, axis: int | tuple[int, ...]) -> Floats:
     top = np.where(np.isneginf(top), 0.0, top)
     total = weights.sum(axis, keepdims=True)
     below = (weights * (f - top)).sum(axis, keepdims=True)
-    return top + np.divide(below, total, out=np.zeros_like(total), where=total > 0)
+    return top + np.divide(below, total, out=np.zeros_like(below), where=total > 0)
 
 
 def values(mdp: MDP, pi: Floats) -> tuple[Floats, Floats]:
@@ -154,12 +154,12 @@ class CriticValues(NamedTuple):
     V_t(s) = value + offset * steps, where `value` is that of the rewards less `offset`, and `steps` that of a reward of
     1 a step. All rewards alike add to V what they add to `offset * steps`, and nothing to the other numbers.
 
-    | field     | shape   | meaning                                                                              |
-    |-----------|---------|--------------------------------------------------------------------------------------|
-    | offset    |         | the number nearest to 0 between the least and the largest reward                     |
-    | value     | [H+1,S] | 0 at the horizon                                                                     |
-    | steps     | [H+1,S] | E[sum_k gamma^k 1{a step is taken at t + k}], 0 at the horizon                       |
-    | advantage | [H,S,A] | Q_t(s,a) - V_t(s)                                                                    |
+    | field     | shape       | meaning                                                                          |
+    |-----------|-------------|----------------------------------------------------------------------------------|
+    | offset    |             | the number nearest to 0 between the least and the largest reward                 |
+    | value     | [H+1,...,S] | 0 at the horizon                                                                 |
+    | steps     | [H+1,...,S] | E[sum_k gamma^k 1{a step is taken at t + k}], 0 at the horizon                   |
+    | advantage | [H,...,S,A] | Q_t(s,a) - V_t(s)                                                                |
     """
 
     offset: float
@@ -185,28 +185,35 @@ class CriticValues(NamedTuple):
 
 
 def exact_critic(mdp: MDP, pi: Floats) -> CriticValues:
-    """The exact V and Q of the policy."""
+    """The exact V and Q of the policy, or of each of several: pi [..., S, A]."""
     P = transitions(mdp)
     possible = P > 0
     low, high = (float(f(mdp.rewards[possible])) if possible.any() else 0.0 for f in (np.min, np.max))
     offset = min(max(0.0, low), high)
     rewards = np.where(possible, mdp.rewards - offset, 0.0)
-    value = np.zeros((mdp.horizon + 1, mdp.num_states))
+    value = np.zeros((mdp.horizon + 1, *pi.shape[:-1]))
     steps, advantage = np.zeros_like(value), np.zeros((mdp.horizon, *pi.shape))
     for t in reversed(range(mdp.horizon)):
         for total, earned, scale in ((value, rewards, 1.0), (steps, possible, offset)):
-            Q = average(P, earned + mdp.gamma * total[t + 1][mdp.successors], -1)[..., 0]
+            Q = average(P, earned + mdp.gamma * total[t + 1][..., mdp.successors], -1)[..., 0]
             V = average(pi, Q, -1)
-            total[t] = V[:, 0]
+            total[t] = V[..., 0]
             advantage[t] += scale * (Q - V)
     return CriticValues(offset, value, steps, advantage)
 
 
 def gradient(mdp: MDP, pi: Floats, z: Floats) -> Floats:
-    """grad J = sum_t gamma^t sum_s P(s_t = s) sum_a pi(a|s) z(s,a) A_t(s,a), the policy gradient theorem: [d]."""
-    discounts = mdp.gamma ** np.arange(mdp.horizon)
-    weights = np.einsum("t,ts,tsa->sa", discounts, occupancy(mdp, pi), exact_critic(mdp, pi).advantage) * pi
-    return np.tensordot(weights, z, 2)
+    """grad J = sum_t gamma^t sum_s P(s_t = s) sum_a pi(a|s) z(s,a) A_t(s,a), the policy gradient theorem: [d].
+
+    Of each of several policies, too: pi [..., S, A], z [..., S, A, d] -> [..., d].
+    """
+    discounts, advantages = mdp.gamma ** np.arange(mdp.horizon), exact_critic(mdp, pi).advantage
+    found = np.empty((*pi.shape[:-2], z.shape[-1]))
+    for place in np.ndindex(pi.shape[:-2]):  # one at a time: a sum's last bits may depend on what stands beside it
+        A = np.ascontiguousarray(advantages[:, *place])
+        weights = np.einsum("t,ts,tsa->sa", discounts, occupancy(mdp, pi[place]), A) * pi[place]
+        found[place] = np.tensordot(weights, z[place], 2)
+    return found
 
 
 def clockless(exact: CriticValues, occupied: Floats) -> CriticValues:

@@ -30,11 +30,12 @@ from ablate.policies import Policy
 from ablate.probes.schedule import BATCHES, Schedule
 from ablate.randomness import stream, streams
 from ablate.statistics import bias, noise, resampling
-from ablate.statistics.block_sums import Accumulator, Blocks
+from ablate.statistics.block_sums import BLOCKS, Accumulator, Blocks, sum_in_order
 from ablate.statistics.interval import Interval, inverse
 
 Row = dict[str, Any]
 EPISODES_AT_ONCE = 64  # per-trajectory gradients that are held at a time
+TOGETHER = 2**20  # numbers in the blocks of the seeds that are measured together
 COSINE_BATCHES = 16
 DIRECTIONS = 1024  # parameters up to which the span of the scores is looked at
 FITS = 100  # iterations' worth of updates that a fitted critic gets on its held-out episodes
@@ -117,6 +118,15 @@ class SampledProbe(Schedule):
     def _mode(self) -> str:
         return "online" if self.reference is None else "matched"
 
+    def _truth(self, theta: Tensor) -> Floats | None:
+        """grad J [S, P], where it is known."""
+        return self.model.gradient(theta, self.gamma) if self.model else None
+
+    def _scale(self, theta: Tensor, moments: State | None, iteration: int) -> Floats | None:
+        """The diagonal of the optimizer's metric, [S, P], where it has one."""
+        scale = None if moments is None else self.optimizer.scale(theta, moments, iteration)
+        return None if scale is None else scale.numpy().astype(np.float64)
+
     def _fitted(self, theta: Tensor, seeds: Sequence[int], iteration: int) -> State:
         """A critic fitted from nothing on held-out episodes of the present policy."""
         assert self.critic is not None
@@ -134,12 +144,11 @@ class SampledProbe(Schedule):
         return np.stack([v.estimator.weights(signals, products) for v in self.variants])
 
     def _scores(self, theta: Tensor, episodes: Trajectories) -> Floats | None:
-        """sum_t z_t of each trajectory, [n, P]; None where there are too many parameters."""
+        """sum_t z_t of each trajectory, [S, N, P]; None where there are too many parameters."""
         if theta.shape[1] > DIRECTIONS:
             return None
         ones = episodes.mask[None].astype(np.float64)
-        scores = per_trajectory_gradients(self.policy, theta, episodes, ones).numpy()[0]
-        return scores[episodes.played].astype(np.float64)
+        return per_trajectory_gradients(self.policy, theta, episodes, ones).numpy()[0].astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -156,17 +165,18 @@ class Probe(SampledProbe):
             state = self._fitted(theta, seeds, iteration) if self.critic_source == "fitted" else critic
             signals = self.critic.evaluate(state, self.policy, theta, episodes, signals)
         weights = self._weights(theta, episodes, signals)
-        truth = self.model.gradient(theta, self.gamma) if self.model else None
+        truth, scale = self._truth(theta), self._scale(theta, moments, iteration)
         returns = ordered_sum(ordered_sum(episodes.rewards, axis=2), axis=1) / self.episodes
-        scale = None if moments is None else self.optimizer.scale(theta, moments, iteration)
-        every = []
-        for s in range(len(seeds)):
-            head = {"iteration": iteration, "mode": self._mode(), "return_mean": float(returns[s])}
-            exact = None if truth is None else truth[s]
-            own = None if scale is None else scale[s].numpy().astype(np.float64)
-            rows = self._rows(theta[s : s + 1], episodes.of(s), weights[:, s : s + 1], exact, own)
-            every.append([head | row for row in rows])
-        return every
+        width = max(1, TOGETHER // (len(weights) * theta.shape[1] * min(self.episodes, BLOCKS)))
+        rows: list[list[Row]] = []
+        for start in range(0, len(seeds), width):
+            s = slice(start, start + width)
+            exact, own = _of(truth, s), _of(scale, s)
+            rows += self._rows(theta[s], episodes.of(s), weights[:, s], exact, own)
+        head = {"iteration": iteration, "mode": self._mode()}
+        return [
+            [head | {"return_mean": float(mean)} | row for row in own] for mean, own in zip(returns, rows, strict=True)
+        ]
 
     def _collect(self, purpose: str, theta: Tensor, seeds: Sequence[int], iteration: int) -> Trajectories:
         sources = (streams(seeds, f"{purpose} {name}", iteration) for name in ("environment", "actions"))
@@ -177,35 +187,37 @@ class Probe(SampledProbe):
 
     def _rows(
         self, theta: Tensor, episodes: Trajectories, weights: Floats, truth: Floats | None, scale: Floats | None
-    ) -> list[Row]:
-        """The measures of one seed: episodes of [1, N], weights [K, 1, N, T]."""
+    ) -> list[list[Row]]:
+        """The measures of some seeds: theta [S, P], weights [K, S, N, T], truth and scale [S, P]."""
         weights = weights[..., : episodes.rewards.shape[2]]
-        single, means = Accumulator(), Accumulator()
+        units = {self._unit(variant): Accumulator() for variant in self.variants}
         step = max(1, EPISODES_AT_ONCE // self.batch) * self.batch
         for start in range(0, self.episodes, step):
             part = slice(start, start + step)
             gradients = per_trajectory_gradients(self.policy, theta, episodes.between(part), weights[:, :, part])
-            chunk = np.moveaxis(gradients.numpy()[:, 0], 0, 1)  # [n, K, P]
-            single.add(chunk)
-            if self._coupled:
-                means.add(chunk.reshape(-1, self.batch, *chunk.shape[1:]).mean(1, dtype=np.float64))
-        units = [(single.blocks(), 1)] + ([(means.blocks(), self.batch)] if self._coupled else [])
+            chunk = gradients.numpy().transpose(2, 1, 0, 3)  # [n, S, K, P]
+            for unit, accumulator in units.items():
+                accumulator.add(chunk if unit == 1 else _means(chunk, unit))
         scores, parts = self._scores(theta, episodes), self.policy.network.parts()
-        steps = episodes.lengths[0].astype(np.float64)
-        measured = [
-            measures(blocks, unit, self.batch, self.reference, truth, scores)
-            | in_other_units(blocks, unit, steps.reshape(-1, unit).sum(1) / unit, scale, scores, parts)
-            for blocks, unit in units
-        ]
+        steps = episodes.lengths.astype(np.float64)
+        measured = {}
+        for unit, accumulator in units.items():
+            blocks, mean_steps = accumulator.blocks(), steps.reshape(len(steps), -1, unit).sum(2) / unit
+            measured[unit] = measures(blocks, unit, self.batch, self.reference, truth, scores) | in_other_units(
+                blocks, unit, mean_steps, scale, scores, parts
+            )
+        size = {"episodes": self.episodes, "batch": self.batch}
         return [
-            {**variant.facts, "episodes": self.episodes, "batch": self.batch}
-            | {name: float(column[k]) for name, column in measured[-1 if variant.couples else 0].items()}
-            for k, variant in enumerate(self.variants)
+            [
+                {**variant.facts, **size} | _numbers(measured[self._unit(variant)], s, k)
+                for k, variant in enumerate(self.variants)
+            ]
+            for s in range(len(theta))
         ]
 
-    @property
-    def _coupled(self) -> bool:
-        return any(variant.couples for variant in self.variants)
+    def _unit(self, variant: ProbedVariant) -> int:
+        """From how many episodes an observation of the variant comes: of a batch, where they are not independent."""
+        return self.batch if variant.couples else 1
 
 
 @dataclass(frozen=True)
@@ -220,14 +232,13 @@ class ProbeBySteps(SampledProbe):
         self, theta: Tensor, critic: State, seeds: Sequence[int], iteration: int, moments: State | None = None
     ) -> list[list[Row]]:
         state = self._fitted(theta, seeds, iteration) if self.critic_source == "fitted" else critic
-        truth = self.model.gradient(theta, self.gamma) if self.model else None
-        scale = None if moments is None else self.optimizer.scale(theta, moments, iteration)
+        truth, scale = self._truth(theta), self._scale(theta, moments, iteration)
         every = []
         for s, seed in enumerate(seeds):
-            exact = None if truth is None else truth[s]
-            own = None if scale is None else scale[s].numpy().astype(np.float64)
-            at = {name: x[s : s + 1].repeat_interleave(BATCHES, 0) for name, x in state.items()}
-            every.append(self._rows(theta[s : s + 1].repeat(BATCHES, 1), at, seed, iteration, exact, own))
+            one = slice(s, s + 1)
+            at = {name: x[one].repeat_interleave(BATCHES, 0) for name, x in state.items()}
+            here = theta[one].repeat(BATCHES, 1)
+            every.append(self._rows(here, at, seed, iteration, _of(truth, one), _of(scale, one)))
         return every
 
     def _held_out(self, theta: Tensor, seeds: Sequence[int], iteration: int) -> Trajectories:
@@ -237,7 +248,8 @@ class ProbeBySteps(SampledProbe):
     def _rows(
         self, theta: Tensor, critic: State, seed: int, iteration: int, truth: Floats | None, scale: Floats | None
     ) -> list[Row]:
-        """The measures of one seed; theta and critic [BATCHES, ...], the same for each of its batches."""
+        """The measures of one seed: theta and critic [BATCHES, ...], the same for each of its batches; truth and scale
+        [1, P]."""
         purposes = ([f"probe {name} {b}" for b in range(BATCHES)] for name in ("environment", "actions"))
         sources = ([stream(seed, purpose, iteration) for purpose in each] for each in purposes)
         episodes = rollout_steps(self.policy, theta, self.env, self.batch_steps, *sources)
@@ -247,29 +259,28 @@ class ProbeBySteps(SampledProbe):
         weights = self._weights(theta, episodes, signals)
         single = [policy_gradient(self.policy, theta, episodes, w).gradient.numpy() for w in weights]
         estimates = Accumulator()
-        estimates.add(np.stack(single, axis=1))  # [BATCHES, K, P]
+        estimates.add(np.stack(single, axis=1)[:, None])  # [BATCHES, 1, K, P]
         blocks, counts = estimates.blocks(), episodes.played.sum(1)
         unit, steps = float(counts.mean()), episodes.lengths.sum(1)
         scores, parts = self._scores(theta, episodes), self.policy.network.parts()
+        if scores is not None:
+            scores = scores[episodes.played][None]
         found = measures(blocks, unit, unit, self.reference, truth, scores)
-        found |= in_other_units(blocks, unit, steps / unit, scale, scores, parts)
+        found |= in_other_units(blocks, unit, steps[None] / unit, scale, scores, parts)
         returns = ordered_sum(episodes.rewards, axis=2).reshape(1, -1)
         mean = float(ordered_sum(returns, axis=1)[0]) / int(counts.sum())
         head = {"iteration": iteration, "mode": self._mode(), "return_mean": mean}
         size = {"episodes": int(counts.sum()), "batch": unit}
-        return [
-            head | {**variant.facts} | size | {name: float(column[k]) for name, column in found.items()}
-            for k, variant in enumerate(self.variants)
-        ]
+        return [head | {**variant.facts} | size | _numbers(found, 0, k) for k, variant in enumerate(self.variants)]
 
 
 def measures(
     blocks: Blocks, unit: float, batch: float, reference: int | None, truth: Floats | None, scores: Floats | None
 ) -> dict[str, Floats]:
-    """The columns of a probe row, [K] each; intervals as NAME, NAME_low, NAME_high.
+    """The columns of a probe row, [S, K] each; intervals as NAME, NAME_low, NAME_high.
 
-    A unit of the blocks is the mean gradient of ``unit`` independent trajectories, or of so many on average. Columns,
-    all of one trajectory:
+    A unit of the blocks, [S, K, P], is the mean gradient of ``unit`` independent trajectories, or of so many on
+    average. truth [S, P]: grad J, where it is known; scores [S, n, P]. Columns, all of one trajectory:
 
         informative           from how many units the noise comes; below 8 there are no limits
         trace_variance        tr C (for a batch baseline N times the variance of the N-episode estimate)
@@ -303,15 +314,18 @@ def measures(
         intervals["log_ratio_unpaired"] = noise.unpaired_log_ratio(blocks, reference)
         intervals["distance_squared"] = away = noise.distance_squared(blocks, reference)
         T = intervals["trace_variance"].value
-        columns["crossover"] = noise.crossover(np.maximum(away.value, 0), T, np.zeros_like(T), T[reference])
+        columns["crossover"] = noise.crossover(np.maximum(away.value, 0), T, np.zeros_like(T), T[:, [reference]])
     if truth is not None:
+        own, truth = truth, truth[:, None]
         intervals["bias_squared"] = bias.bias_squared(blocks, truth)
         intervals["mse"] = bias.mean_squared_error(blocks, truth, int(batch / unit))
         intervals["cosine"] = bias.cosine(blocks, truth, COSINE_BATCHES)
         intervals["directional_variance"] = _scaled(noise.directional_variance(blocks, truth), unit)
         intervals["projection"] = bias.projection(blocks, truth)
-        unknown = np.full(blocks.mean.shape[:-1], np.nan)
-        columns["wald_p"] = unknown if scores is None else bias.wald(blocks, truth, scores)
+        columns["wald_p"] = np.full(blocks.mean.shape[:-1], np.nan)
+        if scores is not None:
+            each = zip(own, scores, strict=True)
+            columns["wald_p"] = np.stack([bias.wald(blocks.of(s), g, z) for s, (g, z) in enumerate(each)])
     return columns | _with_limits(intervals)
 
 
@@ -323,35 +337,54 @@ def in_other_units(
     scores: Floats | None,
     parts: Mapping[str, slice],
 ) -> dict[str, Floats]:
-    """Columns of a probe row that tell the same noise by its cost, in other metrics and by layer, [K] each.
+    """Columns of a probe row that tell the same noise by its cost, in other metrics and by layer, [S, K] each.
 
-    work_variance               tr C x mean env steps of a trajectory; steps [units] are means over a unit
+    work_variance               tr C x mean env steps of a trajectory; steps [S, units] are means over a unit
     optimizer_trace_variance    tr C, and optimizer_snr, of g / (sqrt(v) + eps), what Adam and RMSprop step along,
                                 at the run's own v; SGD's are those of g. Before the first step there is no v
     fisher_trace_variance       tr F^+ C, and fisher_snr = mu' F^+ mu / tr F^+ C, F the Fisher matrix of a
                                 trajectory from the sample's scores; NaN where it is too small to tell F
     share_PART                  of the trace variance, by layer, where there are several
     """
-    columns: dict[str, Floats] = {}
-    work = noise.work(blocks, blocks.sums_of(steps))
-    intervals = {"work_variance": _scaled(work, unit)}
+    work = noise.work(blocks, np.stack([blocks.sums_of(x) for x in steps], axis=1))
     nothing = np.full(blocks.mean.shape[:-1], np.nan)
-    metrics = {"optimizer": scale, "fisher": None if scores is None else noise.fisher(scores)}
-    for name, factor in metrics.items():
-        noisy = ratio = Interval(nothing, nothing, nothing)
-        if factor is not None:
-            inside, size = noise.in_metric(blocks, factor)
-            noisy = _scaled(noise.trace_variance(inside), unit * size)
-            ratio = _scaled(noise.snr(inside), 1 / (unit * size))
-        found = {f"{name}_trace_variance": noisy, f"{name}_snr": ratio}
-        if name == "fisher":
-            columns |= {column: interval.value for column, interval in found.items()}
-        else:
-            intervals |= found
+    noisy = ratio = Interval(nothing, nothing, nothing)
+    if scale is not None:
+        inside, size = noise.in_diagonal_metric(blocks, scale[:, None])
+        noisy, ratio = _scaled(noise.trace_variance(inside), unit * size), _scaled(noise.snr(inside), 1 / (unit * size))
+    columns = _in_fisher_metric(blocks, unit, scores)
     if len(parts) > 1:
         shares = noise.shares(blocks, list(parts.values()))
         columns |= {f"share_{name}": share for name, share in zip(parts, shares, strict=True)}
+    intervals = {"work_variance": _scaled(work, unit), "optimizer_trace_variance": noisy, "optimizer_snr": ratio}
     return columns | _with_limits(intervals)
+
+
+def _in_fisher_metric(blocks: Blocks, unit: float, scores: Floats | None) -> dict[str, Floats]:
+    noisy, ratio = np.full((2, *blocks.mean.shape[:-1]), np.nan)
+    for s, factor in enumerate([] if scores is None else map(noise.fisher, scores)):
+        if factor is not None:
+            inside, size = noise.in_metric(blocks.of(s), factor)
+            _, U, _ = noise.distance(inside, np.zeros(inside.mean.shape[-1]))
+            T, _ = resampling.trace_variance(inside)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                noisy[s], ratio[s] = T * (unit * size), U / T * (1 / (unit * size))
+    return {"fisher_trace_variance": noisy, "fisher_snr": ratio}
+
+
+def _means(gradients: Floats, unit: int) -> Floats:
+    """Those of runs of ``unit``, [n, ...] -> [n / unit, ...], added in index order, whatever stands beside them."""
+    runs = gradients.reshape(-1, unit, *gradients.shape[1:])
+    return sum_in_order(x.astype(np.float64) for x in runs.swapaxes(0, 1)) / unit
+
+
+def _of(x: Floats | None, rows: slice) -> Floats | None:
+    return None if x is None else x[rows]
+
+
+def _numbers(columns: Mapping[str, Floats], s: int, k: int) -> Row:
+    """Those of one seed and variant."""
+    return {name: float(column[s, k]) for name, column in columns.items()}
 
 
 def _scaled(interval: Interval, factor: float) -> Interval:

@@ -3,13 +3,14 @@
 from math import sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ablate.statistics import resampling
 from ablate.statistics.block_sums import Blocks, sum_in_order
 from ablate.statistics.interval import Floats, Interval
 from ablate.statistics.noise import batch_directions, distance, trace_variance, unit
+from ablate.statistics.resampling import Bools
 
 
 def bias_squared(blocks: Blocks, exact: ArrayLike) -> Interval:
@@ -92,7 +93,7 @@ def wald(blocks: Blocks, exact: ArrayLike, scores: ArrayLike) -> Floats:
     for place in np.ndindex(*p.shape):
         outside = targets[place] - targets[place] @ span.T @ span
         lost = np.sqrt(np.square(outside).sum()) > resampling.SINGLE * np.sqrt(np.square(targets[place]).sum())
-        if lost or len(_row_space(X[place])) < len(span) or not 0 < error[place] < np.inf:
+        if lost or _rank(X[place]) < len(span) or not 0 < error[place] < np.inf:
             continue
         gram = X[place] @ X[place].T
         f = np.square(np.trace(gram)) / np.square(gram).sum()
@@ -104,4 +105,13 @@ def wald(blocks: Blocks, exact: ArrayLike, scores: ArrayLike) -> Floats:
 def _row_space(rows: Floats) -> Floats:
     """An orthonormal basis [r, P] of what rows [n, P] span, up to the rounding of single precision."""
     _, lengths, axes = np.linalg.svd(rows, full_matrices=False)
-    return axes[lengths > resampling.SINGLE * lengths.max(initial=0.0)]
+    return axes[_large(lengths)]
+
+
+def _rank(rows: Floats) -> int:
+    """How many directions rows [n, P] span, up to the rounding of single precision."""
+    return int(_large(np.linalg.svd(rows, compute_uv=False)).sum())
+
+
+def _large(lengths: NDArray[np.floating]) -> Bools:
+    return lengths > resampling.SINGLE * lengths.max(initial=0.0)

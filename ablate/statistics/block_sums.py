@@ -6,17 +6,21 @@ nor on the variants or seeds beside it. (Hence np.square throughout: x**2 of a l
 array.)
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, reduce, wraps
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ablate.statistics.interval import Floats
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Blocks:
     """What is kept of N trajectories: B blocks of consecutive ones, each with its sums.
 
@@ -41,6 +45,11 @@ class Blocks:
     def count(self) -> float:
         """N."""
         return float(self.counts.sum())
+
+    def of(self, i: int) -> "Blocks":
+        """Those of one row of the leading axis, [K, P] from [S, K, P]."""
+        sums = tuple(S[i] for S in self.sums)
+        return Blocks(self.counts, self.mean[i], sums, self.centre[i], self.scatter[:, i], self.lengths[:, i])
 
     def centred(self) -> Iterator[Floats]:
         """D_b, [..., K, P], one block at a time: a copy of all of them would cost more than the arithmetic."""
@@ -70,6 +79,22 @@ class Blocks:
         return x.reshape(-1, *[1] * (self.scatter.ndim - 1))
 
 
+def once(measure: Callable[[Blocks], T]) -> Callable[[Blocks], T]:
+    """A measure that others are made of, worked out once for each blocks and kept as long as they are."""
+    known: WeakKeyDictionary[Blocks, T] = WeakKeyDictionary()
+
+    @wraps(measure)
+    def found(blocks: Blocks) -> T:
+        if blocks not in known:
+            known[blocks] = measure(blocks)
+        return known[blocks]
+
+    return found
+
+
+BLOCKS = 512  # that are kept at most, unless told otherwise
+
+
 class Accumulator:
     """Takes trajectories in chunks; keeps sums of blocks, in memory that does not grow with their number.
 
@@ -81,7 +106,7 @@ class Accumulator:
     sums: unbiased for the same quantity, with the precision of B observations rather than N.
     """
 
-    def __init__(self, blocks: int = 512) -> None:
+    def __init__(self, blocks: int = BLOCKS) -> None:
         if blocks < 16 or blocks % 2:
             raise ValueError(f"{blocks} blocks; give an even number of at least 16")
         self._limit = blocks

@@ -24,7 +24,7 @@ from itertools import islice, pairwise
 import numpy as np
 
 from ablate.statistics import resampling
-from ablate.statistics.block_sums import Blocks, blocks_of, observations, sum_in_order
+from ablate.statistics.block_sums import Blocks, blocks_of, observations, once, sum_in_order
 from ablate.statistics.interval import Floats, Interval, inverse
 from ablate.statistics.resampling import Bools
 
@@ -40,7 +40,7 @@ def trace_variance(blocks: Blocks) -> Interval:
 
 def squared_signal(blocks: Blocks) -> Interval:
     """U = |m|^2 - T/N: E U = |mu|^2, so it can be negative. [..., K]. Limits by `resampling.quadratic`."""
-    square, value, left_out = distance(blocks, np.zeros(blocks.mean.shape[-1]))
+    square, value, left_out = _squared_mean(blocks)
     return resampling.quadratic(blocks, value, left_out, square, np.ones_like(value))
 
 
@@ -50,7 +50,7 @@ def snr(blocks: Blocks) -> Interval:
     Limits as of `squared_signal`, with every term divided by T; the lower one is no nearer than U over the upper limit
     of tr C: without the heavy episodes a sample looks too quiet, and its signal too clear.
     """
-    square, U, U_left_out = distance(blocks, np.zeros(blocks.mean.shape[-1]))
+    square, U, U_left_out = _squared_mean(blocks)
     T, T_left_out = resampling.trace_variance(blocks)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = resampling.quadratic(blocks, U / T, U_left_out / T_left_out, square / T, T)
@@ -140,23 +140,29 @@ def shares(blocks: Blocks, parts: Sequence[slice]) -> Floats:
 
     From block sums: tr C_l / tr C with tr C_l = sum_b |D_bl|^2 / n_b / (B - 1). nan where there is no noise.
     """
-    each = [
-        sum_in_order(np.square(D[..., part]).sum(-1) / n for n, D in zip(blocks.counts, blocks.centred(), strict=True))
-        for part in parts
-    ]
+    each = sum_in_order(
+        np.stack([np.square(D[..., part]).sum(-1) for part in parts]) / n
+        for n, D in zip(blocks.counts, blocks.centred(), strict=True)
+    )
     total = sum_in_order(blocks.lengths / blocks.per_block(blocks.counts))
-    return np.divide(np.stack(each), total, out=np.full((len(parts), *total.shape), np.nan), where=total > 0)
+    return np.divide(each, total, out=np.full((len(parts), *total.shape), np.nan), where=total > 0)
 
 
 def in_metric(blocks: Blocks, factor: Floats) -> tuple[Blocks, float]:
     """The blocks of L' g for a metric M = L L', and the number n of trajectories in one observation.
 
-    `factor` is L, [P, r], or its diagonal, [P]. Of the result, n times `trace_variance` is tr M C, the expected
-    (g - mu)' M (g - mu), and `snr` over n is mu' M mu / tr M C. An observation is a block: a trajectory as long as
-    there are no more of them than places.
+    `factor` is L, [P, r]. Of the result, n times `trace_variance` is tr M C, the expected (g - mu)' M (g - mu), and
+    `snr` over n is mu' M mu / tr M C. An observation is a block: a trajectory as long as there are no more of them than
+    places.
     """
     rows, n = observations(blocks)
-    return blocks_of(rows * factor if factor.ndim == 1 else rows @ factor), n
+    return blocks_of(rows @ factor), n
+
+
+def in_diagonal_metric(blocks: Blocks, factor: Floats) -> tuple[Blocks, float]:
+    """`in_metric` for a diagonal L, of which `factor` is the diagonal: [P], or [..., 1, P]."""
+    rows, n = observations(blocks)
+    return blocks_of(rows * factor), n
 
 
 def fisher(scores: Floats) -> Floats | None:
@@ -182,12 +188,13 @@ PER_DIRECTION = 8
 def work(blocks: Blocks, steps: Floats) -> Interval:
     """tr C times the mean env steps of a trajectory, [..., K]: variance x steps, which is what a budget of steps buys.
 
-    The mean of N trajectories has variance tr C / N and takes N E[steps]. steps [B]: env steps of each block.
+    The mean of N trajectories has variance tr C / N and takes N E[steps]. steps [B, ...]: env steps of each block.
     """
     T, _ = resampling.trace_variance(blocks)
-    found = resampling.log_product(blocks.scatter, blocks.per_block(steps))
+    found = resampling.log_product(blocks.scatter, steps[..., None])
     N = blocks.count
-    return _exponential(T * steps.sum() / N, _shifted(found, 1 / (N * (N - 1))))
+    total = np.ascontiguousarray(np.moveaxis(steps, 0, -1)).sum(-1)[..., None]
+    return _exponential(T * total / N, _shifted(found, 1 / (N * (N - 1))))
 
 
 # ------------------------------------------------------------------------------------------------ comparisons
@@ -276,6 +283,12 @@ def distance(blocks: Blocks, target: Floats) -> tuple[Floats, Floats, Floats]:
     return square, square - T / blocks.count, square_left_out - T_left_out / rest
 
 
+@once
+def _squared_mean(blocks: Blocks) -> tuple[Floats, Floats, Floats]:
+    """`distance` from 0."""
+    return distance(blocks, np.zeros(blocks.mean.shape[-1]))
+
+
 def batch_directions(blocks: Blocks, batches: int) -> Iterator[Floats]:
     """The means of `batches` runs of neighbouring blocks as unit vectors, [..., K, P] each."""
     number = len(blocks.counts)
@@ -298,6 +311,7 @@ def _is(variant: int, x: Floats) -> Bools:
     return np.broadcast_to(np.arange(x.shape[-1]) == variant, x.shape)
 
 
+@once
 def _log_trace(blocks: Blocks) -> Interval:
     """log T with its limits: that of the mean of |g_i - m|^2, times N / (N - 1)."""
     counts = np.broadcast_to(blocks.per_block(blocks.counts), blocks.scatter.shape)

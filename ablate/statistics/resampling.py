@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from ablate.statistics import pareto_tail
-from ablate.statistics.block_sums import Blocks, sum_in_order
+from ablate.statistics.block_sums import Blocks, once, sum_in_order
 from ablate.statistics.interval import LEVEL, Floats, Interval
 
 Bools = NDArray[np.bool_]
@@ -35,6 +35,7 @@ def effective_sample_size(x: Floats) -> Floats:
         return np.square(sum_in_order(x)) / sum_in_order(np.square(x))
 
 
+@once
 def informative(blocks: Blocks) -> Floats:
     """From how many trajectories the noise comes: `effective_sample_size` of |g_i - m|^2; blocks, where there are more
     than places."""
@@ -206,6 +207,7 @@ def resamples(number: int, copies: int) -> Floats:
 # ------------------------------------------------------------------------------------------------ sums of squares
 
 
+@once
 def trace_variance(blocks: Blocks) -> tuple[Floats, Floats]:
     """T = sum_i |g_i - m|^2 / (N - 1) and, for each block, T without it."""
     value, left_out = sums_of_squares(blocks, blocks.scatter, blocks.lengths)
