@@ -191,7 +191,7 @@ class _Population:
     def drop_diverged(self, learner: Learner, earlier: State) -> list[int]:
         """Record as diverged the seeds whose last estimate or state is not finite; returns them. ``earlier`` is the
         state from which the last iteration began."""
-        finite = np.all([x.reshape(len(x), -1).isfinite().all(1).numpy() for x in self.state.values()], axis=0)
+        finite = np.all([np.isfinite(x.numpy()).reshape(len(x), -1).all(1) for x in self.state.values()], axis=0)
         finite &= np.array([np.isfinite(curve["grad_norm"][-1]) for curve in self.curves])
         if finite.all():
             return []
