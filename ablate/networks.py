@@ -49,8 +49,8 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | Non
     A seed's bits do not depend on the others'. How a row's depend on the number of rows and on its place among them is
     the CPU's: see `fewest_rows`. For few such cases rows are filled up to a multiple of 4, 5 to 11 columns too, one
     column to 2, with zeros. Large matrices go seed by seed to oneDNN, up to twice as fast where MKL keeps its widest
-    vectors to Intel's processors; few columns of a long sum are several times as fast as rows. A large product is put
-    into ``room``, if there is any.
+    vectors to Intel's processors; few columns are twice as fast as rows, those of a long sum several times. A large
+    product is put into ``room``, if there is any.
     """
     rows, columns = a.shape[1], b.shape[2]
     if b.shape[1] == 1:  # MKL takes several times as long, and on some CPUs rounds once or twice by how many matrices
@@ -65,6 +65,8 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | Non
     if rows >= MANY_ROWS and columns < 4 and b.shape[1] >= LONG:
         narrow = product(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
         return narrow if bias is None else narrow + bias
+    if columns < 4 and rows * b.shape[1] >= NARROW and bias is None:  # with a bias it would round otherwise
+        return torch.bmm(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
 
 
@@ -96,7 +98,7 @@ def orthogonal(stream: np.random.Generator, inputs: int, outputs: int) -> NDArra
 
 
 ONEDNN = torch.backends.mkldnn.is_available()
-MANY_ROWS, LARGE, LONG = 16, 2**14, 128  # from where on these pay
+MANY_ROWS, LARGE, LONG, NARROW = 16, 2**14, 128, 2**11  # from where on these pay
 
 
 @cache
