@@ -65,7 +65,8 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | Non
     if rows >= MANY_ROWS and columns < 4 and b.shape[1] >= LONG:
         narrow = product(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
         return narrow if bias is None else narrow + bias
-    if columns < 4 and rows * b.shape[1] >= NARROW and bias is None:  # with a bias it would round otherwise
+    by_rows = a.stride(2) == b.stride(2) == 1 and bias is None  # else it would round otherwise
+    if columns < 4 and rows * b.shape[1] >= NARROW and by_rows:
         return torch.bmm(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
 

@@ -103,8 +103,10 @@ def test_a_seeds_gradients_are_the_same_bits_alone_and_among_others(policy: Poli
     assert episodes.rows.size > ROWS
     for s in range(3):
         own, T = slice(s, s + 1), max(LENGTHS[s])
-        alone = policy_gradient(policy, theta[own], episodes.of(s), phi[own, :, :T])
+        alone = policy_gradient(policy, theta[own], episodes.of(slice(s, s + 1)), phi[own, :, :T])
         assert torch.equal(alone.gradient[0], together.gradient[s])
         assert alone.entropy[0] == together.entropy[s]
-        singles = per_trajectory_gradients(policy, theta[own], episodes.of(s), np.stack([phi, -2 * phi])[:, own, :, :T])
+        singles = per_trajectory_gradients(
+            policy, theta[own], episodes.of(slice(s, s + 1)), np.stack([phi, -2 * phi])[:, own, :, :T]
+        )
         assert torch.equal(singles[:, 0], each_of[:, s])

@@ -69,7 +69,7 @@ def test_a_seed_alone_has_the_same_bits(policy: Policy, K: int) -> None:
         together = per_trajectory_gradients(policy, theta, episodes, phis)
         products = score_products(policy, theta, episodes)(phis[0], phis[-1])
         for s, own in enumerate(lengths):
-            here, alone, phi = theta[s : s + 1], episodes.of(s), phis[:, s : s + 1, :, : own.max()]
+            here, alone, phi = theta[s : s + 1], episodes.of(slice(s, s + 1)), phis[:, s : s + 1, :, : own.max()]
             assert per_trajectory_gradients(policy, here, alone, phi)[:, 0].equal(together[:, s])
             assert np.array_equal(score_products(policy, here, alone)(phi[0], phi[-1])[0], products[s])
 
@@ -81,7 +81,7 @@ def test_an_episode_alone_has_the_same_bits_at_every_length(name: str) -> None:
     together = per_trajectory_gradients(policy, theta, episodes, phis)
     for i, T in enumerate(episodes.lengths[0]):
         one = slice(i, i + 1)
-        alone = episodes.between(one).of(0)
+        alone = episodes.between(one).of(slice(0, 1))
         assert per_trajectory_gradients(policy, theta, alone, phis[:, :, one, :T]).equal(together[:, :, one])
 
 
@@ -127,7 +127,7 @@ def test_signals_tell_what_was_seen_and_done_and_how_likely_it_was(policy) -> No
     np.testing.assert_array_equal(pairs.log_probs.reshape(signals.log_probs.shape), signals.log_probs)
     np.testing.assert_array_equal(pairs.actions.reshape(episodes.actions.shape), episodes.actions)
     for s in range(len(theta)):
-        alone = signals_of(policy, theta[s : s + 1], episodes.of(s), 0.9).log_probs
+        alone = signals_of(policy, theta[s : s + 1], episodes.of(slice(s, s + 1)), 0.9).log_probs
         np.testing.assert_array_equal(signals.log_probs[s, :, : alone.shape[2]], alone[0])
 
 

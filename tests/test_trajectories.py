@@ -95,7 +95,7 @@ def test_a_seeds_rows_do_not_depend_on_the_others(lengths: NDArray, data: st.Dat
 def test_a_part_of_the_batch_is_the_episodes_of_that_part(lengths: NDArray, data: st.DataObject) -> None:
     batch = episodes(lengths)
     s = data.draw(st.integers(0, len(lengths) - 1))
-    alone = batch.of(s)
+    alone = batch.of(slice(s, s + 1))
     assert alone.rewards.shape == (1, lengths.shape[1], lengths[s].max())
     assert np.array_equal(alone.rewards[0], batch.rewards[s, :, : lengths[s].max()])
     assert np.array_equal(alone.mask[0], batch.mask[s, :, : lengths[s].max()])
