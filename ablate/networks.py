@@ -71,6 +71,13 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | Non
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
 
 
+def row_product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`product` for one row, [S, 1, K]. NumPy's product of a vector and a matrix is batch-invariant, which MKL's is
+    not: its bits depend on where in memory a matrix lies. It takes a third of the time of four rows."""
+    y = torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
+    return y if bias is None else y.add_(bias)
+
+
 def store_product(out: Tensor, a: Tensor, b: Tensor) -> None:
     """out <- a b, bit for bit the `product`; where it is large, without a copy in between."""
     found = product(a, b, room=out)
@@ -215,11 +222,11 @@ class Network:
         layers, (activate, _) = self.layers(theta), ACTIVATIONS[self.activation]
 
         def forward(x: Tensor) -> tuple[Tensor, list[Tensor]]:
-            inputs = []
+            inputs, times = [], row_product if x.shape[1] == 1 else product
             for k, (weight, bias) in enumerate(layers):
                 x = activate(x) if k else x
                 inputs.append(x)
-                x = product(x, weight, bias)
+                x = times(x, weight, bias)
             if self.free:
                 x = torch.cat([x, theta[:, None, -self.free :].expand(-1, x.shape[1], -1)], dim=-1)
             return x, inputs

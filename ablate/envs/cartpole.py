@@ -62,12 +62,12 @@ class CartPole:
         return np.empty((*shape, 0))
 
     def transition(self, states: Floats, actions: NDArray, draws: Floats) -> tuple[Floats, Floats, Bools]:
-        state = np.moveaxis(states, -1, 0).copy()
+        state, actions = states.T.copy(), actions.T
         self._advance(state, actions, np.empty((8, *actions.shape)))
-        return np.moveaxis(state, 0, -1), np.ones(actions.shape), self._fallen(state)
+        return state.T, np.ones(actions.shape).T, self._fallen(state).T
 
     def observe(self, states: Floats) -> Float32:
-        return states.astype(np.float32)
+        return states.astype(np.float32, order="C")
 
     def _advance(self, state: Floats, actions: NDArray, room: Floats) -> None:
         """Move states [4, ...] on in place; `room` is [8, ...] to work in."""
