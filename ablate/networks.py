@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Initializer = Literal["uniform", "orthogonal"]
+Layers = list[tuple[Tensor, Tensor | None]]
 
 
 def tanh_(x: Tensor) -> Tensor:
@@ -165,7 +166,7 @@ class Network:
         """Fewest of ``among`` rows that, without the others, keep every bit of their outputs: `fewest_rows`."""
         return max(fewest_rows(i, o, self.bias, among) for i, o in pairwise(self.sizes))
 
-    def layers(self, theta: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+    def layers(self, theta: Tensor) -> Layers:
         """Views (W [S, in, out], b [S, 1, out]) of each layer's part of theta."""
         views, start = [], 0
         for i, o in pairwise(self.sizes):
@@ -239,28 +240,37 @@ class Network:
         Backpropagation: d_{l-1} = (d_l W_l') f'(z_{l-1}), with f' written in h_l = f(z_{l-1}), the input of layer l:
         1 - h^2 for tanh, 1 where h > 0 for relu.
         """
-        scores = [d[..., : self.sizes[-1]]]
-        layers, (_, backward) = self.layers(theta), ACTIVATIONS[self.activation]
+        return self._output_scores(self.layers(theta), inputs, d)
+
+    def _output_scores(self, layers: Layers, inputs: list[Tensor], d: Tensor) -> list[Tensor]:
+        scores, (_, backward) = [d[..., : self.sizes[-1]]], ACTIVATIONS[self.activation]
         for k in range(len(layers) - 1, 0, -1):
             back = product(scores[-1], layers[k][0].transpose(1, 2))
             scores.append(backward(back, inputs[k]))
         return scores[::-1]
 
-    def gradient(self, theta: Tensor, inputs: list[Tensor], d: Tensor, out: Tensor | None = None) -> Tensor:
-        """sum over rows of (layer input) x (output score), [S, P], for output scores d [S, R, O]; in `out` if given."""
-        gradient = torch.empty_like(theta) if out is None else out
-        for (weight, bias), h, score in zip(
-            self.layers(gradient), inputs, self.output_scores(theta, inputs, d), strict=True
-        ):
-            # The narrower side on the left: a product with few columns is several times as slow.
-            if score.shape[2] < h.shape[2]:
-                store_product(weight.transpose(1, 2), score.transpose(1, 2), h)
-            else:
-                store_product(weight, h.transpose(1, 2), score)
-            if bias is not None:
-                bias.copy_(score.sum(1, keepdim=True))
-        if self.free:
-            gradient[:, -self.free :] = d[..., -self.free :].sum(1)
+    def gradient(self, theta: Tensor, inputs: list[Tensor], d: Tensor) -> Tensor:
+        """sum over rows of (layer input) x (output score), [S, P], for output scores d [S, R, O]."""
+        return self.gradient_at(theta, torch.empty_like(theta))(inputs, d)
+
+    def gradient_at(self, theta: Tensor, out: Tensor) -> Callable[[list[Tensor], Tensor], Tensor]:
+        """`gradient` at one theta, in one place, for many inputs: the layers are looked up once."""
+        layers, parts = self.layers(theta), self.layers(out)
+
+        def gradient(inputs: list[Tensor], d: Tensor) -> Tensor:
+            scores = self._output_scores(layers, inputs, d)
+            for (weight, bias), h, score in zip(parts, inputs, scores, strict=True):
+                # The narrower side on the left: a product with few columns is several times as slow.
+                if score.shape[2] < h.shape[2]:
+                    store_product(weight.transpose(1, 2), score.transpose(1, 2), h)
+                else:
+                    store_product(weight, h.transpose(1, 2), score)
+                if bias is not None:
+                    torch.sum(score, 1, keepdim=True, out=bias)
+            if self.free:
+                out[:, -self.free :] = d[..., -self.free :].sum(1)
+            return out
+
         return gradient
 
     def weighted_gradients(self, theta: Tensor, inputs: list[Tensor], d: Tensor, weights: Tensor) -> Tensor:

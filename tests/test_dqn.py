@@ -19,7 +19,7 @@ from ablate.envs.outcomes import from_outcomes
 from ablate.envs.tabular import Tabular
 from ablate.errors import UserError
 from ablate.learners.base import State, mean_of_updates, part
-from ablate.learners.dqn import DQN, sampled, stored
+from ablate.learners.dqn import DQN, by_update, sampled, stored
 from ablate.networks import Network
 from ablate.optimizers import Adam, Moments
 from ablate.policies import GreedyValues
@@ -69,8 +69,8 @@ def batch(s: list[int], a: list[int], r: list[float], following: list[int]) -> S
 def estimated(learner: DQN, w: Tensor, target: Tensor, steps: State) -> tuple[Tensor, Tensor]:
     """The estimate of one batch."""
     gradient = torch.full_like(w, nan)
-    next_Q = learner.next_Q(target, steps["next_observations"][:, None])[:, 0]
-    return gradient, learner.estimate(w, steps | {"next_Q": next_Q}, out=gradient)
+    bootstrap = learner.bootstrap(target, {name: x[:, None] for name, x in steps.items()})[:, 0]
+    return gradient, learner.estimator(w, gradient)(steps | {"bootstrap": bootstrap})
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,22 @@ def test_the_gradient_is_autograds_of_the_huber_loss(sizes: tuple[int, ...], dou
 
 @pytest.mark.parametrize("batch_size", [1, 64, 100])
 def test_values_of_all_batches_at_once_are_those_of_each(batch_size: int) -> None:
-    network, seeds = Network((3, 128, 128, 2), activation="relu"), [1, 2]
-    w, x = parameters(network, seeds), torch.randn(2, 7, batch_size, 3, generator=torch.Generator().manual_seed(0))
-    found = dqn(network).next_Q(w, x)
+    network, generator = Network((3, 128, 128, 2), activation="relu"), torch.Generator().manual_seed(0)
+    w, x = parameters(network, [1, 2]), torch.randn(2, 7, batch_size, 3, generator=generator)
+    terminated = torch.rand(2, 7, batch_size, generator=generator) < 0.3
+    batches = {"next_observations": x, "terminated": terminated}
+    found = dqn(network, batch_size=batch_size).bootstrap(w, batches)
     for update in range(7):
-        torch.testing.assert_close(found[:, update], network.forward(w, x[:, update])[0], rtol=1e-5, atol=1e-6)
+        wanted = 0.9 * network.forward(w, x[:, update])[0] * ~terminated[:, update, :, None]
+        torch.testing.assert_close(found[:, update], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_batches_of_updates_are_those_of_the_iteration_in_turn() -> None:
+    batches = {"actions": torch.arange(12).view(2, 3, 2), "rewards": torch.arange(12.0).view(2, 3, 2)}
+    for update, batch in enumerate(by_update(batches)):
+        assert all(torch.equal(x, batches[name][:, update]) for name, x in batch.items())
+        assert batch.keys() == batches.keys()
+    assert update == 2
 
 
 @given(st.integers(1, 9), st.lists(st.integers(1, 9), max_size=6))

@@ -1,6 +1,6 @@
 """Deep Q-learning with replay and a target network, what the slide "Learn Q-values" compares with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from typing import Any
@@ -149,12 +149,12 @@ class DQN:
             filled, shape = min(first + self.new, self.capacity), (self.updates, self.batch_size)
             drawn = [source.integers(0, filled, shape) for source in streams(seeds, "replay", iteration)]
             batches = sampled(replay, torch.from_numpy(np.stack(drawn)))
-            batches["next_Q"] = self.next_Q(target, batches["next_observations"])
-            errors, norms, gradient = [], [], torch.empty_like(w)
-            for update in range(self.updates):
-                batch = {name: x[:, update] for name, x in batches.items()}
-                errors.append(self.estimate(w, batch, out=gradient))
-                step = (iteration - 1 - before) * self.updates + update + 1
+            batches["bootstrap"] = self.bootstrap(target, batches)
+            errors, norms = [], []
+            estimate = self.estimator(w, gradient := torch.empty_like(w))
+            first_step = (iteration - 1 - before) * self.updates + 1
+            for step, batch in enumerate(by_update(batches), first_step):
+                errors.append(estimate(batch))
                 norms.append(self.optimizer.ascend_(w, gradient, moments, step))
             record |= {"critic_loss": mean_of_updates(errors), "grad_norm": mean_of_updates(norms)}
         else:
@@ -184,36 +184,41 @@ class DQN:
         columns = zip(*rows, strict=True)
         return {name: torch.from_numpy(np.concatenate(x, 1)) for name, x in zip(FIELDS, columns, strict=True)}
 
-    def next_Q(self, target: Tensor, next_observations: Tensor) -> Tensor:
-        """Q_w-(s', .) of all batches [S, U, B, ...] of an iteration at once: w- is the same for them all."""
-        Q, rows = self.network.at(target), next_observations.flatten(1, 2)
-        return torch.cat([Q(block)[0] for block in rows.split(BLOCK, 1)], 1).unflatten(1, next_observations.shape[1:3])
+    def bootstrap(self, target: Tensor, batches: State) -> Tensor:
+        """gamma Q_w-(s', .), 0 where s' is terminal, of all batches [S, U, B, ...] of an iteration at once: w- is the
+        same for them all."""
+        Q, rows = self.network.at(target), batches["next_observations"].flatten(1, 2)
+        next_Q = torch.cat([Q(block)[0] for block in rows.split(BLOCK, 1)], 1).unflatten(1, (-1, self.batch_size))
+        return self.gamma * next_Q.masked_fill_(batches["terminated"][..., None], 0.0)
 
-    def estimate(self, w: Tensor, batch: State, out: Tensor) -> Tensor:
-        """-grad_w of the loss, in `out` [S, P], and the mean squared TD error y - Q_w(s, a), [S], of steps [S, B, ...].
+    def estimator(self, w: Tensor, out: Tensor) -> Callable[[State], Tensor]:
+        """What puts -grad_w of the loss of a batch of steps [S, B, ...] in `out` [S, P], and gives the mean squared TD
+        error y - Q_w(s, a), [S]; w may change in between.
 
         `out` because memory that is new to every update costs as much time as a layer's product.
         """
-        Q, inputs = self.network.forward(w, batch["observations"])
-        next_Q = batch["next_Q"]
-        if self.double_q:
-            best = self.network.forward(w, batch["next_observations"])[0].argmax(-1, keepdim=True)
-            next_V = next_Q.gather(-1, best)[..., 0]
-        else:
-            next_V = next_Q.amax(-1)
-        y = batch["rewards"] + self.gamma * torch.where(batch["terminated"], 0.0, next_V)
-        a = batch["actions"][..., None]
-        error = y - Q.gather(-1, a)[..., 0]
-        slope = error.clamp(-1, 1)  # huber'(e)
-        d = torch.zeros_like(Q).scatter_(-1, a, slope[..., None] / self.batch_size)
-        self.network.gradient(w, inputs, d, out=out)
-        return error.square().mean(1)
+        Q, gradient = self.network.at(w), self.network.gradient_at(w, out)
+
+        def estimate(batch: State) -> Tensor:
+            values, inputs = Q(batch["observations"])
+            if self.double_q:
+                best = Q(batch["next_observations"])[0].argmax(-1, keepdim=True)
+                bootstrap = batch["bootstrap"].gather(-1, best)[..., 0]
+            else:
+                bootstrap = batch["bootstrap"].amax(-1)
+            a = batch["actions"][..., None]
+            error = batch["rewards"] + bootstrap - values.gather(-1, a)[..., 0]
+            slope = error.clamp(-1, 1)  # huber'(e)
+            gradient(inputs, torch.zeros_like(values).scatter_(-1, a, slope[..., None] / self.batch_size))
+            return error.square().mean(1)
+
+        return estimate
 
     def deterministic(self, state: State) -> tuple[Environment, Actor, Tensor]:
         return self.env, GreedyValues(self.network), state["w"]
 
 
-BLOCK = 256  # steps that are worked through together, which stay in cache
+BLOCK = 512  # steps that are worked through together, which stay in cache
 FIELDS = "observations", "actions", "rewards", "next_observations", "terminated"
 
 
@@ -229,3 +234,9 @@ def sampled(replay: State, places: Tensor) -> State:
     S, capacity = replay["actions"].shape
     rows = (places.flatten(1) + capacity * torch.arange(S)[:, None]).flatten()
     return {name: x.flatten(0, 1).index_select(0, rows).unflatten(0, places.shape) for name, x in replay.items()}
+
+
+def by_update(batches: State) -> Iterator[State]:
+    """The batches [S, B, ...] of each update, of those of an iteration [S, U, B, ...]."""
+    for each in zip(*(x.unbind(1) for x in batches.values()), strict=True):
+        yield dict(zip(batches, each, strict=True))
