@@ -122,7 +122,7 @@ def score_products(policy: Policy, theta: Tensor, episodes: Trajectories) -> Sco
 CHUNK = 2**21  # numbers in a chunk of gradients
 STEPS = 16  # episodes are padded to a multiple of this many steps
 VECTOR = 16  # rows are worked through in multiples of this, whole vectors of any CPU
-TOGETHER = 1024  # steps that are worked through together, which stay in cache
+TOGETHER = 4096  # steps that are worked through together, which stay in cache
 
 
 def _batches(lengths: NDArray[np.int64]) -> Iterator[tuple[Indices, Indices, int]]:
