@@ -19,7 +19,7 @@ from ablate.envs.outcomes import from_outcomes
 from ablate.envs.tabular import Tabular
 from ablate.errors import UserError
 from ablate.learners.base import State, mean_of_updates, part
-from ablate.learners.dqn import DQN, by_update, sampled, stored
+from ablate.learners.dqn import DQN, by_update, sampled, store_
 from ablate.networks import Network
 from ablate.optimizers import Adam, Moments
 from ablate.policies import GreedyValues
@@ -156,12 +156,10 @@ def test_the_buffer_is_a_ring(capacity: int, batches: list[int]) -> None:
     for size in (min(size, capacity) for size in batches):
         numbers = torch.arange(first + 1, first + size + 1)
         new = {"actions": torch.stack([numbers, -numbers]), "rewards": torch.stack([numbers, -numbers]).float()}
-        before = {name: x.clone() for name, x in replay.items()}
-        after = stored(replay, new, first)
-        assert all(torch.equal(replay[name], before[name]) for name in replay)
+        store_(replay, new, first)
         for number in numbers.tolist():
             plain[(number - 1) % capacity] = number
-        replay, first = after, first + size
+        first += size
         assert replay["actions"].tolist() == [plain, [-number for number in plain]]
         assert replay["rewards"].tolist() == replay["actions"].tolist()
 
@@ -212,6 +210,17 @@ def test_a_full_buffer_keeps_the_newest_steps() -> None:
     ring, _ = collected(dqn(TABLE, capacity=8, learning_starts=99), 10)
     for name, x in ring.items():
         assert torch.equal(x, whole[name][:, 32:])  # steps 32 .. 39 of 40, from place 32 mod 8 = 0 on
+
+
+def test_an_iteration_repeated_from_the_state_before_it_is_the_same() -> None:
+    """Though the buffer is written to in place: a run that is saved while an iteration is under way begins it anew."""
+    learner = dqn(TABLE, capacity=8, learning_starts=8)
+    _, state = collected(learner, 6)
+    iteration = 7
+    once = {name: x.clone() for name, x in learner.iterate(state, [5], iteration)[0].items()}
+    again, _ = learner.iterate(state, [5], iteration)
+    assert all(torch.equal(again[name], x) for name, x in once.items())
+    assert not torch.equal(again["w"], state["w"])
 
 
 def test_a_buffer_that_is_not_full_is_sampled_as_far_as_it_is_filled() -> None:

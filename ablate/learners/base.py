@@ -24,7 +24,8 @@ class Learner(Protocol):
         ...
 
     def iterate(self, state: State, seeds: Sequence[int], iteration: int) -> tuple[State, Record]:
-        """Iteration number 1, 2, ...; a record has at least env_steps, episodes, return_mean, grad_norm."""
+        """Iteration number 1, 2, ...; a record has at least env_steps, episodes, return_mean, grad_norm. What it writes
+        to in the state that it is given, it writes to before it looks at it: it can be repeated from there."""
         ...
 
     def probed(self, state: State) -> tuple[Tensor, State, State]:

@@ -137,7 +137,7 @@ class DQN:
         first = (iteration - 1) * self.new
         epsilon = np.array([self.epsilon(first + self.environments * t) for t in range(self.steps)])
         new = self.act(w, walk, seeds, iteration, epsilon)
-        replay = stored(replay, new, first)
+        store_(replay, new, first)
         if (iteration - 1) % self.target_every == 0:
             target = w
 
@@ -222,11 +222,16 @@ BLOCK = 512  # steps that are worked through together, which stay in cache
 FIELDS = "observations", "actions", "rewards", "next_observations", "terminated"
 
 
-def stored(replay: State, new: State, first: int) -> State:
-    """The buffer [S, C, ...] after steps number first, first + 1, ... [S, K, ...]: number i is in place i mod C."""
+def store_(replay: State, new: State, first: int) -> None:
+    """Put steps number first, first + 1, ... [S, K, ...] in the buffer [S, C, ...], number i in place i mod C.
+
+    In place: a copy of the buffer would take longer than learning from it. The state before the iteration shares it and
+    stays what it was: what is written over here is written over before anything is drawn, whenever it goes on.
+    """
     capacity, steps = replay["actions"].shape[1], new["actions"].shape[1]
     places = torch.arange(first, first + steps) % capacity
-    return {name: x.index_copy(1, places, new[name]) for name, x in replay.items()}
+    for name, x in replay.items():
+        x.index_copy_(1, places, new[name])
 
 
 def sampled(replay: State, places: Tensor) -> State:
