@@ -130,8 +130,10 @@ class RMSProp:
 
     def ascend(self, theta: Tensor, gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Moments]:
         g = clipped(gradient, self.max_grad_norm)
-        v = self.decay * moments["v"] + (1 - self.decay) * g * g
-        return theta + self.lr * g / (v.sqrt() + self.eps), {"v": v}
+        v, room = self.decay * moments["v"], (1 - self.decay) * g
+        v += room.mul_(g)
+        torch.sqrt(v, out=room).add_(self.eps)  # in place: new memory would take as long as the arithmetic
+        return (self.lr * g).div_(room).add_(theta), {"v": v}
 
     def scale(self, theta: Tensor, moments: Moments, steps: int) -> Tensor | None:
         """1 / (sqrt(v) + eps)."""
