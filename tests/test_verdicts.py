@@ -1,5 +1,6 @@
 """The rule that turns estimates into verdicts: answers, words, levels, and how often it is wrong."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -21,6 +22,7 @@ from ablate.analysis.verdicts.verdict import (
     Verdict,
     evaluate,
     family,
+    from_record,
 )
 
 NAN, INF = float("nan"), float("inf")
@@ -177,6 +179,17 @@ def test_a_conjunction_fails_where_one_part_fails() -> None:
     assert [row.answer for row in both(good, bad).rows] == ["fails"]
     assert both(good, bad).rows[0].where == "here: b"
     assert both(bad, open_).word == "REFUTED"
+    (row,) = both(bad, open_).rows
+    assert [(other.where, other.answer, other.effect) for other in row.others] == [
+        ("here: b", "undecided", pytest.approx(0.2))
+    ]
+    (row,) = both(good, bad).rows
+    assert [(other.where, other.answer) for other in row.others] == [("here: a", "holds")]
+    assert row.others[0].low < 1 < row.others[0].high
+    assert row.others[0].level == row.level == 0.025  # one of two that may speak against it
+    assert [other.answer for other in both(bad, small).rows[0].others] == ["negligible"]
+    kept = both(good, bad)
+    assert from_record(json.loads(json.dumps(kept.record()))).rows == kept.rows
     assert [row.answer for row in both(good, small).rows] == ["negligible"]
     assert [row.answer for row in both(small, bad).rows] == ["fails"]
     assert both(good, open_).word == "INCONCLUSIVE"

@@ -144,8 +144,8 @@ def _repeated(claim: Claim, outputs: str, scale: Scale) -> list[Block]:
 
 
 def numbers(verdict: Verdict) -> Table:
-    """Every place of a verdict."""
-    frame = pd.DataFrame([_row(row) for row in verdict.rows])
+    """Every place of a verdict, with all that was asked there."""
+    frame = pd.DataFrame([_row(part) for row in verdict.rows for part in (row, *row.others)])
     meanings = {
         "asked": "what the number must be for the claim to hold here",
         "p": "the smallest level at which the place has this answer; empty where exact",

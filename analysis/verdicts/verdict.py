@@ -127,33 +127,46 @@ class ConditionResult:
 
     def row(self, answer: Answer, level: float) -> "Row":
         """As it is shown with its answer at a level."""
-        part = self.shown(answer)
-        question, estimate = self.parts[part]
         against = answer in AGAINST
         own = level / max(1, self.sampled) if against else level
-        low, high = estimate.limits(own)
         p = self.against if against else self.holds if answer == "holds" else min(self.holds, self.against)
-        known = estimate.samples is None
         needed = (asked.needed(found, own) for asked, found in self.parts)
-        named = (
-            f"{self.condition.where}: {list(self.condition.found)[part]}"
-            if len(self.parts) > 1
-            else self.condition.where
+        shown = self.shown(answer)
+        others = tuple(self._part(i, *_alone(*part, own), own) for i, part in enumerate(self.parts) if i != shown)
+        return replace(
+            self._part(shown, answer, p, own), needed=max((n for n in needed if n), default=None), others=others
         )
+
+    def _part(self, part: int, answer: Answer, p: float, level: float) -> "Row":
+        question, estimate = self.parts[part]
+        low, high = estimate.limits(level)
+        known = estimate.samples is None
+        named = f"{self.condition.where}: {list(self.condition.found)[part]}"
         return Row(
-            where=named,
+            where=named if len(self.parts) > 1 else self.condition.where,
             answer=answer,
             effect=estimate.value,
             low=low,
             high=high,
-            level=None if known else own,
+            level=None if known else level,
             p_value=None if known else p,
             samples=estimate.samples,
-            needed=max((n for n in needed if n), default=None),
+            needed=None,
             within=self.condition.within,
             unit=question.unit,
             asked=question.words,
         )
+
+
+def _alone(question: Question, estimate: Estimate, level: float) -> tuple[Answer, float]:
+    """The answer of one part at a level, and the smallest level at which it has one."""
+    found: list[tuple[Answer, float]] = [
+        ("negligible", question.negligible(estimate)),
+        ("holds", question.holds(estimate)),
+        ("fails", question.fails(estimate)),
+    ]
+    undecided: tuple[Answer, float] = ("undecided", min(p for _, p in found))
+    return next(((answer, p) for answer, p in found if p <= level < 1), undecided)
 
 
 def _against(question: Question, estimate: Estimate) -> float:
@@ -162,7 +175,10 @@ def _against(question: Question, estimate: Estimate) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """A place as it is shown: its answer, the effect and the limits that decided, at `level` (None: exact)."""
+    """A place as it is shown: its answer, the effect and the limits that decided, at `level` (None: exact).
+
+    others: what else was asked there, each part with the answer that it has by itself.
+    """
 
     where: str
     answer: Answer
@@ -176,6 +192,25 @@ class Row:
     within: bool
     unit: str
     asked: str
+    others: tuple["Row", ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """In plain types for JSON; `others` where there are any."""
+        others = {"others": [other.record() for other in self.others]} if self.others else {}
+        return {
+            "where": self.where,
+            "answer": self.answer,
+            "asked": self.asked,
+            "unit": self.unit,
+            "effect": _plain(self.effect),
+            "low": _plain(self.low),
+            "high": _plain(self.high),
+            "level": self.level,
+            "p_value": self.p_value,
+            "samples": self.samples,
+            "needed": self.needed,
+            "within_the_claim": self.within,
+        } | others
 
 
 @dataclass(frozen=True)
@@ -277,23 +312,7 @@ class Verdict:
             "level": self.level if self.sampled else None,
             "needed": self.needed,
             "sentence": self.sentence,
-            "places": [
-                {
-                    "where": row.where,
-                    "answer": row.answer,
-                    "asked": row.asked,
-                    "unit": row.unit,
-                    "effect": _plain(row.effect),
-                    "low": _plain(row.low),
-                    "high": _plain(row.high),
-                    "level": row.level,
-                    "p_value": row.p_value,
-                    "samples": row.samples,
-                    "needed": row.needed,
-                    "within_the_claim": row.within,
-                }
-                for row in rows
-            ],
+            "places": [row.record() for row in rows],
         }
 
 
@@ -304,7 +323,8 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
         unknown = nan if place["answer"] == "undecided" else inf  # JSON has no infinity: of a crossover that is nowhere
         absent = {"effect": unknown, "low": -inf, "high": inf}
         own: dict[str, Any] = {key: absent[key] if x is None and key in absent else x for key, x in place.items()}
-        return Row(within=own.pop("within_the_claim"), **own)
+        others = tuple(row(other) for other in own.pop("others", ()))
+        return Row(within=own.pop("within_the_claim"), others=others, **own)
 
     kept = Verdict(record["claim"], level=LEVEL if record["level"] is None else record["level"])
     rows = [row(place) for place in record["places"]]

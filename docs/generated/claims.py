@@ -43,7 +43,8 @@ def one_claim(claim: Claim, answer: dict[str, Any] | None) -> str:
         parts.append(f"*{name.capitalize()}*: {escaped(question.estimand.rstrip('.'))}. Asked: is it {question.words}?")
     if answer:
         parts.append(f"**{answer['verdict']}.** {escaped(answer['plainly'])}")
-        parts.append(table(("place", "answer", "effect", "unit"), map(place, answer["places"])))
+        asked = [part for found in answer["places"] for part in (found, *found.get("others", ()))]
+        parts.append(table(("place", "answer", "effect", "unit"), map(place, asked)))
     else:
         parts.append("Not in the kept results: its runs are made again. The command below judges it.")
     picture = LECTURE / "figures" / f"{claim.id}.png"
