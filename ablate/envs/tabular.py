@@ -56,7 +56,7 @@ class Tabular:
         self._features = mdp.features.astype(np.float32)
         self._start = thresholds(mdp.rho0)
         width = mdp.successors.shape[2]
-        self._thresholds = thresholds(mdp.probabilities).reshape(-1, width)  # [S * A, K]
+        self._thresholds = np.ascontiguousarray(thresholds(mdp.probabilities).reshape(-1, width).T)  # [K, S * A]
         self._successors, self._rewards = mdp.successors.ravel(), mdp.rewards.ravel()  # [S * A * K]
         self._deviations = None if mdp.reward_std is None else mdp.reward_std.ravel()
 
@@ -69,7 +69,7 @@ class Tabular:
         self._episodes = np.arange(blocks.shape[0] * episodes).reshape(-1, episodes)  # which column each row reads
         self._time = 0
         self.states = np.searchsorted(self._start, self._uniforms[0][self._episodes], side="right")
-        return self._features[self.states]
+        return self._features.take(self.states, axis=0)
 
     def step(self, actions: NDArray) -> tuple[Float32, Floats, Bools, Bools]:
         self._time += 1
@@ -82,7 +82,7 @@ class Tabular:
                 truncated = ~terminated
             else:
                 terminated = np.ones_like(terminated)
-        return self._features[self.states], rewards, terminated, truncated
+        return self._features.take(self.states, axis=0), rewards, terminated, truncated
 
     def keep(self, rows: NDArray[np.int64]) -> None:
         self.states = self.states.take(rows)
@@ -103,19 +103,19 @@ class Tabular:
         return successors[..., None], rewards, terminated
 
     def observe(self, states: NDArray) -> Float32:
-        return self._features[states[..., 0]]
+        return self._features.take(states[..., 0], axis=0)
 
     def _outcomes(
         self, states: Integers, actions: NDArray, u: Floats, noise: Floats | None
     ) -> tuple[Integers, Floats, Bools]:
         """s', r and whether s' is terminal, by the inverse CDF of uniform numbers u, and normal noise of Gaussian r."""
         pairs = states * self.mdp.num_actions + actions
-        outcome = (u[..., None] >= self._thresholds[pairs]).sum(-1)
-        outcome += pairs * self._thresholds.shape[1]
-        successors, rewards = self._successors[outcome], self._rewards[outcome]
+        outcome = (u >= self._thresholds.take(pairs, axis=1)).sum(0)  # NumPy is slow along a short last axis
+        outcome += pairs * len(self._thresholds)
+        successors, rewards = self._successors.take(outcome), self._rewards.take(outcome)
         if self._deviations is not None:
-            rewards = rewards + self._deviations[outcome] * noise
-        return successors, rewards, self.mdp.terminal[successors]
+            rewards = rewards + self._deviations.take(outcome) * noise
+        return successors, rewards, self.mdp.terminal.take(successors)
 
 
 class Grouped(Tabular):
@@ -132,7 +132,7 @@ class Grouped(Tabular):
         super().reset(streams, episodes)
         size = self.group or episodes
         self.states = self.states[:, np.arange(episodes) // size * size]  # that of each group's first
-        return self._features[self.states]
+        return self._features.take(self.states, axis=0)
 
     def ungrouped(self) -> Tabular:
         """The same MDP with a first state for every episode."""

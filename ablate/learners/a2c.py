@@ -144,7 +144,8 @@ class A2C:
         for_w = self.critic.gradient(w, [h[:, :rows] for h in inputs], 2 * self.value_coefficient / rows * A)
         outputs, inputs = self.policy.network.forward(theta, _rows(steps.observations))
         d = A * self.policy.score(outputs, _rows(steps.actions))
-        d += self.entropy_coefficient * self.policy.entropy_score(outputs)
+        if self.entropy_coefficient:
+            d += self.entropy_coefficient * self.policy.entropy_score(outputs)
         for_theta = self.policy.network.gradient(theta, inputs, d / rows)
         entropy = self.policy.entropy(outputs).mean(1)
         return ActorCriticGradient(
