@@ -131,7 +131,7 @@ def test_rows_of_a_seed_do_not_depend_on_its_neighbours(env, monkeypatch):
     among = probe.measure(theta, {}, [4, 7, 11], 0)
     (alone,) = probe.measure(theta[1:2], {}, [7], 0)
     np.testing.assert_equal(alone, among[1])  # to the last bit; nan equals nan
-    monkeypatch.setattr(sampled, "TOGETHER", 1)
+    monkeypatch.setattr(sampled, "NUMBERS_AT_ONCE", 1)
     np.testing.assert_equal(probe.measure(theta, {}, [4, 7, 11], 0), among)
 
 

@@ -106,14 +106,15 @@ class GridObservations(Wrapper):
             )
         super().__init__(env)
         self._bins, self._low, self._high = (np.array(x) for x in (bins, low, high))
+        self._cells = np.append(np.cumprod(self._bins[:0:-1])[::-1], 1)  # from one bin of a dimension to the next
         self.observation_size = prod(bins)
 
     def seen(self, observations: Float32) -> Float32:
         share = (observations.astype(np.float64) - self._low) / (self._high - self._low)
-        index = np.clip(np.floor(np.nan_to_num(share * self._bins)), 0, self._bins - 1).astype(np.int64)
-        cells = np.ravel_multi_index(tuple(np.moveaxis(index, -1, 0)), tuple(self._bins.tolist()))
+        index = np.fmin(np.fmax(np.floor(share * self._bins), 0), self._bins - 1)  # NaN is in the first bin
+        cells = (index.astype(np.int64) * self._cells).sum(-1)
         one_hot = np.zeros((*cells.shape, self.observation_size), np.float32)
-        np.put_along_axis(one_hot, cells[..., None], 1, axis=-1)
+        one_hot.reshape(cells.size, -1)[np.arange(cells.size), cells.ravel()] = 1
         return one_hot
 
 

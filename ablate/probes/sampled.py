@@ -35,7 +35,7 @@ from ablate.statistics.interval import Interval, inverse
 
 Row = dict[str, Any]
 EPISODES_AT_ONCE = 64  # per-trajectory gradients that are held at a time
-TOGETHER = 2**20  # numbers in the blocks of the seeds that are measured together
+NUMBERS_AT_ONCE = 2**20  # in the blocks of the seeds that are measured together
 COSINE_BATCHES = 16
 DIRECTIONS = 1024  # parameters up to which the span of the scores is looked at
 FITS = 100  # iterations' worth of updates that a fitted critic gets on its held-out episodes
@@ -167,10 +167,10 @@ class Probe(SampledProbe):
         weights = self._weights(theta, episodes, signals)
         truth, scale = self._truth(theta), self._scale(theta, moments, iteration)
         returns = ordered_sum(ordered_sum(episodes.rewards, axis=2), axis=1) / self.episodes
-        width = max(1, TOGETHER // (len(weights) * theta.shape[1] * min(self.episodes, BLOCKS)))
+        together = max(1, NUMBERS_AT_ONCE // (len(weights) * theta.shape[1] * min(self.episodes, BLOCKS)))
         rows: list[list[Row]] = []
-        for start in range(0, len(seeds), width):
-            s = slice(start, start + width)
+        for start in range(0, len(seeds), together):
+            s = slice(start, start + together)
             exact, own = _of(truth, s), _of(scale, s)
             rows += self._rows(theta[s], episodes.of(s), weights[:, s], exact, own)
         head = {"iteration": iteration, "mode": self._mode()}
@@ -316,16 +316,16 @@ def measures(
         T = intervals["trace_variance"].value
         columns["crossover"] = noise.crossover(np.maximum(away.value, 0), T, np.zeros_like(T), T[:, [reference]])
     if truth is not None:
-        own, truth = truth, truth[:, None]
-        intervals["bias_squared"] = bias.bias_squared(blocks, truth)
-        intervals["mse"] = bias.mean_squared_error(blocks, truth, int(batch / unit))
-        intervals["cosine"] = bias.cosine(blocks, truth, COSINE_BATCHES)
-        intervals["directional_variance"] = _scaled(noise.directional_variance(blocks, truth), unit)
-        intervals["projection"] = bias.projection(blocks, truth)
+        exact = truth[:, None]  # of every variant
+        intervals["bias_squared"] = bias.bias_squared(blocks, exact)
+        intervals["mse"] = bias.mean_squared_error(blocks, exact, int(batch / unit))
+        intervals["cosine"] = bias.cosine(blocks, exact, COSINE_BATCHES)
+        intervals["directional_variance"] = _scaled(noise.directional_variance(blocks, exact), unit)
+        intervals["projection"] = bias.projection(blocks, exact)
         columns["wald_p"] = np.full(blocks.mean.shape[:-1], np.nan)
         if scores is not None:
-            each = zip(own, scores, strict=True)
-            columns["wald_p"] = np.stack([bias.wald(blocks.of(s), g, z) for s, (g, z) in enumerate(each)])
+            each = zip(truth, scores, strict=True)
+            columns["wald_p"] = np.stack([bias.wald(blocks.of(s), g, Z) for s, (g, Z) in enumerate(each)])
     return columns | _with_limits(intervals)
 
 
