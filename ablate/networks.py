@@ -66,8 +66,8 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | Non
     if rows >= MANY_ROWS and columns < 4 and b.shape[1] >= LONG:
         narrow = product(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
         return narrow if bias is None else narrow + bias
-    by_rows = a.stride(2) == b.stride(2) == 1 and bias is None  # else it would round otherwise
-    if columns < 4 and rows * b.shape[1] >= NARROW and by_rows:
+    if columns < 4 and bias is None and rows * b.shape[1] >= NARROW and a.stride(2) == b.stride(2) == 1:
+        # With a bias, or where columns lie together, it would round otherwise.
         return torch.bmm(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
 
