@@ -18,10 +18,30 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def _column(name: str, values: Sequence | np.ndarray) -> pa.Array:
-    """int64 for counts, float64 for other numbers, else what pyarrow makes of the values."""
-    column = pa.array(values)
-    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)
-    return column.cast(pa.int64() if name in COUNTS else pa.float64()) if number else column
+    """int64 for counts, float64 for other numbers, else booleans or strings; null where a value is None.
+
+    From buffers: `pa.array` imports pandas, which takes a process as long as it takes to train for some iterations.
+    """
+    kind = pa.int64() if name in COUNTS else pa.float64()
+    known = np.array([value is not None for value in values], bool)
+    found = np.asarray(values if known.all() else [value for value in values if value is not None])
+    if found.dtype.kind == "U":
+        strings = pa.lib.StringBuilder()
+        strings.append_values(values)
+        return strings.finish()
+    if found.dtype.kind == "b":
+        data, kind = np.zeros(len(known), bool), pa.bool_()
+    elif found.dtype.kind == "i" or (found.dtype.kind == "f" and (kind == pa.float64() or not len(found))):
+        data = np.zeros(len(known), kind.to_pandas_dtype())
+    else:  # numbers that need a check, and what has no place in a table
+        return pa.array(values).cast(kind)
+    data[known] = found
+    buffers = [None if known.all() else _bits(known), _bits(data) if kind == pa.bool_() else pa.py_buffer(data)]
+    return pa.Array.from_buffers(kind, len(known), buffers)
+
+
+def _bits(x: np.ndarray) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(x, bitorder="little"))
 
 
 def table(columns: Columns) -> pa.Table:
