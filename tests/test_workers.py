@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,24 @@ def test_a_process_that_is_free_gets_a_share_of_a_block_under_way(
         for name in set(part.curves) - {"wall_time"}:
             value = np.asarray(part.curves[name])
             assert wanted[f"curves {name}"].startswith(value.tobytes()), (seed, name)
+
+
+def test_of_equally_wide_blocks_those_with_a_critic_begin_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[tuple[str, int]] = []
+    submit = workers.Workers.submit
+
+    def submitted(self: workers.Workers, cell: Cell, seeds: Sequence[int], checkpoint_seconds: float) -> Any:
+        handed.append((cell.config["phi"]["name"], len(seeds)))
+        return submit(self, cell, seeds, checkpoint_seconds)
+
+    monkeypatch.setattr(workers.Workers, "submit", submitted)
+    sweep = pool.Pool(ProgressReporter(live=False))
+    for phi, seeds in {"rtg": "0-1", "return": "0-3", "td": "0-3", "advantage": "0-1"}.items():
+        sweep.add(job(tmp_path, "env=bandit", f"phi={phi}", seeds=seeds), phi)
+    sweep.finish()
+    assert handed == [("td", 4), ("return", 4), ("advantage", 2), ("rtg", 2)]
 
 
 def test_jobs_of_one_cell_share_a_block(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The cells of a sweep as one pool of work: blocks of seeds go to whichever process is free, wide ones first.
+"""The cells of a sweep as one pool of work: blocks of seeds go to whichever process is free, wide and long ones first.
 
 Seeds side by side share the overhead of every step, so a block has all seeds of its cell while there is enough for
 every process. The tail is split: where a process has nothing to do, the block with most left saves its seeds, returns
@@ -118,6 +118,12 @@ def _started(processes: int | Dask, reporter: ProgressReporter) -> Workers | Clu
     return _workers[processes]
 
 
+def _begins(block: SeedBlock) -> tuple[int, bool]:
+    """Wide blocks begin first, and of those as wide the ones that train a critic too: begun last, the longest would
+    have to be cut for the other processes, and seeds side by side gain speed."""
+    return -len(block.seeds), not block.scheduler.cell.config.get("critic")
+
+
 class _Training:
     """Blocks that wait, and blocks that are under way."""
 
@@ -127,7 +133,7 @@ class _Training:
         self.schedulers, self.workers, self.reporter = schedulers, workers, reporter
         self.label = schedulers[0].summary.label if len(schedulers) == 1 else f"{len(schedulers)} jobs"
         blocks = [block for scheduler in schedulers for block in scheduler.blocks()]
-        self.waiting = deque(sorted(blocks, key=lambda block: -len(block.seeds)))
+        self.waiting = deque(sorted(blocks, key=_begins))
         self.at_work: dict[TaskHandle, SeedBlock] = {}
         self.divided: set[TaskHandle] = set()  # asked to return their seeds
         self.used = sum(scheduler.share for scheduler in schedulers)  # counted in seeds
