@@ -35,7 +35,7 @@ from pathlib import Path
 from statistics import median
 
 from ablate.resources import cores
-from ablate.store import Cell, read_jobs
+from ablate.store import Cell
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (4, 64, 64, 2)
@@ -73,19 +73,20 @@ def _processor_time() -> float:
 
 
 def ablate(name: str, *words: str) -> Runs:
-    """A sweep in a fresh folder: the whole process; of one job also its training alone, whose processor time is what a
-    run of one iteration does not take."""
+    """A sweep in a fresh folder: the whole process; of one job also its training alone: the longest that a seed took,
+    from the moment that its process began with it, and the processor time that a run of one iteration does not take."""
     with tempfile.TemporaryDirectory() as folder:
         command, path = [sys.executable, "-m", "ablate", "-m", *words], os.environ.get("PYTHONPATH", "")
         _, seconds, processor = finished(command, folder, PYTHONPATH=os.pathsep.join((str(ROOT), path)))
         outputs = Path(folder) / "outputs"
         cells = [Cell(path.parent) for path in sorted(outputs.glob("main/*/config.yaml"))]
-        steps = sum(int(cell.curves(seed)["env_steps"].iloc[-1]) for cell in cells for seed in cell.seeds())
-        jobs = read_jobs(next((outputs / ".sweeps").iterdir()))
-    found = {name + WHOLE: (float(steps), seconds, processor)}
-    if len(jobs) == 1 and "iterations=1" not in words:
+        runs = [(cell, seed) for cell in cells for seed in cell.seeds()]
+        steps = sum(float(cell.curves(seed)["env_steps"].iloc[-1]) for cell, seed in runs)
+        longest = max(float(cell.manifest(seed)["wall_time_s"]) for cell, seed in runs)
+    found = {name + WHOLE: (steps, seconds, processor)}
+    if len(cells) == 1 and "iterations=1" not in words:
         _, _, start = ablate(name, *(word for word in words if "iterations" not in word), "iterations=1")[name + WHOLE]
-        found[name + ALONE] = jobs[0]["env_steps"], jobs[0]["seconds"], processor - start
+        found[name + ALONE] = steps, longest, processor - start
     return found
 
 
