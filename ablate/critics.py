@@ -168,9 +168,9 @@ class LearnedCritic:
             moments = {k: state[f"{name}.{k}"] for k in self.optimizer.initial(w[:0])}
             first = (iteration - 1) * self.updates + 1
             for update, parts in enumerate(self._batches(name, (*steps, y), rows, seeds, iteration), start=first):
-                gradient, *more = (self._gradient(approximator, w[part.seeds], part) for part in parts)
-                for part, other in zip(parts[1:], more, strict=True):
-                    gradient[part.seeds] += other
+                gradient = torch.zeros_like(w)
+                for part in parts:
+                    gradient[part.seeds] += self._gradient(approximator, w[part.seeds], part)
                 w, moments = self.optimizer.ascend(w, gradient, moments, update)
             state = state | _named(name, w, moments)
         return state, record
@@ -178,7 +178,7 @@ class LearnedCritic:
     def _batches(
         self, name: str, steps: Sequence[Tensor], rows: Rows, seeds: Sequence[int], iteration: int
     ) -> Iterator[list["_Part"]]:
-        """The steps of every update, in one or more parts, the first of them of all seeds."""
+        """The steps of every update, in one or more parts."""
         if self.batch_size == "all":
             each = torch.from_numpy(np.where(rows.valid, rows.counts[:, None], np.inf).astype(np.float32))
             blocks = [(torch.from_numpy(active), block) for block, active in rows.blocks()]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.baselines import ScoreProducts
-from ablate.episodes.trajectories import ROWS, Rows, Trajectories
+from ablate.episodes.trajectories import Trajectories
 from ablate.phi import Signals
 from ablate.policies import Policy
 
@@ -41,26 +41,27 @@ def policy_gradient(
     entropy = torch.zeros(len(theta))
     for block, active in rows.blocks():
         seeds = slice(None) if len(active) == len(theta) else torch.from_numpy(active)
-        here, taken = theta[seeds], slice(block.start, block.start + _width(policy, rows, block))
+        length, steps = block.stop - block.start, int(rows.counts[active].max()) - block.start
+        here, taken = theta[seeds], slice(block.start, block.start + _width(policy, length, steps))
         outputs, inputs = policy.network.forward(here, observations[seeds, taken].contiguous())
         scores = policy.score(outputs, actions[seeds, taken]).mul_(shares[seeds, taken, None])
-        gradient[seeds] += policy.network.gradient(here, [_whole(x) for x in inputs], _whole(scores))
-        entropy[seeds] += _whole(policy.entropy(outputs) * valid[seeds, taken]).sum(1)
+        gradient[seeds] += policy.network.gradient(here, [_whole(x, length) for x in inputs], _whole(scores, length))
+        entropy[seeds] += _whole(policy.entropy(outputs) * valid[seeds, taken], length).sum(1)
     return GradientEstimate(gradient, entropy.numpy().astype(np.float64) / np.maximum(rows.counts, 1))
 
 
-def _width(policy: Policy, rows: Rows, block: slice) -> int:
+def _width(policy: Policy, length: int, steps: int) -> int:
     """How many rows of a block to work through: where at most half of them are steps that were taken, only these and as
     many more as keep their bits."""
-    steps = int(rows.counts.max()) - block.start
-    if 2 * steps > ROWS:
-        return ROWS
-    return max(policy.network.fewest_rows(ROWS), -(-steps // VECTOR) * VECTOR)
+    if 2 * steps > length:
+        return length
+    return max(policy.network.fewest_rows(length), -(-steps // VECTOR) * VECTOR)
 
 
-def _whole(x: Tensor) -> Tensor:
-    """[S, R, ...] with zeros up to ROWS: how a sum over rows is added may depend on their number."""
-    return x if x.shape[1] == ROWS else torch.constant_pad_nd(x, (0, 0) * (x.dim() - 2) + (0, ROWS - x.shape[1]))
+def _whole(x: Tensor, length: int) -> Tensor:
+    """[S, R, ...] with zeros up to the length of a block: how a sum over rows is added may depend on their number."""
+    missing = length - x.shape[1]
+    return torch.constant_pad_nd(x, (0, 0) * (x.dim() - 2) + (0, missing)) if missing else x
 
 
 def signals_of(policy: Policy, theta: Tensor, episodes: Trajectories, gamma: float) -> Signals:

@@ -48,35 +48,29 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | Non
     """a b + bias for batches of matrices [S, R, K] and [S, K, O], batch-invariant.
 
     A seed's bits do not depend on the others'. How a row's depend on the number of rows and on its place among them is
-    the CPU's: see `fewest_rows`. For few such cases rows are filled up to a multiple of 4, 5 to 11 columns too, one
-    column to 2, with zeros. Large matrices go seed by seed to oneDNN, up to twice as fast where MKL keeps its widest
-    vectors to Intel's processors; few columns are twice as fast as rows, those of a long sum several times. A large
-    product is put into ``room``, if there is any.
+    the CPU's: see `fewest_rows`. For few such cases rows are filled up to a multiple of 4 with zeros, 9 to 11 columns
+    to 12.
+
+    MKL works all seeds through in one call, but keeps its widest vectors to Intel's processors. Large matrices go seed
+    by seed to oneDNN, up to twice as fast on others; their product is put into ``room``, if there is any. One row and
+    few columns are NumPy's, several times as fast; for one row it is batch-invariant too, where MKL's bits depend on
+    where in memory a matrix lies.
     """
-    rows, columns = a.shape[1], b.shape[2]
-    if b.shape[1] == 1:  # MKL takes several times as long, and on some CPUs rounds once or twice by how many matrices
+    rows, inner, columns = a.shape[1], b.shape[1], b.shape[2]
+    if inner == 1:  # MKL takes several times as long, and on some CPUs rounds once or twice by how many matrices
         return a * b if bias is None else a * b + bias
-    if rows % 4:
+    if rows % 4 and rows > 1:
         return product(torch.constant_pad_nd(a, (0, 0, 0, -rows % 4)), b, bias)[:, :rows]
-    if spare := 1 if columns == 1 else -columns % 4 if 4 < columns < 12 else 0:
-        wide = product(a, torch.constant_pad_nd(b, (0, spare)))[..., :columns]
+    if rows == 1 or columns < FEW_COLUMNS:
+        y = torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
+        return y if bias is None else y.add_(bias)
+    if 8 < columns < 12:
+        wide = product(a, torch.constant_pad_nd(b, (0, 12 - columns)))[..., :columns]
         return wide if bias is None else wide + bias
-    if rows >= MANY_ROWS and b.shape[1] * columns >= LARGE and min(b.shape[1], columns) >= 32 and ONEDNN:
-        return _seed_by_seed(a.new_empty(len(a), rows, columns) if room is None else room, a, b, bias)
-    if rows >= MANY_ROWS and columns < 4 and b.shape[1] >= LONG:
-        narrow = product(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
-        return narrow if bias is None else narrow + bias
-    if columns < 4 and bias is None and rows * b.shape[1] >= NARROW and a.stride(2) == b.stride(2) == 1:
-        # With a bias, or where columns lie together, it would round otherwise.
-        return torch.bmm(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
+    large = LARGE if a.stride(2) == 1 else 2 * LARGE  # oneDNN copies what is transposed
+    if rows * inner * columns >= large and min(rows, inner, columns) >= 16 and ONEDNN:
+        return _seed_by_seed(room, a, b, bias)
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
-
-
-def row_product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`product` for one row, [S, 1, K]. NumPy's product of a vector and a matrix is batch-invariant, which MKL's is
-    not: its bits depend on where in memory a matrix lies. It takes a third of the time of four rows."""
-    y = torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
-    return y if bias is None else y.add_(bias)
 
 
 def store_product(out: Tensor, a: Tensor, b: Tensor) -> None:
@@ -86,12 +80,18 @@ def store_product(out: Tensor, a: Tensor, b: Tensor) -> None:
         out.copy_(found)
 
 
-def _seed_by_seed(out: Tensor, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    """out <- a b + bias; each seed's product is stored while it is in the cache."""
+def _seed_by_seed(room: Tensor | None, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    """a b + bias, put into ``room`` where there is any; each seed's product is stored while it is in the cache."""
     linear = torch.ops.mkldnn._linear_pointwise.default  # x W' + b
     biases = [None] * len(a) if bias is None else bias[:, 0].unbind()
-    for y, x, w, c in zip(out.unbind(), a.unbind(), b.transpose(1, 2).unbind(), biases, strict=True):
-        y.copy_(linear(x, w, c, "none", [], ""))
+    products = (
+        linear(x, w, c, "none", [], "") for x, w, c in zip(a.unbind(), b.transpose(1, 2).unbind(), biases, strict=True)
+    )
+    if room is None and len(a) == 1:
+        return next(products)[None]
+    out = a.new_empty(len(a), a.shape[1], b.shape[2]) if room is None else room
+    for y, found in zip(out.unbind(), products, strict=True):
+        y.copy_(found)
     return out
 
 
@@ -107,7 +107,7 @@ def orthogonal(stream: np.random.Generator, inputs: int, outputs: int) -> NDArra
 
 
 ONEDNN = torch.backends.mkldnn.is_available()
-MANY_ROWS, LARGE, LONG, NARROW = 16, 2**14, 128, 2**11  # from where on these pay
+LARGE, FEW_COLUMNS = 2**21, 8  # multiplications from which on, and columns below which, these pay
 
 
 @cache
@@ -223,11 +223,11 @@ class Network:
         layers, (activate, _) = self.layers(theta), ACTIVATIONS[self.activation]
 
         def forward(x: Tensor) -> tuple[Tensor, list[Tensor]]:
-            inputs, times = [], row_product if x.shape[1] == 1 else product
+            inputs = []
             for k, (weight, bias) in enumerate(layers):
                 x = activate(x) if k else x
                 inputs.append(x)
-                x = times(x, weight, bias)
+                x = product(x, weight, bias)
             if self.free:
                 x = torch.cat([x, theta[:, None, -self.free :].expand(-1, x.shape[1], -1)], dim=-1)
             return x, inputs

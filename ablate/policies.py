@@ -6,6 +6,7 @@ outputs, in closed form as on the slides; `gradients` carries it on to the param
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import e, log, pi
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -100,9 +101,11 @@ class Categorical:
 
     def sample(self, outputs: Tensor, draws: NDArray) -> NDArray:
         """Inverse-CDF: the first a with u * sum_b exp(f_b) < sum_{b <= a} exp(f_b)."""
-        weights = outputs.numpy().transpose(2, 0, 1).copy()  # actions first: NumPy is slow along a short last axis
-        weights -= np.maximum.reduce(weights)
-        cdf = np.add.accumulate(np.exp(weights, weights))
+        cdf = outputs.numpy().transpose(2, 0, 1).copy()  # actions first: NumPy is slow along a short last axis
+        cdf -= np.maximum.reduce(cdf)
+        np.exp(cdf, cdf)
+        for before, weight in pairwise(cdf):
+            weight += before
         return np.add.reduce(draws * cdf[-1] >= cdf[:-1], dtype=np.int64)
 
     def mode(self, outputs: Tensor) -> NDArray:

@@ -195,8 +195,9 @@ def test_whitening_is_over_the_steps_that_were_taken(phi: str, baseline: str) ->
 def test_the_estimate_over_more_steps_than_a_block_holds(phi: str, baseline: str) -> None:
     policy = Categorical(3, 3, [8])
     theta = parameters(policy.network, SEEDS)
-    episodes = episodes_of(policy, theta, [[300, 500, 3], [20, 90, 9], [510, 500, 14]])
-    assert [len(active) for _, active in episodes.rows.blocks()] == [3, 2]
+    episodes = episodes_of(policy, theta, [[300, 500, 3], [20, 90, 9], [4100, 500, 14]])
+    blocks = [(block.start, seeds.tolist()) for block, seeds in episodes.rows.blocks()]
+    assert blocks == [(0, [1]), (0, [0]), (0, [2]), (4096, [2])]
     assert_equals_slide(variant(phi, baseline), policy, theta, episodes, 0.99)
 
 

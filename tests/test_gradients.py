@@ -52,11 +52,11 @@ def test_rows_without_a_step_are_left_out_to_the_last_bit(policy: Policy, length
     rows, (x, _, a) = episodes.rows, (torch.from_numpy(y) for y in episodes.steps)
     shares = torch.from_numpy(rows.pack(phi).astype(np.float32) / np.float32(phi.shape[1]))
     gradient, entropy = torch.zeros_like(theta), torch.zeros(len(theta))
-    for block, _ in rows.blocks():
-        outputs, inputs = policy.network.forward(theta, x[:, block])
-        scores = policy.score(outputs, a[:, block]) * shares[:, block, None]
-        gradient += policy.network.gradient(theta, inputs, scores)
-        entropy += (policy.entropy(outputs) * torch.from_numpy(rows.valid[:, block])).sum(1)
+    for block, seeds in rows.blocks():
+        outputs, inputs = policy.network.forward(theta[seeds], x[seeds, block])
+        scores = policy.score(outputs, a[seeds, block]) * shares[seeds, block, None]
+        gradient[seeds] += policy.network.gradient(theta[seeds], inputs, scores)
+        entropy[seeds] += (policy.entropy(outputs) * torch.from_numpy(rows.valid[seeds, block])).sum(1)
     found = policy_gradient(policy, theta, episodes, phi)
     assert torch.equal(found.gradient, gradient)
     assert np.array_equal(found.entropy, entropy.numpy().astype(np.float64) / rows.counts)

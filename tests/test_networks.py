@@ -153,12 +153,14 @@ def test_zero_rows_behind_a_seeds_last_change_no_bit_of_its_gradient(network: Ne
     assert torch.equal(gradient + network.gradient(theta, nothing, torch.zeros_like(d)), gradient)
 
 
+@pytest.mark.parametrize("over_rows", [False, True])
 @pytest.mark.parametrize("inner", [1, 2, 3, 64, 512])
-@pytest.mark.parametrize("columns", [1, 2, 5, 256])
+@pytest.mark.parametrize("columns", [1, 2, 5, 9, 64, 256])
 @pytest.mark.parametrize("rows", [1, 2, 5, 33])
-def test_products_are_products_and_batch_invariant(rows: int, columns: int, inner: int) -> None:
+def test_products_are_products_and_batch_invariant(rows: int, columns: int, inner: int, over_rows: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(7, rows, inner, generator=generator)
+    a = a.transpose(1, 2).contiguous().transpose(1, 2) if over_rows else a
     b = torch.randn(7, inner, columns, generator=generator)
     bias = torch.randn(7, 1, columns, generator=generator)
     for extra in (None, bias):

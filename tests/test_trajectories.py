@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from ablate.episodes.trajectories import ROWS, Rows, Trajectories
+from ablate.episodes.trajectories import ROWS, TOGETHER, Rows, Trajectories
 
 
 @st.composite
@@ -66,18 +66,28 @@ def test_padding_with_rubbish_is_not_packed(lengths: NDArray) -> None:
     assert np.array_equal(batch.rows.pack(spoilt), batch.rows.pack(batch.rewards))
 
 
-@given(lengths_of())
-def test_blocks_hold_each_row_once_and_name_the_seeds_that_have_any_there(lengths: NDArray) -> None:
+@given(lengths_of(longest=3000))
+def test_blocks_hold_each_step_once_and_few_others(lengths: NDArray) -> None:
+    """A block is as long as its seeds' steps fill it, up to a multiple of ROWS, and all of it stays in cache."""
     rows = Rows(episodes(lengths).mask)
     assert rows.size % ROWS == 0
     assert rows.size - ROWS < max(rows.counts) <= rows.size
     seen = np.zeros(rows.valid.shape, int)
-    for block, active in rows.blocks():
-        assert block.stop - block.start == ROWS
-        for s in range(len(lengths)):
-            assert (s in active) == rows.valid[s, block].any()
-        seen[:, block] += 1
-    assert (seen == 1).all()
+    for block, seeds in rows.blocks():
+        length = block.stop - block.start
+        assert length % ROWS == 0
+        assert length * len(seeds) <= TOGETHER
+        assert (rows.counts[seeds] > block.stop - ROWS).all()
+        seen[seeds, block] += 1
+    assert (seen[rows.valid] == 1).all()
+    assert seen.max() == 1
+
+
+@given(lengths_of(longest=3000), st.data())
+def test_a_seeds_blocks_do_not_depend_on_the_others(lengths: NDArray, data: st.DataObject) -> None:
+    s = data.draw(st.integers(0, len(lengths) - 1))
+    together = [block for block, seeds in Rows(episodes(lengths).mask).blocks() if s in seeds]
+    assert together == [block for block, _ in Rows(episodes(lengths[s : s + 1]).mask).blocks()]
 
 
 @given(lengths_of(), st.data())

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-ROWS = 512  # rows are worked through in blocks of this many per seed: one fixed shape, whatever the other seeds do
+ROWS = 512  # a seed's rows are filled up to a multiple of this
+TOGETHER = 4096  # rows that are worked through together, of one seed or of several: what stays in cache
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,13 @@ class Rows:
         return x
 
     def blocks(self) -> list[tuple[slice, NDArray[np.int64]]]:
-        """(rows, seeds) of each block of ROWS rows, with the seeds that have any there."""
-        starts = range(0, self.size, ROWS)
-        return [(slice(start, start + ROWS), np.flatnonzero(self.counts > start)) for start in starts]
+        """(rows, seeds) of each block: up to TOGETHER rows, a multiple of ROWS, of one seed or of several that have as
+        many there. A seed's blocks do not depend on the other seeds, and so do the bits of sums over a block."""
+        found = []
+        for start in range(0, self.size, TOGETHER):
+            left = -(-np.clip(self.counts - start, 0, TOGETHER) // ROWS) * ROWS
+            for length in np.unique(left[left > 0]).tolist():
+                seeds, together = np.flatnonzero(left == length), TOGETHER // length
+                rows = slice(start, start + length)
+                found += [(rows, seeds[k : k + together]) for k in range(0, len(seeds), together)]
+        return found
