@@ -139,13 +139,16 @@ class Rows:
         return x
 
     def blocks(self) -> list[tuple[slice, NDArray[np.int64]]]:
-        """(rows, seeds) of each block: up to TOGETHER rows, a multiple of ROWS, of one seed or of several that have as
-        many there. A seed's blocks do not depend on the other seeds, and so do the bits of sums over a block."""
+        """(rows, seeds) of each block: rows up to a multiple of ROWS, of one seed or of several that fill as many, and
+        no more than TOGETHER with a step in all. Which rows a seed has in a block does not depend on the others, and so
+        neither do the bits of a sum over them."""
         found = []
         for start in range(0, self.size, TOGETHER):
-            left = -(-np.clip(self.counts - start, 0, TOGETHER) // ROWS) * ROWS
-            for length in np.unique(left[left > 0]).tolist():
-                seeds, together = np.flatnonzero(left == length), TOGETHER // length
+            steps = np.clip(self.counts - start, 0, TOGETHER)
+            lengths = -(-steps // ROWS) * ROWS
+            for length in np.unique(lengths[lengths > 0]).tolist():
+                seeds = np.flatnonzero(lengths == length)
+                together = TOGETHER // int(steps[seeds].max())
                 rows = slice(start, start + length)
                 found += [(rows, seeds[k : k + together]) for k in range(0, len(seeds), together)]
         return found
