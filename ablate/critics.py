@@ -200,21 +200,25 @@ class LearnedCritic:
 
     def _judge(self, name: str, w: Tensor, episodes: Trajectories) -> tuple[Floats, Floats]:
         """V_w (Q_w) of each step, and of the step after it: 0 where the episode terminated. [S,N,T] both."""
-        rows, approximator = episodes.rows, self.approximators[name]
-        observations, times, actions = (torch.from_numpy(x) for x in episodes.steps)
-        packed = torch.zeros(rows.valid.shape)
-        for block, active in rows.blocks():
-            s = torch.from_numpy(active)
-            x = self._features(observations[s, block], times[s, block])
-            packed[s, block] = approximator.predict(w[s], x, actions[s, block])[0]
-        final = self._features(torch.from_numpy(episodes.final_observations), torch.from_numpy(episodes.lengths))
-        bootstrap = approximator.predict(w, final, torch.from_numpy(episodes.final_actions))[0].numpy()
-        values = rows.unpack(packed.numpy().astype(np.float64) * rows.valid)
+        rows, final = episodes.rows, episodes.final_rows
+        ends = (episodes.final_observations, episodes.lengths, episodes.final_actions)
+        values = rows.unpack(self._predicted(name, w, rows, episodes.steps))
+        bootstrap = final.unpack(self._predicted(name, w, final, [final.pack(x[:, :, None]) for x in ends]))[..., 0]
         following = np.zeros_like(values)
         following[..., :-1] = values[..., 1:]
         last = episodes.lengths[..., None] - 1
         np.put_along_axis(following, last, np.where(episodes.terminated, 0.0, bootstrap)[..., None], axis=-1)
         return values, following
+
+    def _predicted(self, name: str, w: Tensor, rows: Rows, steps: Sequence[NDArray]) -> Floats:
+        """V_w (Q_w) at observations, times and actions that lie as rows, [S,R]."""
+        approximator, (observations, times, actions) = self.approximators[name], map(torch.from_numpy, steps)
+        found = torch.zeros(rows.valid.shape)
+        for block, active in rows.blocks():
+            s, taken = torch.from_numpy(active), rows.worked(block, active, approximator.network)
+            x = self._features(observations[s, taken], times[s, taken])
+            found[s, taken] = approximator.predict(w[s], x, actions[s, taken])[0]
+        return found.numpy().astype(np.float64) * rows.valid
 
     def _features(self, observations: Tensor, times: Tensor) -> Tensor:
         match self.clock:

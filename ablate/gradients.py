@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.baselines import ScoreProducts
-from ablate.episodes.trajectories import Trajectories
+from ablate.episodes.trajectories import TOGETHER, Trajectories
 from ablate.phi import Signals
 from ablate.policies import Policy
 
@@ -41,26 +41,17 @@ def policy_gradient(
     entropy = torch.zeros(len(theta))
     for block, active in rows.blocks():
         seeds = slice(None) if len(active) == len(theta) else torch.from_numpy(active)
-        length, steps = block.stop - block.start, int(rows.counts[active].max()) - block.start
-        here, taken = theta[seeds], slice(block.start, block.start + _width(policy, length, steps))
+        here, taken = theta[seeds], rows.worked(block, active, policy.network)
         outputs, inputs = policy.network.forward(here, observations[seeds, taken].contiguous())
         scores = policy.score(outputs, actions[seeds, taken]).mul_(shares[seeds, taken, None])
-        gradient[seeds] += policy.network.gradient(here, [_whole(x, length) for x in inputs], _whole(scores, length))
-        entropy[seeds] += _whole(policy.entropy(outputs) * valid[seeds, taken], length).sum(1)
+        gradient[seeds] += policy.network.gradient(here, [_whole(x, block) for x in inputs], _whole(scores, block))
+        entropy[seeds] += _whole(policy.entropy(outputs) * valid[seeds, taken], block).sum(1)
     return GradientEstimate(gradient, entropy.numpy().astype(np.float64) / np.maximum(rows.counts, 1))
 
 
-def _width(policy: Policy, length: int, steps: int) -> int:
-    """How many rows of a block to work through: where at most half of them are steps that were taken, only these and as
-    many more as keep their bits."""
-    if 2 * steps > length:
-        return length
-    return max(policy.network.fewest_rows(length), -(-steps // VECTOR) * VECTOR)
-
-
-def _whole(x: Tensor, length: int) -> Tensor:
+def _whole(x: Tensor, block: slice) -> Tensor:
     """[S, R, ...] with zeros up to the length of a block: how a sum over rows is added may depend on their number."""
-    missing = length - x.shape[1]
+    missing = block.stop - block.start - x.shape[1]
     return torch.constant_pad_nd(x, (0, 0) * (x.dim() - 2) + (0, missing)) if missing else x
 
 
@@ -72,8 +63,9 @@ def signals_of(policy: Policy, theta: Tensor, episodes: Trajectories, gamma: flo
         observations, _, actions = (torch.from_numpy(x) for x in episodes.steps)
         found = np.zeros(rows.valid.shape)
         for block, active in rows.blocks():
-            outputs, _ = policy.network.forward(theta[torch.from_numpy(active)], observations[active, block])
-            found[active, block] = policy.log_prob(outputs, actions[active, block]).numpy()
+            taken = rows.worked(block, active, policy.network)
+            outputs, _ = policy.network.forward(theta[torch.from_numpy(active)], observations[active, taken])
+            found[active, taken] = policy.log_prob(outputs, actions[active, taken]).numpy()
         return rows.unpack(found)
 
     mask, seen = episodes.mask, episodes.observations
@@ -122,8 +114,6 @@ def score_products(policy: Policy, theta: Tensor, episodes: Trajectories) -> Sco
 
 CHUNK = 2**21  # numbers in a chunk of gradients
 STEPS = 16  # episodes are padded to a multiple of this many steps
-VECTOR = 16  # rows are worked through in multiples of this, whole vectors of any CPU
-TOGETHER = 4096  # steps that are worked through together, which stay in cache
 
 
 def _batches(lengths: NDArray[np.int64]) -> Iterator[tuple[Indices, Indices, int]]:

@@ -1,4 +1,4 @@
-"""How fast is the main command? Against its peers and the machine's limit, in one interleaved run.
+"""How fast is the main command? Against its peers and torch's products alone, in one interleaved run.
 
     pip install -c constraints.txt -e ".[bench]" && python -m benchmarks.sweep
     python -m venv JAX && JAX/bin/pip install "rejax>=0.1.3,<0.2" "gymnax<1"
@@ -12,7 +12,7 @@ the slide are timed without start-up or imports, one thread each, after a warm-u
 Like for like with rejax's PPO (one epoch, 30 seeds under one vmap, all cores; `rejax_ppo.py`): `phi=advantage`, whose
 critic is fitted to each step once as well, 30 seeds, `probe=off`; whole processes and training alone.
 
-The limit: the products alone that a step of reward-to-go takes, with torch's own batched products and nothing around
+And beside the products alone that a step of reward-to-go takes, with torch's own batched products and nothing around
 them, one process a core.
 
 Every repeat runs all of it, so that a busy machine slows all alike. Rates are given for a second of wall time and for
@@ -73,8 +73,8 @@ def _processor_time() -> float:
 
 
 def ablate(name: str, *words: str) -> Runs:
-    """A sweep in a fresh folder: the whole process; of one job also its training alone: the longest that a seed took,
-    from the moment that its process began with it, and the processor time that a run of one iteration does not take."""
+    """A sweep in a fresh folder: the whole process; of one job also its training alone, from the first policy to the
+    last: the longest that a seed took, by its manifest, and the processor time that a run of one iteration does not."""
     with tempfile.TemporaryDirectory() as folder:
         command, path = [sys.executable, "-m", "ablate", "-m", *words], os.environ.get("PYTHONPATH", "")
         _, seconds, processor = finished(command, folder, PYTHONPATH=os.pathsep.join((str(ROOT), path)))

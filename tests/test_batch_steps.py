@@ -73,6 +73,29 @@ def test_a_batch_is_the_first_episodes_whose_steps_reach_the_number(overrides: t
             assert not own[n:].any()
 
 
+@pytest.mark.parametrize(
+    "words", [("env.horizon=20", "batch_steps=20"), ("env.horizon=25", "batch_steps=60", "critic.hidden=[8,8]")]
+)
+@pytest.mark.parametrize("phi", ["advantage", "td"])
+def test_the_critic_of_a_seed_does_not_depend_on_how_many_episodes_the_others_have(
+    words: tuple[str, ...], phi: str
+) -> None:
+    """It judges the last state of every episode, of which a batch by steps has the seed's own number."""
+    learner = build.learner(compose(*words, f"phi={phi}", "probe=off").config)
+    seeds = range(8)
+    together = learner.initial(seeds)
+    alone = [learner.initial([seed]) for seed in seeds]
+    numbers = set()
+    for iteration in range(1, 7):
+        together, record = learner.iterate(together, seeds, iteration)
+        numbers |= {len(set(record["episodes"]))}
+        alone = [learner.iterate(state, [seed], iteration)[0] for seed, state in zip(seeds, alone, strict=True)]
+    assert max(numbers) > 1
+    for seed, state in zip(seeds, alone, strict=True):
+        for name, x in state.items():
+            assert torch.equal(x[0], together[name][seed]), (seed, name)
+
+
 def plain_baseline(name: str, returns: list[float], phis: list[list[float]], i: int, t: int) -> float:
     others = [j for j in range(len(returns)) if j != i]
     if name == "mean":

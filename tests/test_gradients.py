@@ -93,6 +93,21 @@ def test_what_is_behind_an_episodes_end_does_not_matter(policy: Policy) -> None:
     assert torch.equal(*single)
 
 
+@pytest.mark.parametrize("hidden", [[], [8, 8], [33, 17], [64, 64], [256]])
+@pytest.mark.parametrize("most", [40, 200])
+def test_a_seed_with_few_steps_has_the_same_bits_among_seeds_with_more(most: int, hidden: list[int]) -> None:
+    """Of a block of rows only those are worked through that the longest of its seeds fills; sums are over all."""
+    policy, lengths = Categorical(4, 2, hidden), [[130, 104], [most, most // 2], [2, 1]]
+    theta = parameters(policy.network, SEEDS)
+    episodes, phi = episodes_of(policy, theta, lengths), phi_of(lengths)
+    together = policy_gradient(policy, theta, episodes, phi)
+    for s, own in enumerate(lengths):
+        part = slice(s, s + 1)
+        alone = policy_gradient(policy, theta[part], episodes.of(part), phi[part, :, : max(own)])
+        assert torch.equal(alone.gradient[0], together.gradient[s])
+        assert alone.entropy[0] == together.entropy[s]
+
+
 @each
 def test_a_seeds_gradients_are_the_same_bits_alone_and_among_others(policy: Policy) -> None:
     """Among seeds with fewer blocks of steps, with more, and with longer episodes than its own."""

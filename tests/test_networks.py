@@ -155,12 +155,13 @@ def test_zero_rows_behind_a_seeds_last_change_no_bit_of_its_gradient(network: Ne
 
 @pytest.mark.parametrize("over_rows", [False, True])
 @pytest.mark.parametrize("inner", [1, 2, 3, 64, 512])
-@pytest.mark.parametrize("columns", [1, 2, 5, 9, 64, 256])
-@pytest.mark.parametrize("rows", [1, 2, 5, 33])
+@pytest.mark.parametrize("columns", [1, 2, 5, 8, 9, 64, 256])
+@pytest.mark.parametrize("rows", [1, 2, 5, 16, 33])
 def test_products_are_products_and_batch_invariant(rows: int, columns: int, inner: int, over_rows: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(7, rows, inner, generator=generator)
     a = a.transpose(1, 2).contiguous().transpose(1, 2) if over_rows else a
+    apart = torch.empty(a.numel() + 1).as_strided(a.shape, a.stride(), 1).copy_(a)  # at another place in memory
     b = torch.randn(7, inner, columns, generator=generator)
     bias = torch.randn(7, 1, columns, generator=generator)
     for extra in (None, bias):
@@ -171,6 +172,8 @@ def test_products_are_products_and_batch_invariant(rows: int, columns: int, inne
             own = None if extra is None else extra[s : s + 1]
             assert torch.equal(product(a[s : s + 1], b[s : s + 1], own)[0], found[s])
             assert torch.equal(product(a[s : s + 1].clone(), b[s : s + 1].clone(), own)[0], found[s])
+            turned = b[s : s + 1].transpose(1, 2).contiguous().transpose(1, 2)
+            assert torch.equal(product(apart[s : s + 1], turned, own), product(a[s : s + 1], turned, own))
     stored = torch.full((7, columns, rows), nan).transpose(1, 2)
     store_product(stored, a, b)
     assert torch.equal(stored, product(a, b))

@@ -6,19 +6,25 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ablate.store.columns import COUNTS
-from ablate.store.parquet import from_parquet, table, to_parquet
+from ablate.store.parquet import KINDS, from_parquet, table, to_parquet
 
 COUNT = min(COUNTS)
-NUMBERS = st.floats(width=64) | st.none()
+ONE = st.one_of(st.floats(width=64), st.integers(-(2**70), 2**70), st.booleans(), st.text(), st.none())
 VALUES = st.one_of(
-    st.lists(NUMBERS),
-    st.lists(NUMBERS | st.integers(-(2**53), 2**53)),
+    st.lists(st.floats(width=64) | st.none()),
+    st.lists(st.floats(width=64) | st.integers(-(2**53), 2**53) | st.none()),
+    st.lists(st.integers(-(2**54), 2**54) | st.none()),
     st.lists(st.booleans() | st.none()),
     st.lists(st.text() | st.none()),
+    st.lists(ONE, max_size=4),
+    st.lists(ONE, max_size=4).map(lambda values: np.array(values, object)),
+    st.lists(st.integers(-(2**63), 2**63 - 1)).map(lambda values: np.array(values, np.int64)),
+    st.lists(st.floats(width=32)).map(lambda values: np.array(values, np.float32)),
+    st.lists(st.booleans()).map(lambda values: np.array(values, bool)),
 )
 
 
@@ -33,19 +39,28 @@ def same(found: pa.ChunkedArray, wanted: pa.Array) -> bool:
     return found.type == wanted.type and repr(found.to_pylist()) == repr(wanted.to_pylist())
 
 
-@given(VALUES)
-def test_a_column_is_what_pyarrow_makes_of_the_values(values: list) -> None:
-    """And what is read is what was written."""
-    made = table({"x": values})
-    assert same(made["x"], through_pyarrow("x", values))
-    assert same(from_parquet(to_parquet(made))["x"], through_pyarrow("x", values))
-
-
-@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.none()))
-def test_counts_are_whole_numbers(values: list) -> None:
-    assert same(table({COUNT: values})[COUNT], through_pyarrow(COUNT, values))
-    if None not in values:
-        assert same(table({COUNT: np.array(values, np.int64)})[COUNT], through_pyarrow(COUNT, values))
+@given(st.sampled_from(["x", COUNT]), VALUES)
+@example("x", [])
+@example(COUNT, [])
+@example("x", [None])
+@example("x", np.array([], bool))
+@example("x", np.array([], object))
+@example("x", np.ma.array([1.0, 2.0], mask=[False, True]))
+@example("x", [2**53 + 1])
+@example("x", [True, 0.5])
+@example("x", ["a", float("nan")])
+def test_a_column_is_what_pyarrow_makes_of_the_values(name: str, values: list) -> None:
+    """What it refuses is refused; and what is read is what was written."""
+    try:
+        wanted = through_pyarrow(name, values)
+    except (pa.ArrowException, OverflowError) as error:
+        with pytest.raises(type(error)):
+            table({name: values})
+        return
+    made = table({name: values})
+    assert same(made[name], wanted)
+    if wanted.type in KINDS and (name == "x" or wanted.type == pa.int64()):
+        assert same(from_parquet(to_parquet(made))[name], wanted)
 
 
 def test_whole_floats_count_and_others_are_refused() -> None:

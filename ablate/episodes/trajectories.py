@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from ablate.networks import Network
+
 ROWS = 512  # a seed's rows are filled up to a multiple of this
-TOGETHER = 4096  # rows that are worked through together, of one seed or of several: what stays in cache
+TOGETHER = 4096  # rows with a step that are worked through together, of one seed or of several: what stays in cache
+VECTOR = 16  # rows are worked through in multiples of this, whole vectors of any CPU
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class Trajectories:
     @cached_property
     def rows(self) -> "Rows":
         return Rows(self.mask)
+
+    @cached_property
+    def final_rows(self) -> "Rows":
+        """The last states of the episodes, as rows: of [S,N,1] in place of [S,N,T]."""
+        return Rows(self.played[..., None])
 
     @cached_property
     def steps(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray]:
@@ -152,3 +162,11 @@ class Rows:
                 rows = slice(start, start + length)
                 found += [(rows, seeds[k : k + together]) for k in range(0, len(seeds), together)]
         return found
+
+    def worked(self, block: slice, seeds: NDArray[np.int64], network: "Network") -> slice:
+        """The rows of a block to work through: where at most half of them are steps that were taken, only these and as
+        many more as keep the bits that they have among all of the block's."""
+        length, steps = block.stop - block.start, int(self.counts[seeds].max()) - block.start
+        if 2 * steps > length:
+            return block
+        return slice(block.start, block.start + max(network.fewest_rows(length), -(-steps // VECTOR) * VECTOR))

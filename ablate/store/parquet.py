@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 from ablate.store.columns import COUNTS
 
 LARGEST = 10**8  # numbers of one file
+INTEGERS = {int, np.int64, np.int32}
+NUMBERS = {pa.int64(): INTEGERS, pa.float64(): INTEGERS | {float, np.float64, np.float32}}
+LARGEST_INTEGER = {pa.int64(): 2**63 - 1, pa.float64(): 2**53}  # beyond which a number might be another one
 KINDS = pa.int64(), pa.float64(), pa.bool_(), pa.string()
 
 Columns = Mapping[str, Sequence | np.ndarray]
@@ -18,26 +21,33 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def _column(name: str, values: Sequence | np.ndarray) -> pa.Array:
-    """int64 for counts, float64 for other numbers, else booleans or strings; null where a value is None.
+    """int64 for counts, float64 for other numbers, else what pyarrow makes of the values; null where one is None.
 
-    From buffers: `pa.array` imports pandas, which takes a process as long as it takes to train for some iterations.
+    From buffers where it can be: `pa.array` imports pandas, which takes as long as some iterations of training.
     """
     kind = pa.int64() if name in COUNTS else pa.float64()
-    known = np.array([value is not None for value in values], bool)
-    found = np.asarray(values if known.all() else [value for value in values if value is not None])
-    if found.dtype.kind == "U":
+    known = [value for value in values if value is not None]
+    there, types = np.array([value is not None for value in values], bool), {type(value) for value in known}
+    if types and types <= {str}:
         strings = pa.lib.StringBuilder()
         strings.append_values(values)
         return strings.finish()
-    if found.dtype.kind == "b":
-        data, kind = np.zeros(len(known), bool), pa.bool_()
-    elif found.dtype.kind == "i" or (found.dtype.kind == "f" and (kind == pa.float64() or not len(found))):
-        data = np.zeros(len(known), kind.to_pandas_dtype())
-    else:  # numbers that need a check, and what has no place in a table
-        return pa.array(values).cast(kind)
-    data[known] = found
-    buffers = [None if known.all() else _bits(known), _bits(data) if kind == pa.bool_() else pa.py_buffer(data)]
-    return pa.Array.from_buffers(kind, len(known), buffers)
+    if types and types <= {bool, np.bool_}:
+        return _from_buffers(pa.bool_(), there, np.array(known, bool))
+    exact = all(abs(value) <= LARGEST_INTEGER[kind] for value in known if type(value) in INTEGERS)
+    if types <= NUMBERS[kind] and exact and (types or isinstance(values, list)):
+        return _from_buffers(kind, there, np.array(known, kind.to_pandas_dtype()))
+    column = pa.array(values)
+    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)
+    return column.cast(kind) if number else column
+
+
+def _from_buffers(kind: pa.DataType, there: np.ndarray, known: np.ndarray) -> pa.Array:
+    """`known` at the places that are `there`, null at the others."""
+    data = np.zeros(len(there), known.dtype)
+    data[there] = known
+    buffers = [None if there.all() else _bits(there), _bits(data) if kind == pa.bool_() else pa.py_buffer(data)]
+    return pa.Array.from_buffers(kind, len(there), buffers)
 
 
 def _bits(x: np.ndarray) -> pa.Buffer:
