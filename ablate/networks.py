@@ -48,7 +48,7 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | Non
     """a b + bias for batches of matrices [S, R, K] and [S, K, O], batch-invariant.
 
     A seed's bits do not depend on the others'. How a row's depend on the number of rows and on its place among them is
-    the CPU's: see `fewest_rows`. For few such cases rows are filled up to a multiple of 4 with zeros, 8 to 11 columns
+    the CPU's: see `fewest_rows`. For few such cases rows are filled up to a multiple of 4 with zeros, 9 to 11 columns
     to 12.
 
     MKL works all seeds through in one call, but keeps its widest vectors to Intel's processors. Large matrices go seed
@@ -64,7 +64,7 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, room: Tensor | Non
     if rows == 1 or columns < FEW_COLUMNS:
         y = torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
         return y if bias is None else y.add_(bias)
-    if columns < 12:
+    if 8 < columns < 12 or (columns == 8 and b.stride(2) > 1):  # the bits of 8 can depend on the place in memory
         wide = product(a, torch.constant_pad_nd(b, (0, 12 - columns)))[..., :columns]
         return wide if bias is None else wide + bias
     large = LARGE if a.stride(2) == 1 else 2 * LARGE  # oneDNN copies what is transposed
