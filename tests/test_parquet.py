@@ -47,6 +47,7 @@ def same(found: pa.ChunkedArray, wanted: pa.Array) -> bool:
 @example("x", np.array([], object))
 @example("x", np.ma.array([1.0, 2.0], mask=[False, True]))
 @example("x", [2**53 + 1])
+@example("x", np.array([-(2**63)]))
 @example("x", [True, 0.5])
 @example("x", ["a", float("nan")])
 def test_a_column_is_what_pyarrow_makes_of_the_values(name: str, values: list) -> None:

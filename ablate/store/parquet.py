@@ -26,6 +26,7 @@ def _column(name: str, values: Sequence | np.ndarray) -> pa.Array:
     From buffers where it can be: `pa.array` imports pandas, which takes as long as some iterations of training.
     """
     kind = pa.int64() if name in COUNTS else pa.float64()
+    largest = LARGEST_INTEGER[kind]
     known = [value for value in values if value is not None]
     there, types = np.array([value is not None for value in values], bool), {type(value) for value in known}
     if types and types <= {str}:
@@ -34,7 +35,7 @@ def _column(name: str, values: Sequence | np.ndarray) -> pa.Array:
         return strings.finish()
     if types and types <= {bool, np.bool_}:
         return _from_buffers(pa.bool_(), there, np.array(known, bool))
-    exact = all(abs(value) <= LARGEST_INTEGER[kind] for value in known if type(value) in INTEGERS)
+    exact = all(-largest <= value <= largest for value in known if type(value) in INTEGERS)
     if types <= NUMBERS[kind] and exact and (types or isinstance(values, list)):
         return _from_buffers(kind, there, np.array(known, kind.to_pandas_dtype()))
     column = pa.array(values)
