@@ -11,9 +11,7 @@ import pyarrow.parquet as pq
 from ablate.store.columns import COUNTS
 
 LARGEST = 10**8  # numbers of one file
-INTEGERS = {int, np.int64, np.int32}
-NUMBERS = {pa.int64(): INTEGERS, pa.float64(): INTEGERS | {float, np.float64, np.float32}}
-LARGEST_INTEGER = {pa.int64(): 2**63 - 1, pa.float64(): 2**53}  # beyond which a number might be another one
+BOOLEANS, INTEGERS, FLOATS = {bool, np.bool_}, {int, np.int64, np.int32}, {float, np.float64, np.float32}
 KINDS = pa.int64(), pa.float64(), pa.bool_(), pa.string()
 
 Columns = Mapping[str, Sequence | np.ndarray]
@@ -25,30 +23,33 @@ def _column(name: str, values: Sequence | np.ndarray) -> pa.Array:
 
     From buffers where it can be: `pa.array` imports pandas, which takes as long as some iterations of training.
     """
-    kind = pa.int64() if name in COUNTS else pa.float64()
-    largest = LARGEST_INTEGER[kind]
-    known = [value for value in values if value is not None]
-    there, types = np.array([value is not None for value in values], bool), {type(value) for value in known}
-    if types and types <= {str}:
+    kind, largest = (pa.int64(), 2**63 - 1) if name in COUNTS else (pa.float64(), 2**53)  # what it holds exactly
+    listed: Any = values.tolist() if isinstance(values, np.ndarray) and values.dtype.kind in "bif" else values
+    types = set(map(type, listed))
+    known = [value for value in listed if value is not None] if type(None) in types else listed
+    types.discard(type(None))
+    if types == {str}:
         strings = pa.lib.StringBuilder()
-        strings.append_values(values)
+        strings.append_values(listed)
         return strings.finish()
-    if types and types <= {bool, np.bool_}:
-        return _from_buffers(pa.bool_(), there, np.array(known, bool))
-    exact = all(-largest <= value <= largest for value in known if type(value) in INTEGERS)
-    if types <= NUMBERS[kind] and exact and (types or isinstance(values, list)):
-        return _from_buffers(kind, there, np.array(known, kind.to_pandas_dtype()))
+    if types and types <= BOOLEANS:
+        return _from_buffers(pa.bool_(), listed, np.array(known, bool))
+    whole = types <= INTEGERS and (not types or -largest <= min(known) <= max(known) <= largest)
+    if (whole or (types <= FLOATS and name not in COUNTS)) and (types or isinstance(values, list)):
+        return _from_buffers(kind, listed, np.array(known, kind.to_pandas_dtype()))
     column = pa.array(values)
     number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)
     return column.cast(kind) if number else column
 
 
-def _from_buffers(kind: pa.DataType, there: np.ndarray, known: np.ndarray) -> pa.Array:
-    """`known` at the places that are `there`, null at the others."""
-    data = np.zeros(len(there), known.dtype)
-    data[there] = known
-    buffers = [None if there.all() else _bits(there), _bits(data) if kind == pa.bool_() else pa.py_buffer(data)]
-    return pa.Array.from_buffers(kind, len(there), buffers)
+def _from_buffers(kind: pa.DataType, listed: Sequence | np.ndarray, data: np.ndarray) -> pa.Array:
+    """The data, and null where a value that is listed is None."""
+    missing = None
+    if len(data) < len(listed):
+        there = np.array([value is not None for value in listed])
+        known, data, missing = data, np.zeros(len(there), data.dtype), _bits(there)
+        data[there] = known
+    return pa.Array.from_buffers(kind, len(data), [missing, _bits(data) if kind == pa.bool_() else pa.py_buffer(data)])
 
 
 def _bits(x: np.ndarray) -> pa.Buffer:
