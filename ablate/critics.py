@@ -201,9 +201,8 @@ class LearnedCritic:
     def _judge(self, name: str, w: Tensor, episodes: Trajectories) -> tuple[Floats, Floats]:
         """V_w (Q_w) of each step, and of the step after it: 0 where the episode terminated. [S,N,T] both."""
         rows, final = episodes.rows, episodes.final_rows
-        ends = (episodes.final_observations, episodes.lengths, episodes.final_actions)
         values = rows.unpack(self._predicted(name, w, rows, episodes.steps))
-        bootstrap = final.unpack(self._predicted(name, w, final, [final.pack(x[:, :, None]) for x in ends]))[..., 0]
+        bootstrap = final.unpack(self._predicted(name, w, final, episodes.final_steps))[..., 0]
         following = np.zeros_like(values)
         following[..., :-1] = values[..., 1:]
         last = episodes.lengths[..., None] - 1

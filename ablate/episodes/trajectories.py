@@ -66,6 +66,13 @@ class Trajectories:
         """Observation, time and action of every step taken, as rows: [S,R,D], [S,R], [S,R] or [S,R,A]."""
         return self.rows.pack(self.observations), self.rows.times, self.rows.pack(self.actions)
 
+    @cached_property
+    def final_steps(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray]:
+        """The same of every last state, as `final_rows`."""
+        observations, times, actions = self.final_observations, self.lengths, self.final_actions
+        pack = self.final_rows.pack
+        return pack(observations[:, :, None]), pack(times[:, :, None]), pack(actions[:, :, None])
+
     def of(self, seeds: slice) -> "Trajectories":
         """The episodes of some rows of the seed axis, up to the end of their own longest."""
         some = {name: getattr(self, name)[seeds] for name in self.__dataclass_fields__}
